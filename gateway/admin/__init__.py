@@ -1,0 +1,1 @@
+"""The Admin API: one resource service, and dialects that render it."""

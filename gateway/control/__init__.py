@@ -1,0 +1,1 @@
+"""A configuration change on its way: checked, compiled, committed, served, acknowledged."""

@@ -1,0 +1,69 @@
+"""The current configuration in memory: every stored record, at one revision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gateway.model.record import Record, Revision, StoreView
+
+_NOTHING: Mapping[str, Record] = MappingProxyType({})
+
+
+class State:
+    """
+    An immutable view of all records. A commit makes a new one that shares what did not change.
+
+    Attributes:
+        revision: The revision it shows; 0 if nothing was ever stored.
+    """
+
+    __slots__ = ("_records", "revision")
+
+    def __init__(self, revision: int, records: Mapping[tuple[str, str], Mapping[str, Record]]) -> None:
+        """
+        Args:
+            records: (group, kind) → id → record, in the order of creation.
+        """
+        self.revision = revision
+        self._records = records
+
+    @classmethod
+    def of(cls, view: StoreView) -> State:
+        """The state a store's view shows."""
+        records: dict[tuple[str, str], dict[str, Record]] = {}
+        for record in sorted(view.records, key=lambda r: r.created_revision):
+            records.setdefault((record.group, record.kind), {})[record.id] = record
+        return cls(view.revision, records)
+
+    def get(self, group: str, kind: str, id: str) -> Record | None:
+        """One record, or None."""
+        return self._records.get((group, kind), _NOTHING).get(id)
+
+    def all(self, group: str, kind: str) -> Mapping[str, Record]:
+        """Every record of a kind in a group, by id, in the order of creation. Not to be changed."""
+        return self._records.get((group, kind), _NOTHING)
+
+    def after(self, revision: Revision) -> State:
+        """The state once *revision* is committed."""
+        records: dict[tuple[str, str], Mapping[str, Record]] = dict(self._records)
+        copied: dict[tuple[str, str], dict[str, Record]] = {}
+        for change, before in zip(revision.changes, revision.before, strict=True):
+            table = (change.group, change.kind)
+            if table not in copied:
+                records[table] = copied[table] = dict(records.get(table, _NOTHING))
+            if change.value is None:
+                copied[table].pop(change.id, None)
+                continue
+            copied[table][change.id] = Record(
+                group=change.group,
+                kind=change.kind,
+                id=change.id,
+                value=change.value,
+                dialect=change.dialect,
+                created_at=int(revision.at) if before is None else before.created_at,
+                updated_at=int(revision.at),
+                created_revision=revision.number if before is None else before.created_revision,
+                modified_revision=revision.number,
+            )
+        return State(revision.number, records)

@@ -1,0 +1,73 @@
+"""Who may send requests: consumers, and the index from a credential's key to its owner.
+
+Auth plugins look keys up in ``Snapshot.identities``; ``attach`` is the one way to make a
+consumer a request's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from gateway.core.exchange import Exchange
+
+CONSUMER_FIELDS = (b"x-consumer-username", b"x-credential-identifier", b"x-consumer-custom-id")
+"""Fields only the gateway may set. Clients' own are dropped from every request."""
+
+
+@frozen
+class ConsumerEntry:
+    """
+    A consumer, compiled.
+
+    Attributes:
+        plugins: Its plugins but those of the type auth; they run over the route's own.
+        wire_username, wire_custom_id: Field values for the upstream; the latter None if it
+            has no label ``custom_id``.
+    """
+
+    username: str
+    group_id: str | None
+    labels: Mapping[str, str]
+    plugins: Mapping[str, Mapping[str, Any]]
+    wire_username: bytes
+    wire_custom_id: bytes | None
+
+
+@frozen(eq=False)
+class Identity:
+    """
+    What a key leads to. The same object as long as neither consumer nor credential changes, so
+    a cached verification is valid for as long as the index still holds the same one.
+
+    Attributes:
+        credential_id: None if the credential is kept on the consumer itself.
+        credential: What the plugin made of its credential settings.
+    """
+
+    consumer: ConsumerEntry
+    credential_id: str | None
+    credential: Any = field(repr=False)
+
+
+def attach(exchange: Exchange, consumer: ConsumerEntry, credential_id: str | None) -> None:
+    """
+    Make *consumer* the one who sent this request, and tell the upstream.
+
+    Args:
+        credential_id: None for the anonymous consumer and for credentials kept on the consumer.
+    Source:
+        jwt-auth contract §6: the three fields are set or removed on every success.
+    """
+    exchange.consumer = consumer
+    exchange.credential_id = credential_id
+    fields = exchange.fields
+    for name in CONSUMER_FIELDS:
+        fields.remove(name)
+    fields.add(b"x-consumer-username", consumer.wire_username)
+    if credential_id is not None:
+        fields.add(b"x-credential-identifier", credential_id.encode("ascii", "replace"))
+    if consumer.wire_custom_id is not None:
+        fields.add(b"x-consumer-custom-id", consumer.wire_custom_id)

@@ -1,0 +1,224 @@
+"""One request and its answer, as values: what the runner drives and what plugins see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from attrs import define, field, frozen
+
+from gateway.core.fields import Fields, Pair
+
+if TYPE_CHECKING:
+    from gateway.core.consumers import ConsumerEntry
+    from gateway.core.snapshot import CompiledRoute, Snapshot
+
+
+@frozen
+class RequestHead:
+    """
+    A request as it arrived, before anything looked at it.
+
+    Attributes:
+        method: As sent; methods are case-sensitive (RFC 9110 section 9.1).
+        target: The request target in origin form (RFC 9112 section 3.2.1), undecoded.
+        fields: Field lines in order, names lower-cased. Never changed; plugins change
+            ``Exchange.fields``.
+        version: ``(1, 1)`` and so on.
+    """
+
+    method: bytes
+    target: bytes
+    fields: tuple[Pair, ...]
+    version: tuple[int, int] = (1, 1)
+
+
+@frozen
+class Connection:
+    """
+    The client's connection.
+
+    Attributes:
+        client_ip: Address of the TCP peer as text. client_port: its port.
+        server_ip: Address the client connected to. server_port: the listener's port.
+        tls: Whether the client speaks TLS to us.
+    """
+
+    client_ip: str
+    client_port: int
+    server_ip: str
+    server_port: int
+    tls: bool = False
+
+
+@frozen
+class Reply:
+    """
+    An answer the gateway gives by itself.
+
+    Attributes:
+        status: The status code.
+        body: The content, or None for the standard HTML page of that status.
+        fields: More response fields, lower-case names. ``content-length`` is computed.
+        reason: The reason code (``gateway.core.reasons``, or the plugin's own).
+        detail: More words for the log; never sent to the client.
+    """
+
+    status: int
+    body: bytes | None = None
+    fields: tuple[Pair, ...] = ()
+    reason: str = "plugin_replied"
+    detail: str = ""
+
+    @classmethod
+    def json(
+        cls,
+        status: int,
+        content: Mapping[str, Any],
+        *,
+        fields: tuple[Pair, ...] = (),
+        reason: str,
+        detail: str = "",
+    ) -> Reply:
+        """An object as compact JSON plus a newline: the form of every JSON body the gateway makes itself."""
+        body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        return cls(status, body, ((b"content-type", b"application/json"), *fields), reason, detail)
+
+    @classmethod
+    def text(
+        cls, status: int, content: str, *, fields: tuple[Pair, ...] = (), reason: str, detail: str = ""
+    ) -> Reply:
+        """Plain text, verbatim."""
+        return cls(
+            status,
+            content.encode(),
+            ((b"content-type", b"text/plain; charset=utf-8"), *fields),
+            reason,
+            detail,
+        )
+
+
+@frozen
+class Outcome:
+    """
+    How a request ended.
+
+    Attributes:
+        status: The status code sent, or 499 if the client left first.
+        decided_by: The deciding stage (``router``, ``balancer``, ``upstream``, ``client``,
+            ``gateway``) or ``plugin:<name>``.
+        reason: The reason code.
+        detail: More words for the log.
+    """
+
+    status: int
+    decided_by: str
+    reason: str
+    detail: str = ""
+
+
+@frozen
+class Attempt:
+    """
+    One try at an upstream node.
+
+    Attributes:
+        node: ``host:port``.
+        status: The status it answered, or what the failure counts as (502, 504).
+        seconds: From the start of the try to its answer's head or its failure.
+        reason: ``ok`` or the reason code of the failure.
+    """
+
+    node: str
+    status: int
+    seconds: float
+    reason: str
+
+
+@define(eq=False, slots=True)
+class Exchange:
+    """
+    One request on its way. Plugins may change ``method``, ``target`` and ``fields`` before it is
+    sent, and ``status`` and ``response_fields`` in the ``header_filter`` phase.
+
+    Attributes:
+        request: The request as it arrived.
+        connection: Where it came from.
+        path: The decoded, normalised path that routes are matched against (``$uri``).
+        host: The Host without its port, in lower case; ``""`` if there was none.
+        started_s: Wall-clock time of its arrival, in Unix seconds.
+        id: An id that is unique in this gateway's logs.
+        method, target, fields: What will be sent upstream; *target* in origin form.
+        upstream_host: If a plugin sets it, the Host to send instead of what ``pass_host`` says.
+        snapshot: The configuration that serves it, to its end.
+        route: The matched route, or None before matching and if there is none.
+        path_params: Values of ``:name`` and ``*name`` in the matched pattern.
+        consumer, credential_id: Who sent it, once an auth plugin knows.
+        context: For plugins: values that later plugins may read, such as ``jwt_auth_payload``.
+        status, response_fields: The answer's head; valid from ``header_filter`` on.
+        from_upstream: Whether that head came from an upstream.
+        attempts: Every try at a node so far.
+        bytes_received, bytes_sent: Content bytes of the request and of the response so far.
+        outcome: Set when it has ended.
+    """
+
+    request: RequestHead
+    connection: Connection
+    path: str
+    host: str
+    started_s: float
+    id: str
+    method: bytes
+    target: bytes
+    fields: Fields
+    snapshot: Snapshot
+    upstream_host: bytes | None = None
+    route: CompiledRoute | None = None
+    path_params: Mapping[str, str] = field(factory=dict)
+    consumer: ConsumerEntry | None = None
+    credential_id: str | None = None
+    context: dict[str, Any] = field(factory=dict)
+    status: int = 0
+    response_fields: Fields = field(factory=Fields)
+    from_upstream: bool = False
+    attempts: list[Attempt] = field(factory=list)
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    outcome: Outcome | None = None
+    _args: list[tuple[str, str]] | None = None
+    _args_of: bytes = b""
+    _cookies: dict[str, str] | None = None
+
+    @property
+    def query(self) -> bytes:
+        """The query of the target to be sent, without ``?``; empty if there is none."""
+        return self.target.partition(b"?")[2]
+
+    def args(self) -> list[tuple[str, str]]:
+        """The query's arguments in order, percent-decoded, ``+`` as a space; ``a`` without ``=`` has ``""``."""
+        query = self.query
+        if self._args is None or self._args_of != query:
+            text = query.decode("utf-8", "surrogateescape")
+            self._args = parse_qsl(
+                text, keep_blank_values=True, errors="surrogateescape", max_num_fields=10000
+            )
+            self._args_of = query
+        return self._args
+
+    def cookies(self) -> dict[str, str]:
+        """The cookies sent, by name; of a repeated name the first counts."""
+        if self._cookies is None:
+            found: dict[str, str] = {}
+            for line in self.fields.get_all(b"cookie"):
+                for part in line.decode("latin-1").split(";"):
+                    name, equals, value = part.strip().partition("=")
+                    if equals:
+                        found.setdefault(name, value)
+            self._cookies = found
+        return self._cookies
+
+    def forget_cookies(self) -> None:
+        """To be called after changing the ``cookie`` field."""
+        self._cookies = None

@@ -1,0 +1,95 @@
+"""HTTP fields of a request or response: an ordered list with lower-case names.
+
+Names are lower-cased once, when a message is read. ``wire_name`` spells them for the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+Pair = tuple[bytes, bytes]
+
+_SPELLINGS: dict[bytes, bytes] = {
+    b"etag": b"ETag",
+    b"te": b"TE",
+    b"dnt": b"DNT",
+    b"www-authenticate": b"WWW-Authenticate",
+    b"x-real-ip": b"X-Real-IP",
+    b"x-request-id": b"X-Request-Id",
+    b"x-apisix-upstream-status": b"X-APISIX-Upstream-Status",
+    b"content-md5": b"Content-MD5",
+    b"x-xss-protection": b"X-XSS-Protection",
+}
+_SPELLINGS_LIMIT = 1024
+
+
+def wire_name(name: bytes) -> bytes:
+    """
+    Spell a lower-case field name the way people expect to see it (``content-type`` → ``Content-Type``).
+
+    Field names are case-insensitive (RFC 9110 section 5.1); the spelling is a courtesy to readers.
+    """
+    spelt = _SPELLINGS.get(name)
+    if spelt is None:
+        spelt = b"-".join([part.capitalize() for part in name.split(b"-")])
+        if len(_SPELLINGS) < _SPELLINGS_LIMIT:
+            _SPELLINGS[name] = spelt
+    return spelt
+
+
+class Fields:
+    """
+    An ordered, mutable multimap of field lines.
+
+    All names given to and returned by its methods are lower-case bytes; values are bytes
+    without surrounding white space.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: Iterable[Pair] = ()) -> None:
+        self.pairs: list[Pair] = list(pairs)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __contains__(self, name: object) -> bool:
+        return any(have == name for have, _ in self.pairs)
+
+    def __repr__(self) -> str:
+        # Values may be credentials.
+        return f"<Fields {[name.decode('latin-1') for name, _ in self.pairs]}>"
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of *name*, or None."""
+        for have, value in self.pairs:
+            if have == name:
+                return value
+        return None
+
+    def get_all(self, name: bytes) -> list[bytes]:
+        """Every value of *name*, in order."""
+        return [value for have, value in self.pairs if have == name]
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """Append one more line."""
+        self.pairs.append((name, value))
+
+    def set(self, name: bytes, value: bytes) -> None:
+        """Replace every line of *name* by one at the end."""
+        self.remove(name)
+        self.pairs.append((name, value))
+
+    def remove(self, name: bytes) -> None:
+        """Drop every line of *name*; no error if there is none."""
+        for have, _ in self.pairs:
+            if have == name:
+                self.pairs = [pair for pair in self.pairs if pair[0] != name]
+                return
+
+    def copy(self) -> Fields:
+        """A list of its own with the same lines."""
+        return Fields(self.pairs)

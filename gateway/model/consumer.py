@@ -1,0 +1,42 @@
+"""A consumer: somebody who sends requests, known by credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from gateway.model import fields
+from gateway.model.fields import object_of
+
+SCHEMA = object_of(
+    {
+        "username": fields.username,
+        "desc": fields.description,
+        "labels": fields.labels,
+        "plugins": fields.plugins,
+    },
+    required=("username",),
+)
+
+
+@frozen
+class Consumer:
+    """
+    Attributes:
+        plugins: Run for this consumer's requests, over the route's; auth plugins here are
+            credentials kept on the consumer itself.
+    Source:
+        Admin API contract §3.5.
+    """
+
+    username: str
+    plugins: Mapping[str, Mapping[str, Any]]
+    labels: Mapping[str, str]
+    group_id: str | None = None
+
+    @classmethod
+    def parse(cls, id: str, document: Mapping[str, Any]) -> Consumer:
+        """Read a document that fits ``SCHEMA``; *id* is the username."""
+        return cls(id, document.get("plugins", {}), document.get("labels", {}), document.get("group_id"))

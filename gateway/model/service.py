@@ -1,0 +1,85 @@
+"""A service: what its routes have in common. The default upstream is inline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from gateway.model import fields, upstream
+from gateway.model.fields import Fragment, object_of
+from gateway.model.problems import Problem
+from gateway.model.schema import Schema, fill
+from gateway.model.upstream import Upstream
+
+
+def _properties(upstream_schema: Schema, strip_default: bool) -> dict[str, Schema]:
+    strip: Fragment = {"type": "boolean"}
+    if strip_default:
+        strip["default"] = True
+    return {
+        "id": fields.identifier,
+        "service_id": fields.identifier,
+        "name": fields.name,
+        "desc": fields.description,
+        "labels": fields.labels,
+        "type": {"type": "string", "enum": ["http", "stream"], "default": "http"},
+        "hosts": fields.hosts,
+        "path_prefix": fields.path,
+        "strip_path_prefix": strip,
+        "plugins": fields.plugins,
+        "upstream": upstream_schema,
+        "status": {"type": "integer", "enum": [0, 1], "default": 1},
+    }
+
+
+SCHEMA = object_of(_properties(upstream.SCHEMA, True), required=("name",))
+STREAM_SCHEMA = object_of(_properties(upstream.STREAM_SCHEMA, False), required=("name",))
+
+
+@frozen
+class Service:
+    """
+    Attributes:
+        hosts: Host patterns its routes answer to; empty for any host.
+        path_prefix: Text in front of each route's path, or None.
+        strip_path_prefix: Whether the upstream sees the path without that prefix.
+        enabled: A disabled service's routes are not in the table.
+    Source:
+        Admin API contract §3.2.
+    """
+
+    id: str
+    name: str
+    type: str
+    hosts: tuple[str, ...]
+    path_prefix: str | None
+    strip_path_prefix: bool
+    plugins: Mapping[str, Mapping[str, Any]]
+    upstream: Upstream | None
+    enabled: bool
+
+    @classmethod
+    def parse(cls, id: str, document: Mapping[str, Any]) -> Service:
+        """Read a document that fits ``SCHEMA`` (or ``STREAM_SCHEMA`` for a stream service)."""
+        full = fill(SCHEMA, document)
+        nodes = full.get("upstream")
+        return cls(
+            id=id,
+            name=full["name"],
+            type=full["type"],
+            hosts=tuple(full.get("hosts", ())),
+            path_prefix=full.get("path_prefix"),
+            strip_path_prefix=full["strip_path_prefix"],
+            plugins=full.get("plugins", {}),
+            upstream=None if nodes is None else Upstream.parse(nodes),
+            enabled=full["status"] == 1,
+        )
+
+
+def problems(document: Mapping[str, Any]) -> list[Problem]:
+    """What a schema cannot say about a service that fits it."""
+    if isinstance(document.get("upstream"), Mapping):
+        return [problem.below("upstream") for problem in upstream.problems(document["upstream"])]
+    return []

@@ -1,0 +1,290 @@
+"""An upstream: the nodes requests go to, and how they are chosen and spoken to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from gateway.model import fields, timeout
+from gateway.model.fields import Fragment, object_of
+from gateway.model.problems import Problem
+from gateway.model.schema import Schema, fill
+from gateway.model.timeout import Timeout
+
+_PORT: Fragment = {"type": "integer", "minimum": 1, "maximum": 65535}
+_WEIGHT: Fragment = {"type": "integer", "minimum": 0, "maximum": 65535}
+_NODE = object_of(
+    {
+        "host": {"type": "string", "minLength": 1, "pattern": r"^(\[[0-9a-fA-F:.]+\]|[0-9a-zA-Z-._]+)$"},
+        "port": _PORT,
+        "weight": _WEIGHT,
+        "priority": {"type": "integer", "default": 0},
+        "metadata": {"type": "object"},
+    },
+    required=("host", "weight"),
+)
+_NODES: Fragment = {
+    # The array comes first and carries "items" beside "anyOf", so that defaults are found in it.
+    "anyOf": [
+        {"type": "array", "items": _NODE},
+        {
+            "type": "object",
+            "patternProperties": {r"^(\[[0-9a-fA-F:.]+\]|[0-9a-zA-Z-._]+)(:[0-9]{1,5})?$": _WEIGHT},
+            "additionalProperties": False,
+        },
+    ],
+    "items": _NODE,
+}
+_KEEPALIVE_POOL = object_of(
+    {
+        "size": {"type": "integer", "minimum": 1, "default": 320},
+        "idle_timeout": {"type": "number", "minimum": 0, "default": 60},
+        "requests": {"type": "integer", "minimum": 1, "default": 1000},
+    }
+)
+
+
+def _counter(default: int, minimum: int) -> Fragment:
+    return {"type": "integer", "minimum": minimum, "maximum": 254, "default": default}
+
+
+def _statuses(default: list[int]) -> Fragment:
+    status = {"type": "integer", "minimum": 200, "maximum": 599}
+    return {"type": "array", "minItems": 1, "uniqueItems": True, "items": status, "default": default}
+
+
+_INTERVAL: Fragment = {"type": "integer", "minimum": 1, "default": 1}
+_PROBE_TYPE: Fragment = {"type": "string", "enum": ["http", "https", "tcp"], "default": "http"}
+_ACTIVE = object_of(
+    {
+        "type": _PROBE_TYPE,
+        "timeout": {"type": "number", "exclusiveMinimum": 0, "default": 1},
+        "concurrency": {"type": "integer", "minimum": 1, "default": 10},
+        "host": fields.host,
+        "port": _PORT,
+        "http_method": {"type": "string", "enum": list(fields.METHODS), "default": "GET"},
+        "http_path": {"type": "string", "default": "/"},
+        "http_req_body": {"type": "string", "default": ""},
+        "https_verify_certificate": {"type": "boolean", "default": True},
+        "req_headers": {"type": "array", "minItems": 1, "items": {"type": "string"}, "uniqueItems": True},
+        "healthy": object_of(
+            {"interval": _INTERVAL, "http_statuses": _statuses([200, 302]), "successes": _counter(2, 1)}
+        ),
+        "unhealthy": object_of(
+            {
+                "interval": _INTERVAL,
+                "http_statuses": _statuses([429, 404, 500, 501, 502, 503, 504, 505]),
+                "http_failures": _counter(5, 1),
+                "tcp_failures": _counter(2, 1),
+                "timeouts": _counter(3, 1),
+            }
+        ),
+    }
+)
+_PASSIVE = object_of(
+    {
+        "type": _PROBE_TYPE,
+        "healthy": object_of(
+            {
+                "http_statuses": _statuses([*range(200, 209), 226, *range(300, 309)]),
+                "successes": _counter(5, 0),
+            }
+        ),
+        "unhealthy": object_of(
+            {
+                "http_statuses": _statuses([429, 500, 503]),
+                "tcp_failures": _counter(2, 0),
+                "timeouts": _counter(7, 0),
+                "http_failures": _counter(5, 0),
+            }
+        ),
+    }
+)
+_TLS = object_of(
+    {
+        "client_cert": {"type": "string", "minLength": 128, "maxLength": 65536},
+        "client_key": {"type": "string", "minLength": 64, "maxLength": 65536},
+        "client_cert_id": fields.identifier,
+        "verify": {"type": "boolean"},
+    },
+    dependencies={"client_cert": ["client_key"], "client_key": ["client_cert"]},
+)
+
+HTTP_SCHEMES = ("http", "https", "grpc", "grpcs")
+STREAM_SCHEMES = ("tcp", "tls", "udp")
+DEFAULT_PORTS = {"http": 80, "grpc": 80, "https": 443, "grpcs": 443}
+
+
+def _schema(schemes: tuple[str, ...], pass_host_default: bool) -> Schema:
+    pass_host: Fragment = {"type": "string", "enum": ["pass", "node", "rewrite"]}
+    if pass_host_default:
+        pass_host["default"] = "pass"
+    return object_of(
+        {
+            "id": fields.identifier,
+            "name": {**fields.name, "default": "default"},
+            "desc": fields.description,
+            "labels": fields.labels,
+            "scheme": {"type": "string", "enum": list(schemes), "default": schemes[0]},
+            "type": {
+                "type": "string",
+                "enum": ["roundrobin", "chash", "least_conn", "ewma"],
+                "default": "roundrobin",
+            },
+            "hash_on": {
+                "type": "string",
+                "enum": ["vars", "header", "cookie", "consumer", "vars_combinations"],
+                "default": "vars",
+            },
+            "key": {"type": "string", "minLength": 1},
+            "nodes": _NODES,
+            "retries": {"type": "integer", "minimum": 0, "maximum": 65535},
+            "retry_timeout": {"type": "number", "minimum": 0, "default": 0},
+            "timeout": timeout.SCHEMA,
+            "keepalive_pool": _KEEPALIVE_POOL,
+            "pass_host": pass_host,
+            "upstream_host": fields.host,
+            "service_name": {"type": "string", "minLength": 1, "maxLength": 256},
+            "discovery_type": {"type": "string", "minLength": 1},
+            "discovery_args": {"type": "object"},
+            "tls": _TLS,
+            "client_certificate": fields.identifier,
+            "ca_certificates": {"type": "array", "items": fields.identifier},
+            "tls_verify": {"type": "boolean"},
+            "checks": object_of({"active": _ACTIVE, "passive": _PASSIVE}, required=("active",)),
+        }
+    )
+
+
+SCHEMA = _schema(HTTP_SCHEMES, pass_host_default=True)
+STREAM_SCHEMA = _schema(STREAM_SCHEMES, pass_host_default=False)
+
+
+@frozen
+class Node:
+    """
+    One address of an upstream.
+
+    Attributes:
+        host: A name or an IP address; IPv6 without brackets.
+        port: 1 to 65535.
+        weight: Its share of the traffic, relative to the other nodes; 0 takes no traffic.
+        priority: Nodes of a lower priority wait until the higher ones are used up.
+    """
+
+    host: str
+    port: int
+    weight: int
+    priority: int = 0
+
+    @property
+    def key(self) -> str:
+        """The node's identity in logs, metrics and health state: ``host:port``."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@frozen
+class KeepalivePool:
+    """How many idle connections a node keeps, for how long, and for how many requests each."""
+
+    size: int
+    idle_timeout_s: float
+    requests: int
+
+
+@frozen
+class Upstream:
+    """
+    Attributes:
+        nodes: In the order given; empty if none (the request is then answered 503).
+        retries: Tries after the first, or None for "as many as there are other nodes".
+        retry_timeout_s: Seconds since the first try after which none is started; 0 is no limit.
+        pass_host: ``pass``, ``node`` or ``rewrite`` (then *upstream_host* is the Host sent).
+        checks: The health check settings as given, defaults filled in; None if there are none.
+    Source:
+        Admin API contract §3.3, data-plane contract §7.
+    """
+
+    name: str
+    scheme: str
+    type: str
+    nodes: tuple[Node, ...]
+    hash_on: str
+    key: str | None
+    retries: int | None
+    retry_timeout_s: float
+    timeout: Timeout
+    keepalive_pool: KeepalivePool
+    pass_host: str
+    upstream_host: str | None
+    tls_verify: bool
+    checks: Mapping[str, Any] | None = None
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Upstream:
+        """Read a document that fits ``SCHEMA`` and passed ``problems``."""
+        full = fill(SCHEMA, document)
+        pool = fill(_KEEPALIVE_POOL, full.get("keepalive_pool", {}))
+        return cls(
+            name=full["name"],
+            scheme=full["scheme"],
+            type=full["type"],
+            nodes=_nodes(full.get("nodes", []), full["scheme"]),
+            hash_on=full["hash_on"],
+            key=full.get("key"),
+            retries=full.get("retries"),
+            retry_timeout_s=float(full["retry_timeout"]),
+            timeout=Timeout.parse(full.get("timeout", {})),
+            keepalive_pool=KeepalivePool(pool["size"], float(pool["idle_timeout"]), pool["requests"]),
+            pass_host=full["pass_host"],
+            upstream_host=full.get("upstream_host"),
+            tls_verify=bool(full.get("tls_verify", full.get("tls", {}).get("verify", False))),
+            checks=full.get("checks"),
+        )
+
+
+def _split(address: str) -> tuple[str, int | None]:
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and not host.endswith(":"):
+        return host, int(port)
+    return address, None
+
+
+def _nodes(given: Any, scheme: str) -> tuple[Node, ...]:
+    default_port = DEFAULT_PORTS.get(scheme, 80)
+    if isinstance(given, Mapping):
+        split = [(*_split(address), weight) for address, weight in given.items()]
+        return tuple(Node(host.strip("[]"), port or default_port, weight) for host, port, weight in split)
+    return tuple(
+        Node(
+            node["host"].strip("[]"), node.get("port", default_port), node["weight"], node.get("priority", 0)
+        )
+        for node in given
+    )
+
+
+def problems(document: Mapping[str, Any]) -> list[Problem]:
+    """
+    What a schema cannot say about an upstream that fits it.
+
+    Source:
+        Data-plane contract §7; Admin API contract §5.3.
+    """
+    found = []
+    if document.get("type") == "chash" and document.get("hash_on") != "consumer" and "key" not in document:
+        found.append(Problem(("key",), "required", "missing key", "key"))
+    if document.get("pass_host") == "rewrite" and not document.get("upstream_host"):
+        text = "`upstream_host` can't be empty when `pass_host` is `rewrite`"
+        found.append(Problem(("upstream_host",), "required", text, "upstream_host"))
+    if "nodes" in document and "service_name" in document:
+        text = "only one of nodes or service_name is allowed"
+        found.append(Problem(("service_name",), "conflict", text))
+    nodes = document.get("nodes")
+    if isinstance(nodes, Mapping):
+        for address in nodes:
+            port = _split(address)[1]
+            if port is not None and not 1 <= port <= 65535:
+                found.append(Problem(("nodes", address), "value", f"invalid port {port}", None, port))
+    return found

@@ -1,0 +1,7 @@
+"""One file a plugin. ``twisted.plugin`` finds them here, and in any other directory on the
+Python path that holds ``gateway/plugins``."""
+
+from twisted.plugin import pluginPackagePaths
+
+__path__.extend(pluginPackagePaths(__name__))  # type: ignore[no-untyped-call]
+__all__: list[str] = []

@@ -1,0 +1,199 @@
+"""The gate every plugin passes: found, loaded, unique, or the gateway does not start."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any
+
+from attrs import frozen
+from twisted.plugin import getPlugins
+from zope.interface import Interface
+from zope.interface.exceptions import Invalid
+from zope.interface.verify import verifyObject
+
+import gateway.plugins
+from gateway.errors import PluginLoadError
+from gateway.interfaces import ICredentialFactory, IPluginFactory
+from gateway.model.problems import Problem
+from gateway.model.schema import Checker, is_reference
+
+ENTRY_POINT_GROUP = "gateway.plugins"
+
+META_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "disable": {"type": "boolean"},
+        "error_response": {"type": ["string", "object"]},
+        "priority": {"type": "integer"},
+        "filter": {"type": "array"},
+        "pre_function": {"type": "string"},
+    },
+}
+"""What every plugin's settings may carry under ``_meta`` (data-plane contract §6)."""
+
+
+@frozen
+class _Entry:
+    factory: Any
+    origin: str
+    checker: Checker
+    credential_checker: Checker | None
+
+
+def _with_meta(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {**schema, "properties": {**schema.get("properties", {}), "_meta": META_SCHEMA}}
+
+
+def _origin(factory: object) -> str:
+    return f"{type(factory).__module__}:{getattr(factory, 'module', type(factory).__qualname__)}"
+
+
+class PluginRegistry:
+    """The enabled plugins, verified, in the order they run."""
+
+    def __init__(self, factories: Iterable[tuple[Any, str]]) -> None:
+        """
+        Args:
+            factories: Providers of ``IPluginFactory``, each with the place it came from.
+        Raises:
+            PluginLoadError: one does not provide what it should, or two share a name.
+        """
+        faults: list[str] = []
+        entries: dict[str, _Entry] = {}
+        for factory, origin in factories:
+            name = getattr(factory, "name", "?")
+            try:
+                verifyObject(IPluginFactory, factory)
+                auth = ICredentialFactory.providedBy(factory)
+                if auth:
+                    verifyObject(ICredentialFactory, factory)
+                entry = _Entry(
+                    factory,
+                    origin,
+                    Checker(_with_meta(factory.schema)),
+                    Checker(_with_meta(factory.credential_schema)) if auth else None,
+                )
+            except Exception as error:
+                text = str(error).replace("\n", " ") if isinstance(error, Invalid) else repr(error)
+                faults.append(f"plugin {name} ({origin}) is broken: {text}")
+                continue
+            if name in entries:
+                faults.append(f"plugin {name} is provided twice: by {entries[name].origin} and by {origin}")
+                continue
+            entries[name] = entry
+        if faults:
+            raise PluginLoadError("; ".join(faults))
+        order = sorted(entries, key=lambda name: (-entries[name].factory.priority, name))
+        self._entries = {name: entries[name] for name in order}
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The enabled plugins' names, highest priority first."""
+        return list(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def factory(self, name: str) -> Any:
+        """The provider of ``IPluginFactory`` called *name*; KeyError if it is not enabled."""
+        return self._entries[name].factory
+
+    def is_auth(self, name: str) -> bool:
+        """Whether *name* is an enabled plugin that credentials can be for."""
+        entry = self._entries.get(name)
+        return entry is not None and entry.credential_checker is not None
+
+    def published_schema(self, name: str, *, credential: bool = False) -> Mapping[str, Any] | None:
+        """The JSON Schema of a plugin's settings, ``_meta`` included; None if there is no such schema."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return None
+        checker = entry.credential_checker if credential else entry.checker
+        return None if checker is None else checker.schema
+
+    def check(self, name: str, config: Mapping[str, Any], *, credential: bool = False) -> list[Problem]:
+        """
+        Check one plugin's settings.
+
+        Args:
+            config: As given by a writer. credential: By the credential schema instead.
+        Returns:
+            Every problem, paths relative to *config*; empty if they are fine, or if
+            ``_meta.disable`` is true (data-plane contract §6).
+        Raises:
+            KeyError: no such plugin is enabled, or it takes no credentials.
+        """
+        entry = self._entries[name]
+        checker = entry.credential_checker if credential else entry.checker
+        if checker is None:
+            raise KeyError(name)
+        meta = config.get("_meta")
+        if isinstance(meta, Mapping) and meta.get("disable") is True:
+            return []
+        found = checker.problems(config)
+        if not found:
+            try:
+                if credential:
+                    entry.factory.check_credential(config)
+                else:
+                    entry.factory.check(config)
+            except ValueError as error:
+                found.append(Problem((), "value", str(error)))
+        return found
+
+    def key_of(self, name: str, config: Mapping[str, Any]) -> str | None:
+        """The value that must be unique among *name*'s credentials; None for a reference."""
+        value = config.get(self._entries[name].factory.key_field)
+        return value if isinstance(value, str) and not is_reference(value) else None
+
+    def secret_fields(self, name: str) -> Sequence[str]:
+        """Names of the settings of *name* that are secret, on routes and on credentials."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return ()
+        credential = entry.factory.credential_secret_fields if entry.credential_checker is not None else ()
+        return (*entry.factory.secret_fields, *credential)
+
+
+def _broken_modules(package: ModuleType) -> list[str]:
+    # twisted.plugin logs a module that cannot be imported and goes on; we must not.
+    faults = []
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        try:
+            importlib.import_module(module.name)
+        except Exception as error:
+            faults.append(f"{module.name} cannot be imported: {error!r}")
+    return faults
+
+
+def load_plugins(enabled: Sequence[str] | None, package: ModuleType = gateway.plugins) -> PluginRegistry:
+    """
+    Find and verify the enabled plugins.
+
+    Args:
+        enabled: Names from ``[plugins] enabled``; None enables every plugin found.
+        package: Where ``twisted.plugin`` looks for those that come with the gateway.
+    Raises:
+        PluginLoadError: one is missing, broken or provided twice. All faults are in the text.
+    """
+    faults = _broken_modules(package)
+    interface: type[Interface] = IPluginFactory
+    found: list[tuple[Any, str]] = [(factory, _origin(factory)) for factory in getPlugins(interface, package)]
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        origin = f"{point.value} of {point.dist.name if point.dist else 'an unknown distribution'}"
+        try:
+            found.append((point.load(), origin))
+        except Exception as error:
+            faults.append(f"{origin} cannot be imported: {error!r}")
+    names = {getattr(factory, "name", "?") for factory, _ in found}
+    if enabled is not None:
+        faults.extend(f"plugin {name} is enabled but not installed" for name in enabled if name not in names)
+        found = [(factory, origin) for factory, origin in found if getattr(factory, "name", "?") in enabled]
+    if faults:
+        raise PluginLoadError("; ".join(faults))
+    return PluginRegistry(found)

@@ -1,0 +1,1 @@
+"""Where configuration is kept: providers of ``gateway.interfaces.IConfigStore``."""

@@ -1,0 +1,1 @@
+"""What the gateway tells about itself: the access log; metrics and traces when their time comes."""

@@ -1,0 +1,75 @@
+"""Exchanges for tests: what a plugin's hook is given, without a gateway around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import field, frozen
+
+from gateway.core.consumers import ConsumerEntry, Identity
+from gateway.core.exchange import Connection, Exchange, RequestHead
+from gateway.core.fields import Fields
+
+
+@frozen
+class FakeSnapshot:
+    """The part of a snapshot that plugins read."""
+
+    identities: dict[str, dict[str, Identity]] = field(factory=dict)
+    consumers: dict[str, ConsumerEntry] = field(factory=dict)
+    revision: int = 1
+
+
+def consumer(username: str = "jack", **more: Any) -> ConsumerEntry:
+    """A consumer as a snapshot holds it."""
+    labels = more.get("labels", {})
+    custom = labels.get("custom_id")
+    return ConsumerEntry(
+        username=username,
+        group_id=more.get("group_id"),
+        labels=labels,
+        plugins=more.get("plugins", {}),
+        wire_username=username.encode(),
+        wire_custom_id=None if custom is None else custom.encode(),
+    )
+
+
+def exchange(
+    method: str = "GET",
+    target: str = "/",
+    headers: Iterable[tuple[str, str]] = (),
+    *,
+    client_ip: str = "127.0.0.1",
+    tls: bool = False,
+    now: float = 1_700_000_000.0,
+    identities: dict[str, dict[str, Identity]] | None = None,
+    consumers: dict[str, ConsumerEntry] | None = None,
+    path: str | None = None,
+) -> Exchange:
+    """
+    An exchange as the runner hands it to the first hook.
+
+    Args:
+        target: The request target, as on the request line.
+        headers: Names in any letter case; values as text (Latin-1).
+        identities: plugin → key → identity, as ``Snapshot.identities``.
+        path: The normalised path; by default *target* up to ``?``, undecoded.
+    """
+    pairs = tuple((name.lower().encode(), value.encode("latin-1")) for name, value in headers)
+    request = RequestHead(method.encode(), target.encode("latin-1"), pairs)
+    fields = Fields(pairs)
+    host = (fields.get(b"host") or b"").decode("latin-1").lower()
+    snapshot: Any = FakeSnapshot(identities or {}, consumers or {})
+    return Exchange(
+        request=request,
+        connection=Connection(client_ip, 50000, "127.0.0.1", 9080, tls),
+        path=target.partition("?")[0] if path is None else path,
+        host=host.rpartition(":")[0] if ":" in host else host,
+        started_s=now,
+        id="0123456789abcdef",
+        method=request.method,
+        target=request.target,
+        fields=fields,
+        snapshot=snapshot,
+    )
