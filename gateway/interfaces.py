@@ -227,7 +227,12 @@ class PluginServices:
 
     Attributes:
         clock: Time. log: The plugin's own log.
+        origin: Where the configuration stands, such as ``route/r1``: the identity of any state
+            that is kept per configuration.
+        settings: The section ``[plugins]`` of gw.ini: limits that plugins have a name for there.
     """
 
     clock: Clock
     log: PluginLog
+    origin: str = ""
+    settings: Mapping[str, str] = {}

@@ -16,16 +16,24 @@ class State:
 
     Attributes:
         revision: The revision it shows; 0 if nothing was ever stored.
+        made_by: The commit that led here from the state before, so that an index can follow
+            along; None for a state that was loaded.
     """
 
-    __slots__ = ("_records", "revision")
+    __slots__ = ("_records", "made_by", "revision")
 
-    def __init__(self, revision: int, records: Mapping[tuple[str, str], Mapping[str, Record]]) -> None:
+    def __init__(
+        self,
+        revision: int,
+        records: Mapping[tuple[str, str], Mapping[str, Record]],
+        made_by: Revision | None = None,
+    ) -> None:
         """
         Args:
             records: (group, kind) → id → record, in the order of creation.
         """
         self.revision = revision
+        self.made_by = made_by
         self._records = records
 
     @classmethod
@@ -66,4 +74,4 @@ class State:
                 created_revision=revision.number if before is None else before.created_revision,
                 modified_revision=revision.number,
             )
-        return State(revision.number, records)
+        return State(revision.number, records, revision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gateway.model import fields
 from gateway.model.fields import object_of
@@ -32,7 +32,7 @@ class Consumer:
     """
 
     username: str
-    plugins: Mapping[str, Mapping[str, Any]]
+    plugins: Mapping[str, Mapping[str, Any]] = field(repr=False)
     labels: Mapping[str, str]
     group_id: str | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gateway.model import fields
 from gateway.model.fields import object_of
@@ -54,7 +54,7 @@ class Credential:
     id: str
     consumer: str
     plugin: str
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def parse(cls, id: str, document: Mapping[str, Any]) -> Credential:

@@ -8,6 +8,7 @@ defaults from the same schema, so that a default stands in one place only.
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -47,12 +48,24 @@ def _unless_reference(rule: _Rule) -> _Rule:
     return check
 
 
+def _unique_items(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    # The library compares each item with each other one if they do not sort.
+    if not wanted or not isinstance(instance, list):
+        return
+    seen = {json.dumps(item, sort_keys=True) for item in instance}
+    if len(seen) != len(instance):
+        yield ValidationError("duplicate items found")
+
+
 _BASE = jsonschema.Draft7Validator
 _VALIDATOR: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
     _BASE,
     {
-        keyword: _unless_reference(_BASE.VALIDATORS[keyword])
-        for keyword in ("minLength", "maxLength", "pattern", "format", "enum")
+        "uniqueItems": _unique_items,
+        **{
+            keyword: _unless_reference(_BASE.VALIDATORS[keyword])
+            for keyword in ("minLength", "maxLength", "pattern", "format", "enum")
+        },
     },
 )
 

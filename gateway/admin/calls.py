@@ -1,0 +1,162 @@
+"""One call of the Admin API and its answer, free of Twisted and of dialects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from attrs import field, frozen
+
+from gateway.admin.json_text import BadJSON, read_json, read_object
+from gateway.admin.preconditions import Preconditions
+from gateway.admin.refusals import BadBody, BadParameter
+from gateway.admin.resources import Caller
+from gateway.model.schema import Document
+
+MAX_PARAMETERS = 200
+_MAX_NUMBER = 2**31 - 1
+
+
+@frozen
+class Limits:
+    """
+    What one call may cost.
+
+    Attributes:
+        max_body_bytes: Content of a request; more is answered 413.
+    """
+
+    max_body_bytes: int = 2 * 1024 * 1024
+
+
+class Query:
+    """The query parameters of a call, in the order sent."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self.pairs = tuple(pairs)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Query:
+        """
+        Read what follows ``?`` in a request target.
+
+        Raises:
+            BadBody: it is not UTF-8 once decoded, or holds too many parameters.
+        """
+        try:
+            pairs = parse_qsl(
+                raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS
+            )
+        except UnicodeDecodeError:
+            raise BadBody("the query is not UTF-8") from None
+        except ValueError:
+            raise BadBody(f"the query has more than {MAX_PARAMETERS} parameters") from None
+        return cls(pairs)
+
+    def one(self, name: str) -> str | None:
+        """The first value of a parameter; None if it is absent or empty."""
+        return next((value for key, value in self.pairs if key == name and value), None)
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a parameter that is not empty."""
+        return [value for key, value in self.pairs if key == name and value]
+
+    def number(
+        self, name: str, default: int | None, *, least: int = 1, most: int = _MAX_NUMBER
+    ) -> int | None:
+        """
+        A whole number.
+
+        Raises:
+            BadParameter: it is no number, or below *least* or above *most*.
+        """
+        text = self.one(name)
+        if text is None:
+            return default
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit()):
+            raise BadParameter(name, "value must be an integer")
+        value = int(text) if len(text) <= 12 else (_MAX_NUMBER + 1) * (-1 if text.startswith("-") else 1)
+        if value < least:
+            raise BadParameter(name, f"number must be at least {least}")
+        if value > most:
+            raise BadParameter(name, f"number must be at most {most}")
+        return value
+
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        """One of a few words, the first by default. Raises BadParameter."""
+        text = self.one(name) or choices[0]
+        if text not in choices:
+            raise BadParameter(name, f"value is not one of the allowed values: {', '.join(choices)}")
+        return text
+
+
+@frozen
+class Call:
+    """
+    A request, authenticated.
+
+    Attributes:
+        method: ``GET`` also for HEAD.
+        path: Of the request target, decoded; for messages only.
+        headers: Finds a field by its lower-case name; None if it is absent.
+        read: Reads the content, once.
+        author: The name of the token that came with it.
+    """
+
+    method: str
+    path: str
+    query: Query
+    headers: Callable[[str], str | None] = field(repr=False)
+    read: Callable[[], bytes] = field(repr=False)
+    author: str = "gateway"
+
+    @property
+    def caller(self) -> Caller:
+        """Who writes, and under which conditions."""
+        reason = self.headers("x-gateway-reason")
+        conditions = Preconditions(self.headers("if-match"), self.headers("if-none-match"))
+        return Caller(self.author, reason[:1024] if reason else None, conditions)
+
+    def document(self, *, empty: bool = False) -> Document:
+        """
+        The content as a JSON object.
+
+        Args:
+            empty: No content stands for ``{}``.
+        Raises:
+            BadBody: it is not acceptable.
+        """
+        raw = self.read()
+        if empty and not raw:
+            return {}
+        try:
+            return read_object(raw)
+        except BadJSON as error:
+            raise BadBody(f"invalid request body: {error}") from None
+
+    def patch(self) -> dict[str, Any] | list[Any]:
+        """The content as a JSON object or array. Raises BadBody."""
+        try:
+            value = read_json(self.read())
+        except BadJSON as error:
+            raise BadBody(f"invalid request body: {error}") from None
+        if not isinstance(value, (dict, list)):
+            raise BadBody("invalid request body: an array or an object is needed")
+        return value
+
+
+@frozen
+class Answer:
+    """
+    What a call is answered.
+
+    Attributes:
+        body: A JSON value; None for no content.
+        headers: Fields besides Content-Type and Content-Length.
+    """
+
+    status: int
+    body: object = field(repr=False)
+    headers: Mapping[str, str] = field(factory=dict)

@@ -1,0 +1,344 @@
+"""The resource service: read, create, replace, patch and delete, without a dialect's words.
+
+It takes documents and gives records; what may go wrong is a ``Refusal``. Everything that depends
+on the current configuration is checked inside the plan, when it is this write's turn, so two
+writers can never both be right about the same free key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from attrs import evolve, frozen
+
+from gateway.admin.checks import Draft
+from gateway.admin.keys import KeyIndex
+from gateway.admin.kinds import GATEWAY_GROUP, KINDS, Kind
+from gateway.admin.preconditions import NONE, Preconditions
+from gateway.admin.refusals import Invalid, NotFound
+from gateway.control.control import Control, Plan, Written
+from gateway.control.state import State
+from gateway.errors import ConfigErrors, Problem
+from gateway.model import fields
+from gateway.model.credential import join_id, split_id
+from gateway.model.gateway_group import DEFAULT_GROUP
+from gateway.model.record import Change, Key, Record
+from gateway.model.schema import Checker, Document
+from gateway.registry import PluginRegistry
+
+Edit = Callable[[Document], Any]
+"""From a stored document, with its id, to the one that should replace it. May raise Refusal."""
+
+Finish = Callable[[Document, Record | None], Document]
+"""From the document to be stored, and the record it replaces, to what is really stored."""
+
+_ID = Checker(fields.identifier)
+_USERNAME = Checker(fields.username)
+
+
+@frozen
+class Caller:
+    """Who writes, for the log of revisions, and under which conditions."""
+
+    author: str
+    reason: str | None = None
+    preconditions: Preconditions = NONE
+
+
+@frozen
+class Place:
+    """
+    Where resources of one kind are.
+
+    Attributes:
+        group: The gateway group's id; ``""`` for what belongs to none.
+        parent: The own id of the parent, for kinds that have one.
+    """
+
+    group: str
+    kind: Kind
+    parent: str | None = None
+
+    def stored(self, id: str) -> str:
+        """The id of the record for the own id *id*."""
+        return id if self.parent is None else join_id(self.parent, id)
+
+
+@frozen
+class Stored:
+    """
+    A finished write.
+
+    Attributes:
+        record: What is stored now. created: Whether it was not there before.
+        revision: The number of the commit.
+    """
+
+    record: Record
+    created: bool
+    revision: int
+    warnings: tuple[str, ...] = ()
+
+
+def own_id(kind: Kind, record: Record) -> str:
+    """The id as users know it."""
+    return record.id if kind.parent is None else split_id(record.id)[1]
+
+
+def group_exists(state: State, group: str) -> bool:
+    """Whether *group* can hold resources; the default group always can."""
+    return group in ("", DEFAULT_GROUP) or state.get("", "gateway_group", group) is not None
+
+
+class Resources:
+    """Reads the served configuration and changes it through ``Control``."""
+
+    def __init__(
+        self, control: Control, registry: PluginRegistry, *, new_id: Callable[[], str] = lambda: str(uuid4())
+    ) -> None:
+        self.control = control
+        self.registry = registry
+        self._new_id = new_id
+        self._keys = KeyIndex(registry)
+        self._members: dict[str, tuple[Mapping[str, Record], dict[str, list[Record]]]] = {}
+
+    @property
+    def state(self) -> State:
+        """The configuration being served."""
+        return self.control.state
+
+    # Reading
+
+    def get(self, place: Place, id: str) -> Record:
+        """One record, by its own id. Raises NotFound."""
+        self._enter(self.state, place)
+        record = self.state.get(place.group, place.kind.name, place.stored(id))
+        if record is None:
+            raise NotFound()
+        return record
+
+    def all(self, place: Place, service_id: str | None = None) -> Sequence[Record]:
+        """
+        Every record of a place, in the order of creation.
+
+        Args:
+            service_id: Only routes of that service.
+        Raises:
+            NotFound: the group or the parent does not exist.
+        """
+        self._enter(self.state, place)
+        table = self.state.all(place.group, place.kind.name)
+        if place.parent is not None:
+            return self._grouped("parent", table, lambda r: split_id(r.id)[0]).get(place.parent, [])
+        if service_id is not None:
+            return self._grouped("service", table, lambda r: r.value.get("service_id", "")).get(
+                service_id, []
+            )
+        return list(table.values())
+
+    def _grouped(
+        self, name: str, table: Mapping[str, Record], owner: Callable[[Record], str]
+    ) -> Mapping[str, list[Record]]:
+        # Clients ask once per parent; the table is another object as soon as anything in it changes.
+        cached = self._members.get(name)
+        if cached is None or cached[0] is not table:
+            groups: dict[str, list[Record]] = {}
+            for record in table.values():
+                groups.setdefault(owner(record), []).append(record)
+            cached = self._members[name] = (table, groups)
+        return cached[1]
+
+    # Writing
+
+    async def write(self, plan: Plan, caller: Caller) -> Written:
+        """Commit a plan; the index of keys follows along."""
+
+        def following(state: State) -> Sequence[Change]:
+            self._keys.follow(state)
+            return plan(state)
+
+        return await self.control.write(following, author=caller.author, reason=caller.reason)
+
+    async def put(
+        self,
+        place: Place,
+        id: str,
+        document: Document,
+        caller: Caller,
+        dialect: str,
+        finish: Finish = lambda value, before: value,
+    ) -> Stored:
+        """
+        Make or wholly replace a resource.
+
+        Args:
+            finish: The last touch on what is stored, for members that no client may set.
+        Raises:
+            Invalid, NotFound, Stale: see ``gateway.admin.refusals``.
+            ConfigErrors: the result could not be served.
+            StoreUnavailable: the store did not take it.
+        """
+
+        def plan(state: State) -> Sequence[Change]:
+            before = self._before(state, place, id, caller)
+            if before is None and not (place.kind.upsert or _is_default_group(place, id)):
+                raise NotFound()
+            full = document if member is None else {member: id, **document}
+            return [self._change(state, place, id, full, before, dialect, finish)]
+
+        member = place.kind.id_member
+        return await self._store(place, id, plan, caller)
+
+    async def create(
+        self,
+        place: Place,
+        document: Document,
+        caller: Caller,
+        dialect: str,
+        finish: Finish = lambda value, before: value,
+    ) -> Stored:
+        """
+        Make a resource under an id of the server's choice, or the one its kind finds in it.
+
+        Args:
+            finish: As for ``put``.
+        Raises:
+            As ``put``; Invalid if it exists already.
+        """
+        kind = place.kind
+        found = None if kind.id_of is None else kind.id_of(document)
+        given = [name for name in kind.id_members if name in document]
+        if given and found is None and kind.upsert:
+            text = "a POST takes no id, the server makes one; use PUT to choose it"
+            raise Invalid(kind.name, [Problem((given[0],), "unsupported", text)])
+        id = self._new_id() if found is None else found
+
+        def plan(state: State) -> Sequence[Change]:
+            before = self._before(state, place, id, caller)
+            if before is not None:
+                raise Invalid(kind.name, [Problem((), "duplicate", f"{kind.title} already exists")])
+            return [self._change(state, place, id, document, None, dialect, finish)]
+
+        return await self._store(place, id, plan, caller)
+
+    async def patch(self, place: Place, id: str, edit: Edit, caller: Caller, dialect: str) -> Stored:
+        """
+        Change a resource from what it is when it is this write's turn; the result is checked whole.
+
+        Raises:
+            As ``put``; NotFound if it does not exist; whatever *edit* raises.
+        """
+
+        def plan(state: State) -> Sequence[Change]:
+            before = self._before(state, place, id, caller)
+            if before is None:
+                raise NotFound()
+            document: Document = dict(before.value)
+            if place.kind.id_members:
+                document[place.kind.id_members[0]] = id
+            edited = edit(document)
+            if not isinstance(edited, dict):
+                text = "value must be an object"
+                raise Invalid(place.kind.name, [Problem((), "value", text)])
+            return [self._change(state, place, id, edited, before, dialect)]
+
+        return await self._store(place, id, plan, caller)
+
+    async def delete(self, place: Place, id: str, caller: Caller) -> int:
+        """Remove a resource and all that hangs on it, in one commit. Returns its revision; NotFound."""
+
+        def plan(state: State) -> Sequence[Change]:
+            record = self._before(state, place, id, caller)
+            if record is None:
+                raise NotFound()
+            inside = record.id if place.kind is GATEWAY_GROUP else place.group
+            keys = dict.fromkeys(
+                (inside, kind, other) for kind, other in place.kind.cascade(state, place.group, record.id)
+            )
+            return [Change(*key, None) for key in (*keys, record.key)]
+
+        return (await self.write(plan, caller)).state.revision
+
+    def _enter(self, state: State, place: Place) -> None:
+        if not group_exists(state, place.group):
+            raise NotFound("gateway group")
+        if place.parent is not None and place.kind.parent is not None:
+            parent = KINDS[place.kind.parent]
+            if state.get(place.group, parent.name, place.parent) is None:
+                raise NotFound(parent.title)
+
+    def _before(self, state: State, place: Place, id: str, caller: Caller) -> Record | None:
+        self._enter(state, place)
+        record = state.get(place.group, place.kind.name, place.stored(id))
+        caller.preconditions.check(record)
+        return record
+
+    async def _store(self, place: Place, id: str, plan: Plan, caller: Caller) -> Stored:
+        key = (place.group, place.kind.name, place.stored(id))
+        try:
+            written = await self.write(plan, caller)
+        except ConfigErrors as errors:
+            # What cannot be compiled is told with its kind and id in front; here those are known.
+            raise Invalid(
+                place.kind.name, [_from_here(problem, key) for problem in errors.problems]
+            ) from errors
+        record = written.state.get(*key)
+        assert record is not None
+        warnings = place.kind.warnings(record.value, self.registry.is_auth)
+        created = record.created_revision == record.modified_revision
+        return Stored(record, created, written.state.revision, tuple(warnings))
+
+    def _change(
+        self,
+        state: State,
+        place: Place,
+        id: str,
+        document: Document,
+        before: Record | None,
+        dialect: str,
+        finish: Finish = lambda value, before: value,
+    ) -> Change:
+        """Check a document; what it becomes when it is stored."""
+        kind = place.kind
+        shape = kind.shapes[dialect]
+        document = {name: value for name, value in document.items() if name not in shape.ignored}
+        problems = _id_problems(kind, id)
+        for name in (*kind.id_members, *filter(None, [kind.id_member])):
+            if kind.upsert and isinstance(document.get(name), str) and document[name] != id:
+                text = "the id in the body is not the one in the path"
+                problems.append(Problem((name,), "conflict", text, id))
+        found = shape.checker(document).problems(document)
+        draft = Draft(
+            state, self.registry, self._keys, place.group, kind.name, place.stored(id), document, before
+        )
+        own = [problem for check in kind.checks for problem in check(draft)]
+        told = {problem.path for problem in own}
+        # A rule of our own that stands at the same place says it better.
+        problems += [p for p in found if p.path not in told or p.rule not in _SIZES]
+        problems += own
+        if not found:
+            problems += kind.problems(document)
+        if problems:
+            raise Invalid(kind.name, sorted(problems, key=lambda p: [str(part) for part in p.path]))
+        value = {name: member for name, member in document.items() if name not in kind.id_members}
+        full = finish(shape.complete(value), before)
+        return Change(place.group, kind.name, place.stored(id), full, dialect)
+
+
+_SIZES = ("minProperties", "maxProperties")
+
+
+def _id_problems(kind: Kind, id: str) -> list[Problem]:
+    if kind.id_member is not None:
+        return [p.below(kind.id_member) for p in _USERNAME.problems(id)]
+    return [problem.below("id") for problem in _ID.problems(id)]
+
+
+def _is_default_group(place: Place, id: str) -> bool:
+    return place.kind is GATEWAY_GROUP and id == DEFAULT_GROUP
+
+
+def _from_here(problem: Problem, key: Key) -> Problem:
+    return evolve(problem, path=problem.path[2:]) if problem.path[:2] == key[1:] else problem

@@ -1,0 +1,84 @@
+"""The HTTP side of the Admin API on twisted.web: bounded content, and hosts that cannot hurt."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+from klein.resource import KleinResource
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+from werkzeug.exceptions import HTTPException
+
+from gateway.admin.json_text import write_json
+
+_DRAIN = 8
+"""A client that sends up to this many times the limit is heard to the end, so that it reads its 413."""
+
+_TOO_LARGE = (
+    b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n%s"
+)
+
+
+class BoundedRequest(Request):
+    """
+    A request that keeps no more content than it may.
+
+    Attributes:
+        max_body_bytes: The limit.
+        too_large: Whether the content is longer; then nothing of it was kept.
+    """
+
+    max_body_bytes = 2 * 1024 * 1024
+    too_large = False
+
+    def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(channel, *args, **kwargs)  # type: ignore[no-untyped-call]  # twisted.web
+        self._received = 0
+
+    def gotLength(self, length: int | None) -> None:
+        if length is not None and length > self.max_body_bytes:
+            self._refuse(length)
+            length = 0
+        super().gotLength(length)  # type: ignore[no-untyped-call]  # twisted.web
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._received += len(data)
+        if not self.too_large and self._received <= self.max_body_bytes:
+            super().handleContentChunk(data)  # type: ignore[no-untyped-call]  # twisted.web
+            return
+        if not self.too_large:
+            self.content = BytesIO()
+        self._refuse(self._received)
+
+    def _refuse(self, length: int) -> None:
+        self.too_large = True
+        channel: Any = self.channel
+        if length > _DRAIN * self.max_body_bytes and channel is not None:
+            body = write_json({"error_msg": f"invalid request body: more than {self.max_body_bytes} bytes"})
+            channel.transport.write(_TOO_LARGE % (len(body), body))
+            channel.transport.loseConnection()
+
+
+class AdminSite(Site):
+    """A ``Site`` whose requests are ``BoundedRequest``."""
+
+    def __init__(self, resource: IResource, *, max_body_bytes: int, **kwargs: Any) -> None:
+        limited = type("LimitedRequest", (BoundedRequest,), {"max_body_bytes": max_body_bytes})
+        super().__init__(resource, requestFactory=limited, **kwargs)  # type: ignore[no-untyped-call]
+        self.displayTracebacks = False
+
+
+class AdminResource(KleinResource):
+    """The root: a Host that is no host name, or a path that is not UTF-8, is the client's fault."""
+
+    def render(self, request: Any) -> Any:
+        try:
+            b"/".join(request.postpath).decode("utf-8")
+            request.method.decode("ascii")
+            return super().render(request)
+        except (HTTPException, UnicodeError):
+            request.setResponseCode(400)
+            request.setHeader(b"content-type", b"application/json")
+            return write_json({"error_msg": "invalid request target or host"})

@@ -1,0 +1,126 @@
+"""Access tokens of the Admin API: made, shown once, kept as hashes, checked, revoked."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.admin.calls import Answer, Call
+from gateway.admin.enterprise import DIALECT, Enterprise, view
+from gateway.admin.kinds import TOKEN
+from gateway.admin.listing import Listing
+from gateway.admin.refusals import NotAllowed
+from gateway.admin.resources import Place, Resources
+from gateway.interfaces import Clock
+from gateway.model.record import Change, Record
+from gateway.model.schema import Document
+
+PREFIX = "a7ee-"
+BOOTSTRAP_ID = "bootstrap"
+MAX_LENGTH = 1024
+_PLACE = Place("", TOKEN)
+_PRIVATE = {"Cache-Control": "no-store"}
+
+
+def new_token() -> str:
+    """A token with 256 random bits."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def token_hash(token: bytes) -> str:
+    """
+    What is kept of a token. A plain hash does: there is nothing to guess in 256 random bits.
+
+    Returns:
+        The SHA-256 in lower-case hexadecimal.
+    """
+    return hashlib.sha256(token).hexdigest()
+
+
+def bootstrap_change(token: str) -> Change:
+    """The change that stores the token a gateway starts with; it does not expire."""
+    value = {"name": BOOTSTRAP_ID, "hash": token_hash(token.encode()), "expires_at": 0}
+    return Change("", TOKEN.name, BOOTSTRAP_ID, value)
+
+
+class Tokens:
+    """Checks the tokens that come with calls, and answers ``/api/tokens``."""
+
+    def __init__(
+        self, resources: Resources, renderer: Enterprise, clock: Clock, make: Callable[[], str] = new_token
+    ) -> None:
+        self._resources = resources
+        self._renderer = renderer
+        self._clock = clock
+        self._make = make
+        self._table: Mapping[str, Record] | None = None
+        self._by_hash: dict[str, Record] = {}
+
+    def authenticate(self, token: bytes) -> Record | None:
+        """
+        Find the record of a token.
+
+        Args:
+            token: As it came over the wire.
+        Returns:
+            None if it is unknown, revoked or expired.
+        """
+        if not 0 < len(token) <= MAX_LENGTH:
+            return None
+        table = self._resources.state.all("", TOKEN.name)
+        if table is not self._table:
+            self._by_hash = {record.value["hash"]: record for record in table.values()}
+            self._table = table
+        digest = token_hash(token)
+        record = self._by_hash.get(digest)
+        if record is None or not hmac.compare_digest(record.value["hash"], digest):
+            return None
+        expires_at = record.value.get("expires_at", 0)
+        return None if expires_at and self._clock.time() >= expires_at else record
+
+    async def collection(self, call: Call) -> Answer:
+        """``/api/tokens``: list them, or make one; only then is the token itself told."""
+        if call.method == "GET":
+            page = Listing.parse(call.query, TOKEN.filters).of(self._resources.all(_PLACE))
+            return Answer(200, {"list": [self._view(r) for r in page.records], "total": page.total}, _PRIVATE)
+        if call.method != "POST":
+            raise NotAllowed(("GET", "HEAD", "POST"))
+        token = self._make()
+
+        def finish(value: Document, before: Record | None) -> Document:
+            return {**value, "hash": token_hash(token.encode())}
+
+        stored = await self._resources.create(_PLACE, call.document(), call.caller, DIALECT, finish)
+        value = self._view(stored.record)
+        body = {"value": {"id": value["id"], "name": value["name"], "token": token, **value}}
+        return Answer(200, body, {**_PRIVATE, "X-Gateway-Revision": str(stored.revision)})
+
+    async def item(self, call: Call, id: str) -> Answer:
+        """``/api/tokens/{id}``: look at one, rename it, change its expiry, or revoke it at once."""
+        match call.method:
+            case "GET":
+                return Answer(200, {"value": self._view(self._resources.get(_PLACE, id))}, _PRIVATE)
+            case "PUT":
+                document = call.document()
+
+                def finish(value: Document, before: Record | None) -> Document:
+                    kept = {} if before is None else before.value
+                    # A rename must not make a token live for ever.
+                    if "expires_at" not in document:
+                        value = {**value, "expires_at": kept.get("expires_at", 0)}
+                    return {**value, "hash": kept["hash"]}
+
+                stored = await self._resources.put(_PLACE, id, document, call.caller, DIALECT, finish)
+                headers = {**_PRIVATE, "X-Gateway-Revision": str(stored.revision)}
+                return Answer(200, {"value": self._view(stored.record)}, headers)
+            case "DELETE":
+                return self._renderer.deleted(await self._resources.delete(_PLACE, id, call.caller))
+        raise NotAllowed(("GET", "HEAD", "PUT", "DELETE"))
+
+    def _view(self, record: Record) -> dict[str, Any]:
+        shown = view(self._resources.state, TOKEN, record)
+        del shown["hash"]
+        return shown

@@ -1,0 +1,219 @@
+"""The first start, and every start: the data directory and what stands in it before anything listens.
+
+::
+
+    <data_dir>/               0700
+        admin-token           0600   the first access token, if gw.ini gives none
+        admin.crt, admin.key         the self-signed certificate (gateway.certificates)
+        ports.json                   where this process listens, while it runs
+        gateway.db, secret.key       the store's
+        access.log
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from attrs import field, frozen
+
+from gateway.errors import SettingsErrors
+from gateway.files import write_atomically
+from gateway.settings import Settings
+from gateway.settings_fields import Address
+
+TOKEN_FILE = "admin-token"  # noqa: S105 - a file's name
+PORTS_FILE = "ports.json"
+TOKEN_PREFIX = "a7ee-"  # noqa: S105
+
+_TOKEN = re.compile(r"[\x21-\x7e]{1,512}")
+_SPARE_FILES = 128
+"""Open files that are neither a client's connection nor an upstream's."""
+
+
+@frozen
+class AdminToken:
+    """
+    The first access token of the Admin API.
+
+    Attributes:
+        text: The token itself; keep its hash only.
+        origin: ``settings``, ``file`` (made by an earlier start), or ``made`` just now.
+        path: The file that holds it; None if it came from the settings.
+    """
+
+    text: str = field(repr=False)
+    origin: Literal["settings", "file", "made"]
+    path: Path | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was made just now."""
+        return self.origin == "made"
+
+
+def ensure_data_dir(settings: Settings) -> Path:
+    """
+    Make sure that ``[gateway] data_dir`` is there and can be written; it is made with mode 0700.
+
+    Raises:
+        SettingsErrors: it is not a directory, or cannot be made or written.
+    """
+    path = settings.gateway.data_dir
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise SettingsErrors([f"[gateway] data_dir: {path} is not a directory"]) from None
+    except OSError as error:
+        raise SettingsErrors(
+            [f"[gateway] data_dir: {path} cannot be made: {error.strerror or error}"]
+        ) from None
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise SettingsErrors([f"[gateway] data_dir: {path} cannot be read and written by this user"])
+    return path
+
+
+def admin_token(settings: Settings, announce: Callable[[str], object] | None = None) -> AdminToken:
+    """
+    The token that opens the Admin API on a fresh install.
+
+    ``[admin] token`` if given; else the one in ``<data_dir>/admin-token``; else a new one, which
+    is written there (mode 0600) and announced once.
+
+    Args:
+        announce: Takes the words with the new token. By default they are printed: never log them.
+    Raises:
+        SettingsErrors: the file cannot be read or written, or holds no token.
+    """
+    if settings.admin.token is not None:
+        return AdminToken(settings.admin.token.text, "settings")
+    path = ensure_data_dir(settings) / TOKEN_FILE
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        text = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        try:
+            write_atomically(path, text.encode() + b"\n")
+        except OSError as error:
+            raise SettingsErrors([f"[admin] token: {path} cannot be written: {error.strerror}"]) from None
+        (announce or _print)(f"The admin token is {text}\nIt is kept in {path} and will not be shown again.")
+        return AdminToken(text, "made", path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsErrors([f"[admin] token: {path} cannot be read: {error}"]) from None
+    if not _TOKEN.fullmatch(text):
+        raise SettingsErrors(
+            [f"[admin] token: {path} holds no token; remove it and a new one is made at the next start"]
+        )
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        os.chmod(path, 0o600)
+    return AdminToken(text, "file", path)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except (OSError, ValueError):
+        pass  # nobody is listening; the file has it
+
+
+def write_ports(data_dir: Path, ports: Mapping[str, int]) -> Path:
+    """
+    Say where this process listens: a flat JSON object, ``{"admin": 7443, "proxy": 9080}``.
+
+    Args:
+        ports: Listener → port, once they listen. A second listener of a kind is ``proxy_2``
+            (``name_ports`` makes such names).
+    Returns:
+        The file; it was replaced in one step, so a reader sees all ports or the last start's.
+    """
+    path = data_dir / PORTS_FILE
+    write_atomically(path, json.dumps(dict(ports)).encode() + b"\n", mode=0o644)
+    return path
+
+
+def remove_ports(data_dir: Path) -> None:
+    """To be called before anything listens, and when the gateway stops: the file is not there then."""
+    (data_dir / PORTS_FILE).unlink(missing_ok=True)
+
+
+def name_ports(listeners: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """
+    Flatten ports by kind: the first keeps the kind's name, the others are numbered from 2.
+
+    ``{"proxy": [9080, 9081]}`` is ``{"proxy": 9080, "proxy_2": 9081}``.
+    """
+    return {
+        kind if index == 0 else f"{kind}_{index + 1}": port
+        for kind, ports in listeners.items()
+        for index, port in enumerate(ports)
+    }
+
+
+def allow_open_files(settings: Settings) -> str | None:
+    """
+    Raise this process's limit of open files to what ``[proxy] max_connections`` may need.
+
+    Each request in flight holds a client's and an upstream's connection.
+
+    Returns:
+        None, or a warning for the log when the system does not allow that many.
+    """
+    proxy = settings.proxy
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if proxy.max_connections:
+        wanted = proxy.max_connections + min(proxy.max_in_flight, proxy.max_connections) + _SPARE_FILES
+    else:
+        wanted = sys.maxsize if hard == unlimited else hard
+    if soft == unlimited or soft >= wanted:
+        return None
+    allowed = wanted if hard == unlimited else min(wanted, hard)
+    if allowed > soft and wanted != sys.maxsize:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+            soft = allowed
+        except (OSError, ValueError):
+            pass
+    if soft >= wanted or not proxy.max_connections:
+        return None
+    return (
+        f"[proxy] max_connections: {proxy.max_connections} connections may need {wanted} open files and the "
+        f"system allows {soft}; raise the limit (ulimit -Hn, LimitNOFILE=) or lower the number"
+    )
+
+
+def start_lines(
+    settings: Settings, listeners: Mapping[str, Sequence[Address]], *, token: AdminToken, store: str
+) -> list[str]:
+    """
+    What the log says once everything listens.
+
+    Args:
+        listeners: ``admin``, ``proxy``, ``proxy_tls``, ``status`` → where each listens, with
+            real port numbers.
+        store: ``IConfigStore.describe()``.
+    """
+    schemes = {"admin": "https" if settings.admin.tls else "http", "proxy_tls": "https"}
+    names = {
+        "admin": "Admin API",
+        "proxy": "Data plane",
+        "proxy_tls": "Data plane",
+        "status": "Status",
+    }
+    lines = [
+        f"{names.get(kind, kind)} on {schemes.get(kind, 'http')}://{address}"
+        for kind, addresses in listeners.items()
+        for address in addresses
+    ]
+    where = "[admin] token" if token.path is None else str(token.path)
+    lines.append(f"Admin token in {where}")
+    lines.append(f"Configuration in {store}, gateway group {settings.gateway.group}")
+    return lines

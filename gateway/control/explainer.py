@@ -1,0 +1,67 @@
+"""``explain`` for the Admin API: from a query to an exchange on the live snapshot, and back to JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.core.exchange import Connection, Reply, RequestHead
+from gateway.core.explain import explain
+from gateway.core.opening import open_exchange
+from gateway.interfaces import Clock
+from gateway.model.problems import ConfigErrors, Problem
+from gateway.proxy.admission import admit
+from gateway.proxy.runner import Runner
+
+
+class Explainer:
+    """Answers what the data plane would do with a request."""
+
+    def __init__(self, runner: Runner, clock: Clock) -> None:
+        self._runner = runner
+        self._clock = clock
+
+    def explain(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Args:
+            query: ``method``; ``url``, absolute (``http://host/path?query``) or a path, then a Host
+                header tells the host; ``headers``, pairs of text as a client would send them;
+                ``client_ip``, the address to pretend (loopback if absent).
+        Returns:
+            See ``gateway.core.explain.explain``.
+        Raises:
+            ConfigErrors: the URL or a header cannot be sent by any client.
+        """
+        url: str = query["url"]
+        headers: Iterable[tuple[str, str]] = query.get("headers") or ()
+        parts = urlsplit(url)
+        pairs = [(name.strip().lower().encode("latin-1", "replace"), _wire(value.strip())) for name, value in headers]
+        if parts.netloc and not any(name == b"host" for name, _ in pairs):
+            pairs.insert(0, (b"host", _wire(parts.netloc.rpartition("@")[2])))
+        if not any(name == b"host" for name, _ in pairs):
+            pairs.insert(0, (b"host", b"localhost"))
+        path = parts.path or "/"
+        if not path.startswith("/"):
+            raise ConfigErrors([Problem(("url",), "value", "must be absolute or start with /", got=url)])
+        target = _wire(path + (f"?{parts.query}" if parts.query else ""))
+        admitted = admit(_wire(query.get("method") or "GET"), target, pairs, (1, 1))
+        if isinstance(admitted, Reply):
+            raise ConfigErrors([Problem(("url",), "value", f"no client can send this: {admitted.detail}", got=url)])
+        head: RequestHead = admitted.head
+        tls = parts.scheme == "https"
+        connection = Connection(query.get("client_ip") or "127.0.0.1", 0, "127.0.0.1", parts.port or (443 if tls else 80), tls)
+        exchange = open_exchange(
+            head,
+            connection,
+            self._runner.snapshot,
+            path=admitted.path,
+            host=admitted.host,
+            started_s=self._clock.time(),
+            id="explain",
+        )
+        return explain(exchange)
+
+
+def _wire(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

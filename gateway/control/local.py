@@ -1,0 +1,42 @@
+"""The publisher of a gateway in one process: compile aside, swap in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from gateway.core.compiler import Compiler
+from gateway.core.snapshot import Snapshot
+from gateway.model.record import Change, Revision
+from gateway.proxy.runner import Runner
+
+
+class LocalPublisher:
+    """Serves revisions to the runner of this process (``gateway.control.control.Publisher``)."""
+
+    def __init__(self, compiler: Compiler, runner: Runner) -> None:
+        self._compiler = compiler
+        self._runner = runner
+        self._prepared: tuple[Sequence[Change], Snapshot] | None = None
+
+    def prepare(self, changes: Sequence[Change]) -> None:
+        """
+        Compile *changes* on top of what is served; requests do not see it yet.
+
+        Raises:
+            ConfigErrors: the result cannot be served.
+        """
+        served = self._runner.snapshot
+        self._prepared = (changes, self._compiler.apply(served, changes, served.revision + 1))
+
+    async def publish(self, revision: Revision) -> None:
+        """Serve *revision*, which was prepared last."""
+        prepared, self._prepared = self._prepared, None
+        served = self._runner.snapshot
+        if prepared is not None and tuple(prepared[0]) == revision.changes:
+            snapshot = evolve(prepared[1], revision=revision.number)
+        else:
+            snapshot = self._compiler.apply(served, revision.changes, revision.number)
+        self._runner.snapshot = snapshot
+        self._compiler.forget(served, snapshot)

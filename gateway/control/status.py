@@ -1,0 +1,81 @@
+"""How the gateway is: for ``GET /api/status``, ``/status`` and ``/status/ready``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from gateway.control.control import Control
+from gateway.interfaces import Clock
+from gateway.proxy.runner import Runner
+
+
+class StatusReport:
+    """Reads the state of the data plane; changes nothing."""
+
+    def __init__(self, runner: Runner, control: Control, clock: Clock, started_s: float, version: str) -> None:
+        self._runner = runner
+        self._control = control
+        self._clock = clock
+        self._started_s = started_s
+        self._version = version
+
+    def report(self) -> dict[str, Any]:
+        """
+        Everything an operator asks first.
+
+        Returns:
+            A JSON object. ``revision`` is what the store has, ``served_revision`` what requests
+            get; they differ only while a write is under way. ``quarantined`` names resources that
+            are off because they cannot be compiled, ``notices`` those that serve with a reservation.
+        """
+        snapshot = self._runner.snapshot
+        return {
+            "status": "ok",
+            "version": self._version,
+            "uptime_s": round(self._clock.time() - self._started_s, 3),
+            "revision": self._control.state.revision,
+            "served_revision": snapshot.revision,
+            "routes": len(snapshot.routes),
+            "consumers": len(snapshot.consumers),
+            "in_flight": self._runner.in_flight,
+            "bugs": self._runner.bugs,
+            "quarantined": [_named(key, why) for key, why in snapshot.quarantined.items()],
+            "notices": [_named(key, why) for key, why in snapshot.notices.items()],
+        }
+
+    def not_ready_because(self) -> str | None:
+        """Why no traffic should be sent here, or None if it may."""
+        if self._runner.snapshot.revision < 1:
+            return "the configuration is not loaded yet"
+        return None
+
+    def resource(self) -> Resource:
+        """``/status`` and ``/status/ready`` for a listener of their own (data-plane contract §16)."""
+        root = Resource()
+        status = _Answer(lambda: None)
+        status.putChild(b"ready", _Answer(self.not_ready_because))
+        root.putChild(b"status", status)
+        return root
+
+
+class _Answer(Resource):
+    def __init__(self, why_not: Any) -> None:
+        super().__init__()
+        self._why_not = why_not
+
+    def render_GET(self, request: Request) -> bytes:
+        why = self._why_not()
+        request.setHeader(b"content-type", b"application/json")
+        if why is None:
+            return b'{"status":"ok"}\n'
+        request.setResponseCode(503)
+        return json.dumps({"status": "error", "error": why}, separators=(",", ":")).encode() + b"\n"
+
+
+def _named(key: tuple[str, str, str], why: str) -> dict[str, str]:
+    group, kind, id = key
+    return {"gateway_group_id": group, "kind": kind, "id": id, "why": why}

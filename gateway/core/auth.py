@@ -1,0 +1,176 @@
+"""What auth plugins share: finding a credential in a request, hiding it, refusing, falling back.
+
+Whatever is hidden is cut out of the received bytes; what stays is not re-encoded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from gateway.core.consumers import attach
+from gateway.core.exchange import Exchange, Reply
+from gateway.core.fields import Pair
+from gateway.core.reasons import AUTH_ANONYMOUS_MISSING
+
+FAILURE = "auth_failure"
+"""In ``Exchange.context``: why a request goes on as the anonymous consumer; a reason code."""
+
+HIDE_CREDENTIALS: dict[str, Any] = {
+    "type": "boolean",
+    "default": False,
+    "description": "Remove the credential from the request before it is sent upstream.",
+}
+ANONYMOUS_CONSUMER: dict[str, Any] = {
+    "type": "string",
+    "minLength": 1,
+    "description": "Username of the consumer that requests count for when authentication fails.",
+}
+
+_REALM = re.compile(r"[ !#-\[\]-~]{1,128}")
+
+
+def realm_schema(default: str) -> dict[str, Any]:
+    """
+    The schema of ``realm``: 1 to 128 printable ASCII characters, no ``"`` and no backslash.
+
+    Source:
+        Plugin contract §0; RFC 9110 section 11.5.
+    """
+    return {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 128,
+        # Python's "$" also matches before a final line break, hence the look-ahead.
+        "pattern": r"^[ !#-\[\]-~]+$(?!\n)",
+        "default": default,
+        "description": "The protection space that WWW-Authenticate names.",
+    }
+
+
+def challenge(scheme: str, realm: str) -> tuple[Pair, ...]:
+    """
+    The fields of a 401 answer.
+
+    Args:
+        scheme: The auth scheme, as it is to be spelt.
+    Raises:
+        ValueError: *realm* could not stand in a quoted string (it may come from a reference, which no
+            schema has seen).
+    Source:
+        RFC 9110 sections 11.6.1 and 15.5.2.
+    """
+    if not _REALM.fullmatch(realm):
+        raise ValueError("realm must be 1 to 128 printable ASCII characters without quotes and backslashes")
+    return ((b"www-authenticate", f'{scheme} realm="{realm}"'.encode("ascii")),)
+
+
+def field_name(text: str) -> bytes:
+    """A field name from the configuration as ``Fields`` spells it."""
+    return text.lower().encode("utf-8", "surrogatepass")
+
+
+def _decoded(text: bytes) -> bytes:
+    if b"%" not in text and b"+" not in text:
+        return text
+    return unquote_to_bytes(text.replace(b"+", b" "))
+
+
+def _argument_name(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def query_values(query: bytes, name: str) -> list[bytes | None]:
+    """
+    Every value that the query argument *name* has, in order.
+
+    Args:
+        query: Without ``?``. name: Decoded.
+    Returns:
+        Values with percent-encoding and ``+`` decoded; None for an argument without ``=``.
+    Source:
+        WHATWG URL, application/x-www-form-urlencoded parsing.
+    """
+    wanted = _argument_name(name)
+    found: list[bytes | None] = []
+    for argument in query.split(b"&"):
+        raw, equals, value = argument.partition(b"=")
+        if argument and (raw == wanted or _decoded(raw) == wanted):
+            found.append(_decoded(value) if equals else None)
+    return found
+
+
+def hide_argument(exchange: Exchange, name: str) -> None:
+    """Cut every query argument *name* out of the target to be sent; the others stay as they are."""
+    path, mark, query = exchange.target.partition(b"?")
+    if not mark:
+        return
+    wanted = _argument_name(name)
+    arguments = query.split(b"&")
+    kept = [part for part in arguments if not part or _decoded(part.partition(b"=")[0]) != wanted]
+    if len(kept) != len(arguments):
+        rest = b"&".join(kept)
+        exchange.target = path + mark + rest if rest else path
+
+
+def cookie_value(exchange: Exchange, name: str) -> bytes | None:
+    """The cookie *name*, as received; None if there is none. Of several the first counts."""
+    value = exchange.cookies().get(_cookie_name(name))
+    return None if value is None else value.encode("latin-1")
+
+
+def _cookie_name(name: str) -> str:
+    return name.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def hide_cookie(exchange: Exchange, name: str) -> None:
+    """Cut every cookie *name* out of the request to be sent; the others stay as they are."""
+    wanted = _cookie_name(name)
+    pairs: list[Pair] = []
+    for field, line in exchange.fields:
+        if field != b"cookie":
+            pairs.append((field, line))
+            continue
+        # Latin-1 text, so that names are told apart just as Exchange.cookies does it.
+        cookies = line.decode("latin-1").split(";")
+        kept = [cookie for cookie in cookies if not _is_cookie(cookie, wanted)]
+        if len(kept) == len(cookies):
+            pairs.append((field, line))
+        elif rest := ";".join(kept).strip():
+            pairs.append((field, rest.encode("latin-1")))
+    exchange.fields.pairs = pairs
+    exchange.forget_cookies()
+
+
+def _is_cookie(cookie: str, wanted: str) -> bool:
+    name, equals, _ = cookie.strip().partition("=")
+    return bool(equals) and name == wanted
+
+
+def anonymous(
+    exchange: Exchange, username: str, failure: Reply, challenge_fields: tuple[Pair, ...]
+) -> Reply | None:
+    """
+    Let a request that failed go on as the anonymous consumer.
+
+    Args:
+        username: The consumer's name. failure: What would have been answered.
+        challenge_fields: From ``challenge``.
+    Returns:
+        None if the consumer is attached, else the 401 that says there is no such consumer.
+    Source:
+        Plugin contract §0; jwt-auth contract §7.
+    """
+    consumer = exchange.snapshot.consumers.get(username)
+    if consumer is None:
+        return Reply.json(
+            401,
+            {"message": "Invalid user authorization"},
+            fields=challenge_fields,
+            reason=AUTH_ANONYMOUS_MISSING,
+            detail=f"failed to get anonymous consumer {username}",
+        )
+    exchange.context[FAILURE] = failure.reason
+    attach(exchange, consumer, None)
+    return None

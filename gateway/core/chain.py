@@ -1,0 +1,168 @@
+"""The plugins of a route, bound and sorted: what the runner walks through, phase by phase.
+
+``_meta`` is compiled away here. A hook that has neither a filter nor an error response of its
+own stands in the chain as the plugin gave it, and costs one call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any
+
+from attrs import evolve, frozen
+
+from gateway.core.exchange import Exchange, Reply
+from gateway.core.merge import PluginUse
+
+Verdict = Reply | None
+Hook = Callable[[Exchange], "Verdict | Coroutine[Any, Any, Verdict]"]
+HeaderFilter = Callable[[Exchange], None]
+BodyFilter = Callable[[Exchange, bytes, bool], bytes]
+Predicate = Callable[[Exchange], bool]
+
+
+@frozen(eq=False)
+class BoundPlugin:
+    """
+    An instance of a plugin for one configuration, its hooks looked up.
+
+    Attributes:
+        priority: Its place in each phase, ``_meta.priority`` applied; larger runs first.
+        pure: Whether its hooks touch nothing but the exchange, so that ``explain`` may run them.
+        auth: Whether it says who a request comes from.
+    """
+
+    use: PluginUse
+    priority: int
+    pure: bool
+    auth: bool
+    rewrite: Hook | None = None
+    access: Hook | None = None
+    before_proxy: Hook | None = None
+    header_filter: HeaderFilter | None = None
+    body_filter: BodyFilter | None = None
+    log: HeaderFilter | None = None
+
+    @property
+    def name(self) -> str:
+        return self.use.name
+
+
+@frozen(eq=False)
+class Chain:
+    """
+    Bound plugins in the order they run, and their hooks by phase as (plugin name, hook).
+
+    Source:
+        Data-plane contract §2 and §6.
+    """
+
+    plugins: tuple[BoundPlugin, ...] = ()
+    rewrite: tuple[tuple[str, Hook], ...] = ()
+    access: tuple[tuple[str, Hook], ...] = ()
+    before_proxy: tuple[tuple[str, Hook], ...] = ()
+    header_filter: tuple[tuple[str, HeaderFilter], ...] = ()
+    body_filter: tuple[tuple[str, BodyFilter], ...] = ()
+    log: tuple[tuple[str, HeaderFilter], ...] = ()
+
+
+EMPTY = Chain()
+
+
+def build_chain(plugins: Iterable[BoundPlugin]) -> Chain:
+    """Sort by descending priority (names break ties, so that the order never depends on chance)."""
+    ordered = tuple(sorted(plugins, key=lambda plugin: (-plugin.priority, plugin.name)))
+    if not ordered:
+        return EMPTY
+    return Chain(
+        ordered,
+        rewrite=tuple((p.name, p.rewrite) for p in ordered if p.rewrite is not None),
+        access=tuple((p.name, p.access) for p in ordered if p.access is not None),
+        before_proxy=tuple((p.name, p.before_proxy) for p in ordered if p.before_proxy is not None),
+        header_filter=tuple((p.name, p.header_filter) for p in ordered if p.header_filter is not None),
+        body_filter=tuple((p.name, p.body_filter) for p in ordered if p.body_filter is not None),
+        log=tuple((p.name, p.log) for p in ordered if p.log is not None),
+    )
+
+
+def apply_meta(plugin: BoundPlugin, passes: Predicate | None) -> BoundPlugin:
+    """
+    Compile ``_meta`` into a plugin's hooks.
+
+    Args:
+        plugin: Bound, with the factory's own priority.
+        passes: ``_meta.filter`` compiled; None if there is none, or none that can be evaluated
+            (then the plugin runs).
+    Source:
+        Data-plane contract §6.
+    """
+    meta = plugin.use.config.get("_meta")
+    if not isinstance(meta, Mapping):
+        return plugin
+    if isinstance(meta.get("priority"), int):
+        plugin = evolve(plugin, priority=meta["priority"])
+    if "error_response" in meta:
+        body, kind = _error_body(meta["error_response"])
+        plugin = evolve(
+            plugin,
+            rewrite=plugin.rewrite and _with_body(plugin.rewrite, body, kind),
+            access=plugin.access and _with_body(plugin.access, body, kind),
+            before_proxy=plugin.before_proxy and _with_body(plugin.before_proxy, body, kind),
+        )
+    return plugin if passes is None else _filtered(plugin, passes)
+
+
+def _error_body(response: object) -> tuple[bytes, bytes]:
+    if isinstance(response, str):
+        return response.encode(), b"text/plain; charset=utf-8"
+    return json.dumps(response, separators=(",", ":"), ensure_ascii=False).encode() + b"\n", b"application/json"
+
+
+def _with_body(hook: Hook, body: bytes, content_type: bytes) -> Hook:
+    def replaced(reply: Verdict) -> Verdict:
+        if reply is None or reply.status < 400:
+            return reply
+        others = tuple(pair for pair in reply.fields if pair[0] != b"content-type")
+        return evolve(reply, body=body, fields=((b"content-type", content_type), *others))
+
+    async def later(waiting: Coroutine[Any, Any, Verdict]) -> Verdict:
+        return replaced(await waiting)
+
+    def run(exchange: Exchange) -> Verdict | Coroutine[Any, Any, Verdict]:
+        outcome = hook(exchange)
+        if outcome is None or isinstance(outcome, Reply):
+            return replaced(outcome)
+        return later(outcome)
+
+    return run
+
+
+def _filtered(plugin: BoundPlugin, predicate: Predicate) -> BoundPlugin:
+    # Evaluated once per request, whichever phase asks first (contract §6).
+    memory = f"_meta.filter {plugin.use.origin} {plugin.name}"
+
+    def passes(exchange: Exchange) -> bool:
+        known: bool | None = exchange.context.get(memory)
+        if known is None:
+            known = exchange.context[memory] = predicate(exchange)
+        return known
+
+    def phase(hook: Hook) -> Hook:
+        return lambda exchange: hook(exchange) if passes(exchange) else None
+
+    def quiet(hook: HeaderFilter) -> HeaderFilter:
+        return lambda exchange: hook(exchange) if passes(exchange) else None
+
+    def content(hook: BodyFilter) -> BodyFilter:
+        return lambda exchange, data, last: hook(exchange, data, last) if passes(exchange) else data
+
+    return evolve(
+        plugin,
+        rewrite=plugin.rewrite and phase(plugin.rewrite),
+        access=plugin.access and phase(plugin.access),
+        before_proxy=plugin.before_proxy and phase(plugin.before_proxy),
+        header_filter=plugin.header_filter and quiet(plugin.header_filter),
+        body_filter=plugin.body_filter and content(plugin.body_filter),
+        log=plugin.log and quiet(plugin.log),
+    )

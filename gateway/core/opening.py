@@ -1,0 +1,47 @@
+"""The first steps of every request, live or explained: make the exchange, find the route."""
+
+from __future__ import annotations
+
+from gateway.core.exchange import Connection, Exchange, RequestHead
+from gateway.core.fields import Fields
+from gateway.core.forwarded import strip_consumer_fields
+from gateway.core.paths import strip_prefix
+from gateway.core.snapshot import Snapshot
+
+
+def open_exchange(
+    head: RequestHead, connection: Connection, snapshot: Snapshot, *, path: str, host: str, started_s: float, id: str
+) -> Exchange:
+    """
+    Make the exchange of a request that has just arrived.
+
+    Args:
+        path: The normalised path. host: The Host without its port, in lower case.
+        started_s: Unix time in seconds.
+    """
+    fields = Fields(head.fields)
+    strip_consumer_fields(fields)
+    return Exchange(
+        request=head,
+        connection=connection,
+        path=path,
+        host=host,
+        started_s=started_s,
+        id=id,
+        method=head.method,
+        target=head.target,
+        fields=fields,
+        snapshot=snapshot,
+    )
+
+
+def match_route(exchange: Exchange) -> None:
+    """Find the route and note it on the exchange; without one ``exchange.route`` stays None."""
+    match = exchange.snapshot.router.match(exchange)
+    if match is None:
+        return
+    route = match.rule.target
+    exchange.route = route
+    exchange.path_params = match.params
+    if route.strip_prefix is not None:
+        exchange.target = strip_prefix(exchange.target, route.strip_prefix)

@@ -1,0 +1,156 @@
+"""A snapshot: the configuration of one revision, compiled for the request path.
+
+A request takes the current snapshot when it arrives and keeps it to its end. Everything in it
+is looked up, parsed and bound beforehand. ``gateway.core.compiler`` makes snapshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from attrs import field, frozen
+
+from gateway.core.balancer import Picker
+from gateway.core.chain import BoundPlugin, Chain, Hook, build_chain
+from gateway.core.consumers import ConsumerEntry, Identity
+from gateway.core.merge import PluginUse, Uses, merge, uses_of
+from gateway.core.owners import Owned, Owner
+from gateway.core.retry import RetryPolicy
+from gateway.core.router import Router
+from gateway.model.global_rule import GlobalRule
+from gateway.model.record import Key
+from gateway.model.route import Route
+from gateway.model.service import Service
+from gateway.model.timeout import Timeout
+from gateway.model.upstream import Upstream
+
+CONSUMER_CHAIN_LIMIT = 10_000
+"""How many (route, consumer) chains a snapshot remembers; they are made again when needed."""
+
+
+@frozen(eq=False)
+class CompiledUpstream:
+    """
+    An upstream in use. The same object as long as its definition does not change, so that the
+    picker's turn, and whatever is kept by upstream, outlive changes elsewhere.
+
+    Attributes:
+        key: Its identity: ``service/<id>`` for a service's default upstream.
+    """
+
+    key: str
+    upstream: Upstream
+    picker: Picker
+    retry: RetryPolicy
+
+
+@frozen(eq=False)
+class ConsumerChain:
+    """
+    A route's chain with a consumer's plugins laid over it.
+
+    Attributes:
+        chain: For access and all later phases.
+        rewrite: The rewrite hooks that still have to run: those of plugins the consumer adds.
+    """
+
+    chain: Chain
+    rewrite: tuple[tuple[str, Hook], ...]
+
+
+@frozen(eq=False, repr=False)
+class CompiledRoute:
+    """
+    A route, with everything the runner needs of it.
+
+    Attributes:
+        uses: The merged plugins, where each comes from.
+        chain: Those that are not disabled, bound.
+        upstream: None if neither route nor service has one (503).
+        timeout: The route's own limits, else the upstream's.
+        strip_prefix: The prefix the upstream must not see, or None.
+    """
+
+    id: str
+    name: str
+    service_id: str | None
+    service_name: str | None
+    route: Route
+    uses: Uses
+    chain: Chain
+    upstream: CompiledUpstream | None
+    timeout: Timeout | None
+    strip_prefix: str | None
+
+
+@frozen(eq=False, repr=False)
+class Sources:
+    """
+    The typed resources a snapshot was made from: what the next one starts with.
+
+    Attributes:
+        routes_of: Service id → ids of its routes.
+        orders: Route id → its place in the order of creation.
+        owners: Username → the consumer and its credentials.
+        owned: Username → the identities made of them.
+    """
+
+    services: Mapping[str, Service] = field(factory=dict)
+    routes: Mapping[str, Route] = field(factory=dict)
+    orders: Mapping[str, int] = field(factory=dict)
+    routes_of: Mapping[str, set[str]] = field(factory=dict)
+    next_order: int = 0
+    global_rules: Mapping[str, GlobalRule] = field(factory=dict)
+    owners: Mapping[str, Owner] = field(factory=dict)
+    owned: Mapping[str, Owned] = field(factory=dict)
+
+
+@frozen(eq=False, repr=False)
+class Snapshot:
+    """
+    Attributes:
+        revision: The revision it serves.
+        router: The route table.
+        routes: Every route in the table, by id.
+        global_chain: The global rules' plugins.
+        identities: Auth plugin → credential key → whose it is.
+        consumers: Every consumer, by username.
+        quarantined: What could not be compiled, and why: it alone is off.
+        notices: What an operator should know about resources that do serve.
+    """
+
+    revision: int
+    router: Router[CompiledRoute]
+    routes: Mapping[str, CompiledRoute]
+    global_chain: Chain
+    identities: Mapping[str, Mapping[str, Identity]]
+    consumers: Mapping[str, ConsumerEntry]
+    sources: Sources
+    bind: Callable[[PluginUse], BoundPlugin]
+    quarantined: Mapping[Key, str] = field(factory=dict)
+    notices: Mapping[Key, str] = field(factory=dict)
+    _consumer_chains: dict[tuple[str, str], ConsumerChain] = field(factory=dict, init=False)
+
+    def consumer_chain(self, route: CompiledRoute, consumer: ConsumerEntry) -> ConsumerChain:
+        """
+        The chain of *route* for requests of *consumer*; remembered.
+
+        Source:
+            Data-plane contract §2 step 9 and §5: the consumer's copy of a plugin wins; rewrite runs
+            again only for plugins the route did not have.
+        """
+        key = (route.id, consumer.username)
+        known = self._consumer_chains.get(key)
+        if known is None:
+            if len(self._consumer_chains) >= CONSUMER_CHAIN_LIMIT:
+                self._consumer_chains.clear()
+            own = uses_of(f"consumer/{consumer.username}", consumer.plugins)
+            chain = bind_chain(merge([own, route.uses]), self.bind)
+            added = tuple(hook for hook in chain.rewrite if hook[0] not in route.uses)
+            known = self._consumer_chains[key] = ConsumerChain(chain, added)
+        return known
+
+
+def bind_chain(uses: Uses, bind: Callable[[PluginUse], BoundPlugin]) -> Chain:
+    """Bind every use that is not disabled, and sort."""
+    return build_chain(bind(use) for use in uses.values() if not use.disabled)

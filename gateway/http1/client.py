@@ -1,0 +1,499 @@
+"""
+The client's end of one HTTP/1.1 connection: a thin Protocol around the codec.
+
+It carries one request at a time. ``ConnectionOwner`` hears of the connection's life,
+``ResponseTaker`` of one response. Content flows both ways under back-pressure: the request's
+producer is paused while the socket takes no more, the socket while the response's taker does.
+
+One timer per connection watches whatever is being waited for. It is not moved for each event:
+the deadline is noted, and looked at when the timer fires.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any, Protocol
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.iweb import UNKNOWN_LENGTH
+from zope.interface import implementer
+
+from gateway.core import reasons
+from gateway.http1.response import BadResponse, ResponseHead, ResponseReader
+
+CLOSING_S = 5.0
+"""How long a peer may take over closing its side before the connection is cut."""
+_GATHER_BYTES = 65536
+_IDLE = "idle"
+_CLOSING = "closing"
+
+
+class BodyLengthError(Exception):
+    """A request's producer wrote more or less than its ``length`` said."""
+
+
+class ContentTaker(Protocol):
+    """Who takes a response's content."""
+
+    def response_content(self, data: bytes) -> None:
+        """The next piece; not empty."""
+
+    def response_ended(self) -> None:
+        """All of it has been delivered."""
+
+    def response_failed(self, kind: str, detail: str, cause: Failure | None) -> None:
+        """
+        It will not be completed; the connection is gone.
+
+        Args:
+            kind: A reason code. cause: The failure behind it, if there is one.
+        """
+
+
+class ResponseTaker(Protocol):
+    """Who waits for a response."""
+
+    def response_started(self, head: ResponseHead, connection: HTTP1Client | None) -> ContentTaker:
+        """
+        The final response's head is there.
+
+        Args:
+            connection: What pauses and resumes the content; None if all of it has arrived.
+        """
+
+    def response_failed(self, kind: str, detail: str, cause: Failure | None) -> None:
+        """There will be no response: as ``ContentTaker.response_failed``."""
+
+
+class ConnectionOwner(Protocol):
+    """Who decides on a connection between requests."""
+
+    def connection_ready(self, connection: HTTP1Client) -> None:
+        """It is established, TLS included."""
+
+    def connection_free(self, connection: HTTP1Client) -> None:
+        """A response is complete, and the connection can carry another request."""
+
+    def connection_closed(self, connection: HTTP1Client, reason: Failure) -> None:
+        """It is gone; nothing more comes from it."""
+
+
+@implementer(IConsumer, IPushProducer)
+class _BodySender:
+    """A request's content on its way from its producer to the socket."""
+
+    __slots__ = ("_body", "_chunked", "_connection", "_gathered", "_left", "_size", "over", "paused")
+
+    def __init__(self, connection: HTTP1Client, body: Any, head: bytes) -> None:
+        length = body.length
+        self._connection = connection
+        self._body = body
+        self._chunked = length is UNKNOWN_LENGTH
+        self._left = 0 if self._chunked else length
+        # What is written while the producer starts goes out in one piece with the head.
+        self._gathered: list[bytes] | None = [head]
+        self._size = 0
+        self.paused = False
+        self.over = False
+
+    def start(self) -> None:
+        try:
+            finished = self._body.startProducing(self)
+        except Exception:
+            self._failed(Failure())  # type: ignore[no-untyped-call]
+            return
+        finished.addCallbacks(self._finished, self._failed)
+        if self._gathered is not None:
+            self._flush()
+
+    def _flush(self) -> None:
+        gathered, self._gathered = self._gathered, None
+        assert gathered is not None
+        transport = self._connection.transport
+        if not self.over:
+            transport.registerProducer(self, True)
+        transport.write(b"".join(gathered))
+
+    # -- IConsumer, for the producer of the content
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Producers of content are asked to pause and resume as they are."""
+
+    def unregisterProducer(self) -> None:
+        """The Deferred of ``startProducing`` tells the end."""
+
+    def write(self, data: bytes) -> None:
+        if self.over or not data:
+            return
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        else:
+            self._left -= len(data)
+            if self._left < 0:
+                self._stop_producer()
+                self._failed(Failure(BodyLengthError("the producer wrote more than its length")))  # type: ignore[no-untyped-call]
+                return
+        if self._gathered is None:
+            self._connection.transport.write(data)
+        else:
+            self._gathered.append(data)
+            self._size += len(data)
+            if self._size > _GATHER_BYTES:
+                self._flush()
+
+    def _finished(self, _: object) -> None:
+        if self.over:
+            return
+        if self._left:
+            self._failed(Failure(BodyLengthError("the producer wrote less than its length")))  # type: ignore[no-untyped-call]
+            return
+        connection = self._connection
+        transport = connection.transport
+        started = self._gathered is None
+        if self._chunked:
+            if self._gathered is None:
+                transport.write(b"0\r\n\r\n")
+            else:
+                self._gathered.append(b"0\r\n\r\n")
+        self.over = True
+        if not self.paused:
+            if started:
+                transport.unregisterProducer()
+            connection.request_sent(self)
+
+    def _failed(self, failure: Failure) -> None:
+        if not self.over:
+            self.over = True
+            self._gathered = None
+            self._connection.request_failed(failure)
+
+    # -- IPushProducer, for the socket
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+        self._connection.sending_stalled()
+        if not self.over:
+            self._body.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self.paused = False
+        connection = self._connection
+        connection.sending_resumed()
+        if self.over:
+            connection.transport.unregisterProducer()
+            connection.request_sent(self)
+        else:
+            self._body.resumeProducing()
+
+    def stopProducing(self) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Nobody will take more of it."""
+        if not self.over:
+            self.over = True
+            self._gathered = None
+            self._stop_producer()
+
+    def _stop_producer(self) -> None:
+        self._body.stopProducing()
+
+
+@implementer(IHandshakeListener)
+class HTTP1Client(TwistedProtocol):
+    """
+    A connection to an upstream.
+
+    Attributes:
+        owner: Told of the connection's life; may be changed between requests.
+        requests: How many requests it has carried.
+        alive: Whether it can carry one: established, and neither closed nor closing.
+    """
+
+    transport: Any = None
+
+    def __init__(self, clock: Any, owner: ConnectionOwner, *, tls: bool, reader: ResponseReader) -> None:
+        """
+        Args:
+            clock: Provides ``IReactorTime``.
+            tls: Whether a TLS handshake has to end before it is ready.
+        """
+        self.owner = owner
+        self.requests = 0
+        self.alive = False
+        self._clock = clock
+        self._now = clock.seconds
+        self._tls = tls
+        self._reader = reader
+        self._taker: Any = None
+        self._head_given = False
+        self._sender: _BodySender | None = None
+        self._paused = False
+        self._closing = False
+        self._send_s = self._read_s = 0.0
+        self._timer: Any = None
+        self._timer_at = 0.0
+        self._deadline = inf
+        self._awaited = _IDLE
+        self._unsent_before = 0
+
+    # -- the connection
+
+    def connectionMade(self) -> None:
+        transport = self.transport
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+        if not self._tls:
+            self.alive = True
+            self.owner.connection_ready(self)
+
+    def handshakeCompleted(self) -> None:
+        if self._tls and not self._closing and not self.alive:
+            self.alive = True
+            self.owner.connection_ready(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.alive = False
+        self._closing = True
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        self._deadline = inf
+        taker, self._taker = self._taker, None
+        complete = self._reader.close(reason.check(ConnectionDone) is not None)  # type: ignore[no-untyped-call]
+        self._stop_sending()
+        self.owner.connection_closed(self, reason)
+        if taker is not None:
+            if complete and self._head_given:
+                taker.response_ended()
+            else:
+                taker.response_failed(reasons.UPSTREAM_CLOSED, reason.getErrorMessage(), reason)
+
+    def close(self) -> None:
+        """Close in order, and cut the connection if the peer takes too long over it."""
+        if not self._closing:
+            self.alive = False
+            self._closing = True
+            self._wait(CLOSING_S, _CLOSING)
+            self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Cut the connection. A response under way fails, later."""
+        self.alive = False
+        self._closing = True
+        self._deadline = inf
+        self._stop_sending()
+        self.transport.abortConnection()
+
+    def drop(self) -> None:
+        """Cut the connection; whoever waits for a response no longer cares."""
+        self._taker = None
+        self.abort()
+
+    # -- requests
+
+    @property
+    def response_begun(self) -> bool:
+        """Whether any byte of the response has arrived."""
+        return self._reader.started
+
+    def send(
+        self, taker: ResponseTaker, method: bytes, head: bytes, body: Any, send_s: float, read_s: float
+    ) -> None:
+        """
+        Send a request. The connection must be ``alive`` and free.
+
+        Args:
+            taker: Told of the response.
+            head: The serialised head, with framing that fits *body*.
+            body: The content: a provider of ``IBodyProducer``, or None.
+            send_s: Longest time without progress while the socket is full.
+            read_s: Longest time without a byte of the response once the request is sent.
+        """
+        self.requests += 1
+        self._taker = taker
+        self._head_given = False
+        self._send_s = send_s
+        self._read_s = read_s
+        self._unsent_before = 0
+        self._reader.expect(method)
+        if body is None:
+            self._wait(read_s, reasons.UPSTREAM_READ_TIMEOUT)
+            self.transport.write(head)
+        else:
+            self._deadline = inf
+            self._sender = _BodySender(self, body, head)
+            self._sender.start()
+
+    def request_sent(self, sender: _BodySender) -> None:
+        """All of the request has left."""
+        if self._sender is sender:
+            self._sender = None
+            self._unsent_before = _unsent(self.transport)
+            if not self._paused and self._taker is not None:
+                self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
+
+    def request_failed(self, failure: Failure) -> None:
+        """The content could not be produced."""
+        self._fail(reasons.INTERNAL_ERROR, failure.getErrorMessage(), failure)
+
+    def sending_stalled(self) -> None:
+        """The socket takes no more for now."""
+        self._unsent_before = _unsent(self.transport)
+        self._wait(self._send_s, reasons.UPSTREAM_SEND_TIMEOUT)
+
+    def sending_resumed(self) -> None:
+        """The socket has taken everything."""
+        if self._awaited == reasons.UPSTREAM_SEND_TIMEOUT:
+            self._deadline = inf
+
+    def _stop_sending(self) -> None:
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.stop()
+            self.transport.unregisterProducer()
+
+    # -- responses
+
+    def dataReceived(self, data: bytes) -> None:
+        taker = self._taker
+        if taker is None:
+            # Nothing was asked, so whatever this is, it is not the answer to the next request.
+            if not self._closing:
+                self.abort()
+            return
+        reader = self._reader
+        try:
+            content = reader.feed(data)
+        except BadResponse as error:
+            self._fail(reasons.UPSTREAM_BAD_RESPONSE, str(error), None)
+            return
+        if reader.complete:
+            # Free first: the next request may be sent while this response is being delivered.
+            head = None if self._head_given else reader.head
+            self._taker = None
+            self._free()
+            if head is not None:
+                taker = taker.response_started(head, None)
+            if content:
+                taker.response_content(content)
+            taker.response_ended()
+            return
+        if self._sender is None and not self._paused:
+            self._unsent_before = 0
+            self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
+        if not self._head_given:
+            head = reader.head
+            if head is None:
+                return
+            self._head_given = True
+            taker = taker.response_started(head, self)
+            if self._taker is None:
+                # Whoever heard of it has dropped it at once.
+                return
+            self._taker = taker
+        if content and not self._closing:
+            taker.response_content(content)
+
+    def _free(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()
+        if self._sender is not None:
+            # The answer came before the end of the question: nobody wants the rest.
+            self.abort()
+        elif self._closing:
+            pass
+        elif self._reader.reusable:
+            self._deadline = inf
+            self.owner.connection_free(self)
+        else:
+            self.close()
+
+    def _fail(self, kind: str, detail: str, cause: Failure | None) -> None:
+        taker, self._taker = self._taker, None
+        self.abort()
+        if taker is not None:
+            taker.response_failed(kind, detail, cause)
+
+    def idle(self, seconds: float) -> None:
+        """Close unless there is a request within *seconds*."""
+        self._wait(seconds, _IDLE)
+
+    # -- back-pressure of the response's taker
+
+    def hold(self) -> None:
+        """Nobody takes the content yet: stop reading; ``resume`` within the read timeout, or it fails."""
+        self.pause()
+        if self._sender is None:
+            self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
+
+    def pause(self) -> None:
+        """Stop reading. No limit on the peer's time runs meanwhile."""
+        if self._taker is not None and not self._closing:
+            if not self._paused:
+                self._paused = True
+                self.transport.pauseProducing()
+            if self._sender is None:
+                self._deadline = inf
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and not self._closing:
+            self._paused = False
+            if self._sender is None:
+                self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
+            self.transport.resumeProducing()
+
+    # -- time
+
+    def _wait(self, seconds: float, kind: str) -> None:
+        """Note what is waited for, and until when."""
+        self._awaited = kind
+        deadline = self._deadline = self._now() + seconds
+        if self._timer is None:
+            self._start_timer(seconds, deadline)
+        elif self._timer_at > deadline:
+            self._timer.cancel()
+            self._start_timer(seconds, deadline)
+
+    def _start_timer(self, seconds: float, deadline: float) -> None:
+        self._timer_at = deadline
+        self._timer = self._clock.callLater(max(0.0, seconds), self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        if self._deadline == inf:
+            return
+        left = self._deadline - self._now()
+        if left > 0:
+            self._start_timer(left, self._deadline)
+            return
+        kind = self._awaited
+        if kind == _IDLE:
+            self.close()
+        elif kind == _CLOSING:
+            self.transport.abortConnection()
+        elif (unsent := _unsent(self.transport)) < self._unsent_before:
+            # Slow as it is, the peer does take bytes.
+            self._unsent_before = unsent
+            self._wait(self._send_s, kind)
+        elif kind == reasons.UPSTREAM_SEND_TIMEOUT:
+            self._fail(kind, f"the upstream took no bytes for {self._send_s:g} s", None)
+        elif self._paused:
+            self._fail(kind, f"nobody took the content for {self._read_s:g} s", None)
+        else:
+            self._fail(kind, f"the upstream sent no bytes for {self._read_s:g} s", None)
+
+
+def _unsent(transport: Any) -> int:
+    """Bytes the socket has not taken yet; 0 where the transport does not tell."""
+    transport = getattr(transport, "transport", transport)
+    try:
+        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
+    except AttributeError:
+        return 0

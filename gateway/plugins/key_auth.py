@@ -1,0 +1,158 @@
+"""key-auth: a request is from whoever owns the API key it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from gateway.core import auth
+from gateway.core.consumers import Identity, attach
+from gateway.core.exchange import Exchange, Reply
+from gateway.core.fields import Pair
+from gateway.interfaces import ICredentialFactory, IPluginFactory, IPureHooks, IRewritePhase, PluginServices
+from gateway.model.schema import fill, is_reference
+
+NAME = "key-auth"
+
+_ROUTE_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "header": {
+            "type": "string",
+            "default": "apikey",
+            "description": "Request header to read the key from, first.",
+        },
+        "query": {
+            "type": "string",
+            "default": "apikey",
+            "description": "Query argument to read it from, second.",
+        },
+        "hide_credentials": auth.HIDE_CREDENTIALS,
+        "realm": auth.realm_schema("key"),
+        "anonymous_consumer": auth.ANONYMOUS_CONSUMER,
+    },
+}
+
+_CREDENTIAL_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"key": {"type": "string", "description": "The API key."}},
+    "required": ["key"],
+}
+
+MESSAGES: Mapping[str, str] = {
+    "key_missing": "Missing API key in request",
+    "key_unknown": "Invalid API key in request",
+}
+"""Reason code → what the client is told (plugin contract §1)."""
+
+
+@frozen
+class Config:
+    """Settings on a route or service; the schema explains and defaults them."""
+
+    header: bytes
+    query: str
+    hide_credentials: bool
+    challenge: tuple[Pair, ...]
+    anonymous_consumer: str | None
+
+    @classmethod
+    def parse(cls, config: Mapping[str, Any]) -> Config:
+        """Read settings that fit the schema; ValueError if a resolved reference does not."""
+        filled = fill(_ROUTE_SCHEMA, config)
+        return cls(
+            header=auth.field_name(filled["header"]),
+            query=filled["query"],
+            hide_credentials=filled["hide_credentials"],
+            challenge=auth.challenge("apikey", filled["realm"]),
+            anonymous_consumer=filled.get("anonymous_consumer"),
+        )
+
+
+@implementer(IRewritePhase, IPureHooks)
+@frozen(eq=False)
+class KeyAuth:
+    """key-auth with one configuration."""
+
+    config: Config
+
+    def rewrite(self, exchange: Exchange) -> Reply | None:
+        """See ``IRewritePhase``. Attaches the key's consumer, or the anonymous one, or answers 401."""
+        config = self.config
+        value = exchange.fields.get(config.header)
+        in_header = value is not None
+        reason = "key_missing"
+        if value is None and (query := exchange.query):
+            values = auth.query_values(query, config.query)
+            if values:
+                # Said twice or without a value, it is nothing that could be a key.
+                value = (values[0] or b"") if len(values) == 1 else b""
+        if value is not None:
+            reason = "key_unknown"
+            identity = self._owner(exchange, value)
+            if identity is not None:
+                if config.hide_credentials:
+                    if in_header:
+                        exchange.fields.remove(config.header)
+                    else:
+                        auth.hide_argument(exchange, config.query)
+                attach(exchange, identity.consumer, identity.credential_id)
+                return None
+        failure = Reply.json(401, {"message": MESSAGES[reason]}, fields=config.challenge, reason=reason)
+        if config.anonymous_consumer is None:
+            return failure
+        reply = auth.anonymous(exchange, config.anonymous_consumer, failure, config.challenge)
+        if reply is None and config.hide_credentials:
+            exchange.fields.remove(config.header)
+            auth.hide_argument(exchange, config.query)
+        return reply
+
+    def _owner(self, exchange: Exchange, value: bytes) -> Identity | None:
+        identities: Mapping[str, Identity] | None = exchange.snapshot.identities.get(NAME)
+        # An empty key would let everybody in who sends an empty field; it never counts.
+        if not identities or not value:
+            return None
+        try:
+            return identities.get(value.decode("utf-8"))
+        except UnicodeDecodeError:
+            return None
+
+
+@implementer(IPlugin, IPluginFactory, ICredentialFactory)
+@frozen(eq=False)
+class Factory:
+    """Provides ``IPluginFactory`` and ``ICredentialFactory``."""
+
+    name: str = NAME
+    version: str = "0.1"
+    priority: int = 2500
+    kind: str = "auth"
+    schema: Mapping[str, Any] = field(default=_ROUTE_SCHEMA, repr=False)
+    metadata_schema: Mapping[str, Any] | None = None
+    secret_fields: tuple[str, ...] = ()
+    credential_schema: Mapping[str, Any] = field(default=_CREDENTIAL_SCHEMA, repr=False)
+    credential_secret_fields: tuple[str, ...] = ("key",)
+    key_field: str = "key"
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """See ``IPluginFactory.check``: the schema says it all."""
+
+    def make(self, config: Mapping[str, Any], services: PluginServices) -> KeyAuth:
+        """See ``IPluginFactory.make``; ValueError if a resolved reference is no realm."""
+        return KeyAuth(Config.parse(config))
+
+    def check_credential(self, config: Mapping[str, Any]) -> None:
+        """See ``ICredentialFactory.check_credential``: the schema says it all."""
+
+    def credential(self, config: Mapping[str, Any]) -> None:
+        """See ``ICredentialFactory.credential``. The key itself is all there is, and the index holds it."""
+        key = config["key"]
+        if not key or is_reference(key):
+            raise ValueError("key is empty, or a reference that was not resolved")
+
+
+plugin = Factory()

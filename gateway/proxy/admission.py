@@ -1,0 +1,97 @@
+"""The first look at a request: is it HTTP that means one thing only? What is ambiguous is refused."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from gateway.core import reasons
+from gateway.core.exchange import Reply, RequestHead
+from gateway.core.fields import Pair
+from gateway.core.paths import BadPath, normalise
+
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z").match
+_TARGET = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]+\Z").match
+"""A request target: no controls, no white space, no fragment. Bytes over 0x7f are let through, as browsers send them."""
+_HOST = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z").match
+_FIELD_BAD = re.compile(rb"[\x00\r\n]").search
+_ABSOLUTE = re.compile(rb"(?i)https?://([^/?#]*)")
+
+
+@frozen
+class Admitted:
+    """
+    A request that may go on.
+
+    Attributes:
+        path: Decoded and normalised, for matching.
+        host: The Host in lower case, without its port; empty for HTTP/1.0 without one.
+    """
+
+    head: RequestHead
+    path: str
+    host: str
+
+
+def _refuse(why: str) -> Reply:
+    return Reply(400, None, ((b"connection", b"close"),), reasons.BAD_REQUEST, why)
+
+
+def admit(method: bytes, target: bytes, pairs: list[Pair], version: tuple[int, int]) -> Admitted | Reply:
+    """
+    Check a request's head and reduce its target to origin form.
+
+    Args:
+        method, target: As on the request line.
+        pairs: Field lines in order, names lower-cased.
+        version: ``(1, 1)`` and so on.
+    Returns:
+        The admitted request, or the 400 that refuses it and closes the connection.
+    Source:
+        RFC 9112 sections 3 and 3.2, RFC 9110 sections 5.5, 5.6.2 and 7.2.
+    """
+    if _TOKEN(method) is None:
+        return _refuse("the method is not a token")
+    hosts = []
+    for name, value in pairs:
+        if name == b"host":
+            hosts.append(value)
+        elif _FIELD_BAD(value) is not None or _TOKEN(name) is None:
+            return _refuse("a field line holds bytes that no field line may hold")
+    if len(hosts) > 1 or (not hosts and version >= (1, 1)):
+        return _refuse("exactly one Host field is needed")
+    host = hosts[0] if hosts else b""
+    if host and _HOST(host) is None:
+        return _refuse("the Host field is not a host")
+    if _TARGET(target) is None:
+        return _refuse("the request target holds bytes that no target may hold")
+    if target[0] != 0x2F:
+        reduced = _origin_form(method, target, host)
+        if isinstance(reduced, Reply):
+            return reduced
+        target = reduced
+    try:
+        path = normalise(target.partition(b"?")[0])
+    except BadPath as error:
+        return _refuse(str(error))
+    return Admitted(RequestHead(method, target, tuple(pairs), version), path, _host_name(host))
+
+
+def _origin_form(method: bytes, target: bytes, host: bytes) -> bytes | Reply:
+    if target == b"*" and method == b"OPTIONS":
+        return b"/"
+    absolute = _ABSOLUTE.match(target)
+    if absolute is None:
+        return _refuse("the request target has a form this gateway does not serve")
+    if absolute.group(1).lower() != host.lower():
+        return _refuse("the request target and the Host field disagree")
+    rest = target[absolute.end() :]
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _host_name(host: bytes) -> str:
+    text = host.decode("latin-1").lower()
+    if text.startswith("["):
+        return text[: text.find("]") + 1]
+    return text.partition(":")[0]

@@ -1,0 +1,92 @@
+"""One try: from an exchange and a node to a request on its way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IBodyProducer
+
+from gateway.core.addresses import AddressSet
+from gateway.core.exchange import Exchange
+from gateway.core.forwarded import node_host, port_of, request_fields
+from gateway.model.upstream import Node, Upstream
+from gateway.upstream.client import ProxyClient
+from gateway.upstream.request import Peer, PreparedRequest
+
+_PEER_LIMIT = 10_000
+_HTTP_SCHEMES = {"http": "http", "grpc": "http", "https": "https", "grpcs": "https"}
+
+
+class Dispatcher:
+    """Prepares requests for nodes and hands them to the treq client."""
+
+    def __init__(self, client: ProxyClient, trusted: AddressSet | None) -> None:
+        """
+        Args:
+            trusted: Addresses of peers whose forwarding fields are believed; None if nobody said.
+        """
+        self._client = client
+        self._trusted = trusted
+        self._peers: dict[tuple[str, Node, bytes | None, bool], Peer] = {}
+
+    def send(self, exchange: Exchange, node: Node, body: IBodyProducer | None) -> Deferred[Any]:
+        """
+        Send the request to *node*.
+
+        Returns:
+            Fires with the response once its head is there; fails with ``UpstreamError``.
+        """
+        route = exchange.route
+        assert route is not None
+        assert route.upstream is not None
+        assert route.timeout is not None
+        upstream = route.upstream.upstream
+        client_host = exchange.fields.get(b"host") or b""
+        host = self._host(exchange, upstream, node, client_host)
+        connection = exchange.connection
+        pairs = request_fields(
+            exchange.fields,
+            host=host,
+            client_host=client_host or exchange.host.encode(),
+            client_ip=connection.client_ip.encode(),
+            scheme=b"https" if connection.tls else b"http",
+            port=port_of(client_host, connection.server_port),
+            trusted=None if self._trusted is None else connection.client_ip in self._trusted,
+        )
+        prepared = PreparedRequest(
+            self._peer(upstream, node, host),
+            exchange.method,
+            exchange.target,
+            pairs,
+            route.timeout,
+            upstream.keepalive_pool,
+        )
+        return self._client.send(prepared, body)
+
+    def _host(self, exchange: Exchange, upstream: Upstream, node: Node, client_host: bytes) -> bytes:
+        """The Host to send (data-plane contract §7)."""
+        if upstream.pass_host == "node":
+            return node_host(node, upstream.scheme)
+        if upstream.pass_host == "rewrite" and upstream.upstream_host:
+            return upstream.upstream_host.encode("idna" if not upstream.upstream_host.isascii() else "ascii")
+        return exchange.upstream_host or client_host or node_host(node, upstream.scheme)
+
+    def _peer(self, upstream: Upstream, node: Node, host: bytes) -> Peer:
+        scheme = _HTTP_SCHEMES.get(upstream.scheme, "http")
+        name = None if scheme == "http" else host
+        key = (scheme, node, name, upstream.tls_verify)
+        peer = self._peers.get(key)
+        if peer is None:
+            if len(self._peers) >= _PEER_LIMIT:
+                self._peers.clear()
+            server_name = None if name is None else _without_port(name.decode("latin-1"))
+            peer = Peer(scheme, node.host, node.port, server_name, upstream.tls_verify)
+            self._peers[key] = peer
+        return peer
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1 : host.find("]")]
+    return host.partition(":")[0]

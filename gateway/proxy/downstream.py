@@ -1,0 +1,50 @@
+"""The seam between the runner and whatever speaks HTTP with the client."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.web.iweb import IBodyProducer
+
+from gateway.core.fields import Pair
+
+
+class Downstream(Protocol):
+    """
+    One request's client, as an HTTP server shows it to the runner.
+
+    Calls come in this order: ``respond`` once, ``write`` any number of times, then ``finish`` or
+    ``abort``. After ``gone`` was reported to the runner all of them do nothing.
+
+    Attributes:
+        body: The request's content: an ``IBodyProducer`` that can be started once, or None if
+            the request has none. Nothing is read ahead of a small buffer until it is started.
+    """
+
+    body: IBodyProducer | None
+
+    def respond(self, status: int, fields: list[Pair], length: int | None) -> None:
+        """
+        Send the head of the response.
+
+        Args:
+            fields: Lower-case names; neither framing nor other hop-by-hop fields.
+            length: The content's length; None if it is not known. Answers that have no content
+                (HEAD, 204, 304) are given the length their GET would have, if known.
+        """
+
+    def write(self, data: bytes) -> None:
+        """Send content."""
+
+    def finish(self) -> None:
+        """The response is complete."""
+
+    def abort(self) -> None:
+        """The response cannot be completed: cut it so that the client can tell."""
+
+    def register(self, producer: IPushProducer) -> None:
+        """Name the source of ``write`` calls, to be paused while the client reads slowly."""
+
+    def unregister(self) -> None:
+        """The source has no more to write."""

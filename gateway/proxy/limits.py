@@ -1,0 +1,36 @@
+"""The data plane's limits, by the names they have in ``[proxy]``."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class ProxyLimits:
+    """
+    Attributes:
+        max_in_flight: Requests served at a time; one more is answered 503.
+        max_connections: Client connections per listener; one more is closed. 0 is no limit.
+        max_body_bytes: Content of one request; more is answered 413. 0 is no limit.
+        max_header_bytes, max_headers: A request's field lines in bytes and in number.
+        idle_timeout_s: A connection between two requests.
+        header_timeout_s: A request's head, from its first byte; then 408.
+        body_timeout_s: Between two reads of a request's content; then 408.
+        send_timeout_s: How long a client may take no bytes of a response; then the connection ends.
+        linger_s, linger_bytes: After an early answer, how long and how much of the request's
+            content is still read and dropped, so that the client can read the answer.
+        read_ahead_bytes: Content kept in memory while no upstream takes it.
+    """
+
+    max_in_flight: int = 10_000
+    max_connections: int = 20_000
+    max_body_bytes: int = 0
+    max_header_bytes: int = 32_768
+    max_headers: int = 100
+    idle_timeout_s: float = 60.0
+    header_timeout_s: float = 60.0
+    body_timeout_s: float = 60.0
+    send_timeout_s: float = 10.0
+    linger_s: float = 5.0
+    linger_bytes: int = 1 << 20
+    read_ahead_bytes: int = 1 << 16

@@ -1,0 +1,136 @@
+"""The content of a request on its way from the client to an upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
+from zope.interface import implementer
+
+
+class Source(Protocol):
+    """What the content is read from."""
+
+    def pause_reading(self) -> None:
+        """Stop reading from the client."""
+
+    def resume_reading(self) -> None:
+        """Go on."""
+
+
+@implementer(IBodyProducer)
+class RequestBody:
+    """
+    Content that streams: a small read-ahead until somebody starts it, then straight through.
+
+    Attributes:
+        length: Bytes in all, or ``UNKNOWN_LENGTH`` for a chunked request.
+        started: Whether any of it may have been passed on, so that it cannot be sent again.
+        complete: Whether all of it has arrived.
+        received: Bytes that have arrived.
+    """
+
+    def __init__(
+        self, length: int | None, source: Source, *, read_ahead: int, on_start: Callable[[], None] = lambda: None
+    ) -> None:
+        """
+        Args:
+            length: None for a chunked request.
+            read_ahead: Bytes to hold before reading stops.
+            on_start: Called once, when the content is first wanted (100-continue is due).
+        """
+        self.length: int = UNKNOWN_LENGTH if length is None else length  # type: ignore[assignment]  # iweb's constant
+        self.started = False
+        self.complete = False
+        self.received = 0
+        self._source = source
+        self._read_ahead = read_ahead
+        self._on_start: Callable[[], None] | None = on_start
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._paused = False
+        self._dropping = False
+        self._consumer: IConsumer | None = None
+        self._done: Deferred[None] | None = None
+
+    # -- from the server
+
+    def data(self, data: bytes) -> None:
+        """A piece has arrived."""
+        self.received += len(data)
+        if self._dropping:
+            return
+        if self._consumer is not None and not self._paused:
+            self._consumer.write(data)
+            return
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes >= self._read_ahead or self._paused:
+            self._source.pause_reading()
+
+    def end(self) -> None:
+        """Everything has arrived."""
+        self.complete = True
+        self._finish_if_done()
+
+    # -- IBodyProducer, for the upstream's side
+
+    def want(self) -> None:
+        """Ask the client for the content, if it waits to be asked (RFC 9110 section 10.1.1)."""
+        ask, self._on_start = self._on_start, None
+        if ask is not None and not self.complete:
+            ask()
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """Pass the content on. Can be called once; a second try has to be decided before."""
+        if self._consumer is not None or self._dropping:
+            raise RuntimeError("this content was passed on already")
+        self.started = True
+        self._consumer = consumer
+        self._done = Deferred()
+        self.want()
+        done = self._done
+        self._pass_held_on()
+        return done
+
+    def pauseProducing(self) -> None:
+        """The upstream takes no more for now."""
+        self._paused = True
+        if not self.complete:
+            self._source.pause_reading()
+
+    def resumeProducing(self) -> None:
+        """The upstream takes more."""
+        self._paused = False
+        self._pass_held_on()
+
+    def stopProducing(self) -> None:
+        """Nobody wants the rest."""
+        self.drop()
+
+    def drop(self) -> None:
+        """Read the rest and forget it."""
+        self._dropping = True
+        self._held.clear()
+        self._held_bytes = 0
+        self._consumer = None
+        self._done = None
+        if not self.complete:
+            self._source.resume_reading()
+
+    def _pass_held_on(self) -> None:
+        held, self._held = self._held, []
+        self._held_bytes = 0
+        if held and self._consumer is not None:
+            self._consumer.write(b"".join(held))
+        if not self.complete and not self._paused and not self._dropping:
+            self._source.resume_reading()
+        self._finish_if_done()
+
+    def _finish_if_done(self) -> None:
+        if self.complete and not self._held and self._done is not None and self._consumer is not None:
+            done, self._done = self._done, None
+            done.callback(None)

@@ -1,0 +1,524 @@
+"""Drives a request: match, plugins, upstream, answer, log. The order of things is here and nowhere else.
+
+Everything runs as plain calls until something has to wait. One ``except Exception`` stands in
+``Run._guard``: a bug, ours or a plugin's, is logged with its Failure, answered 500 and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+
+from gateway.core import reasons
+from gateway.core.chain import EMPTY, Chain, Hook
+from gateway.core.exchange import Attempt, Connection, Exchange, Outcome, Reply, RequestHead
+from gateway.core.fields import Fields
+from gateway.core.forwarded import response_fields
+from gateway.core.opening import match_route, open_exchange
+from gateway.core.pages import error_page
+from gateway.core.retry import RetryVerdict, status_of
+from gateway.core.snapshot import Snapshot
+from gateway.interfaces import Clock
+from gateway.model.upstream import Node
+from gateway.proxy.admission import Admitted
+from gateway.proxy.dispatch import Dispatcher
+from gateway.proxy.downstream import Downstream
+from gateway.proxy.limits import ProxyLimits
+from gateway.upstream.errors import UpstreamError
+
+_log = Logger()
+
+NOT_FOUND = Reply.json(404, {"error_msg": "404 Route Not Found"}, reason=reasons.ROUTE_NOT_FOUND)
+"""The contract's answer when no route takes a request (data-plane contract §3.4)."""
+_OVERLOADED = Reply(503, None, (), reasons.OVERLOADED)
+_NO_UPSTREAM = Reply(503, None, (), reasons.NO_UPSTREAM)
+_NO_NODES = Reply(503, None, (), reasons.NO_NODES)
+_NO_NODE = Reply(502, None, (), reasons.NO_HEALTHY_NODE)
+_TOO_LARGE = Reply(413, None, ((b"connection", b"close"),), reasons.BODY_TOO_LARGE)
+_SLOW_BODY = Reply(408, None, ((b"connection", b"close"),), reasons.CLIENT_BODY_TIMEOUT)
+
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+_NO_CONTENT_STATUSES = frozenset({204, 304})
+
+# The stages of a request, in order. Each is a tuple of hooks to walk through.
+_GLOBAL_REWRITE, _ROUTE_REWRITE, _CONSUMER_REWRITE, _GLOBAL_ACCESS, _ACCESS = range(5)
+_GLOBAL_BEFORE_PROXY, _BEFORE_PROXY, _SEND = range(5, 8)
+
+
+@define(eq=False)
+class Runner:
+    """
+    What all requests of a data plane share.
+
+    Attributes:
+        snapshot: The configuration new requests get. Replaced in one step.
+        on_end: Told about every finished exchange: the access log and metrics.
+        server: The value of the ``Server`` field.
+        show_upstream_status: Whether ``X-APISIX-Upstream-Status`` is always sent.
+        in_flight: Requests being served.
+        bugs: How often the one ``except Exception`` caught something.
+    """
+
+    snapshot: Snapshot
+    dispatcher: Dispatcher
+    clock: Clock
+    limits: ProxyLimits
+    on_end: Callable[[Exchange], None]
+    server: bytes = b"gateway"
+    show_upstream_status: bool = False
+    runs: set[Run] = field(factory=set, init=False)
+    bugs: int = field(default=0, init=False)
+    _idle: list[Deferred[None]] = field(factory=list, init=False)
+    _prefix: str = field(factory=lambda: uuid4().hex[:16], init=False)
+    _count: count[int] = field(factory=count, init=False)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.runs)
+
+    def handle(
+        self, admitted: Admitted | Reply, head: RequestHead, connection: Connection, downstream: Downstream
+    ) -> Run:
+        """
+        Serve one request.
+
+        Args:
+            admitted: What ``gateway.proxy.admission.admit`` said of it.
+            head: The request as it arrived, for the log of one that was refused.
+        Returns:
+            The run; its ``client_gone`` is to be called if the client leaves before the end.
+        """
+        refused: Reply | None = None
+        path, host = head.target.decode("latin-1"), ""
+        if isinstance(admitted, Reply):
+            refused = admitted
+        else:
+            head, path, host = admitted.head, admitted.path, admitted.host
+            if len(self.runs) >= self.limits.max_in_flight:
+                refused = _OVERLOADED
+        exchange = open_exchange(
+            head,
+            connection,
+            self.snapshot,
+            path=path,
+            host=host,
+            started_s=self.clock.time(),
+            id=f"{self._prefix}{next(self._count):016x}",
+        )
+        run = Run(self, exchange, downstream)
+        self.runs.add(run)
+        if refused is None:
+            run.start()
+        else:
+            run.refuse(refused)
+        return run
+
+    def ended(self, run: Run) -> None:
+        """A run is over; for ``Run`` itself."""
+        self.runs.discard(run)
+        try:
+            self.on_end(run.exchange)
+        except Exception:
+            _log.failure("the access log failed")
+        if not self.runs:
+            waiting, self._idle = self._idle, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires once no request is being served."""
+        deferred: Deferred[None] = Deferred()
+        if self.runs:
+            self._idle.append(deferred)
+        else:
+            deferred.callback(None)
+        return deferred
+
+
+@define(eq=False, slots=True)
+class Run:
+    """One request on its way through the gateway."""
+
+    runner: Runner
+    exchange: Exchange
+    downstream: Downstream
+    _stage: int = _GLOBAL_REWRITE
+    _hooks: tuple[tuple[str, Hook], ...] = ()
+    _next: int = 0
+    _chain: Chain = EMPTY
+    _tried: tuple[Node, ...] = ()
+    _first_try_s: float = 0.0
+    _try_started_s: float = 0.0
+    _failed: Reply | None = None
+    _waiting: Deferred[Any] | None = None
+    _relay: _Relay | None = None
+    _responded: bool = False
+    _outcome: Outcome | None = None
+    _over: bool = False
+    _content_wanted: bool = True
+
+    # -- from the client's side
+
+    def start(self) -> None:
+        """Serve it."""
+        self._guard(self._begin)
+
+    def refuse(self, reply: Reply) -> None:
+        """Answer without matching."""
+        self._guard(self._answer, "gateway", reply)
+
+    def client_gone(self) -> None:
+        """The client left. What was held for it is let go; the log phase still runs."""
+        if not self._over:
+            self._stop(Outcome(499, "client", reasons.CLIENT_GONE))
+
+    def too_large(self) -> None:
+        """The content turned out to be over the limit while it was read."""
+        self._cut_short(_TOO_LARGE)
+
+    def slow_body(self) -> None:
+        """The content stopped coming."""
+        self._cut_short(_SLOW_BODY)
+
+    def stop(self) -> None:
+        """The gateway stops and will not wait any longer."""
+        if not self._over:
+            self._stop(Outcome(503, "gateway", reasons.SHUTTING_DOWN))
+            self.downstream.abort()
+
+    # -- the way through the plugins
+
+    def _begin(self) -> None:
+        match_route(self.exchange)
+        self._enter(_GLOBAL_REWRITE)
+        self._walk()
+
+    def _enter(self, stage: int) -> None:
+        """Load the hooks of *stage*."""
+        self._stage = stage
+        self._next = 0
+        exchange = self.exchange
+        snapshot = exchange.snapshot
+        if stage == _GLOBAL_REWRITE:
+            self._hooks = snapshot.global_chain.rewrite
+        elif stage == _ROUTE_REWRITE:
+            if exchange.route is not None:
+                self._chain = exchange.route.chain
+            self._hooks = self._chain.rewrite
+        elif stage == _CONSUMER_REWRITE:
+            self._hooks = ()
+            if exchange.consumer is not None and exchange.consumer.plugins and exchange.route is not None:
+                merged = snapshot.consumer_chain(exchange.route, exchange.consumer)
+                self._chain = merged.chain
+                self._hooks = merged.rewrite
+        elif stage == _GLOBAL_ACCESS:
+            self._hooks = snapshot.global_chain.access
+        elif stage == _ACCESS:
+            self._hooks = self._chain.access
+        elif stage == _GLOBAL_BEFORE_PROXY:
+            self._hooks = snapshot.global_chain.before_proxy
+        else:
+            self._hooks = self._chain.before_proxy
+
+    def _walk(self) -> None:
+        """Call hooks until one answers, one has to wait, or the request can be sent."""
+        exchange = self.exchange
+        while True:
+            hooks = self._hooks
+            index = self._next
+            while index < len(hooks):
+                name, hook = hooks[index]
+                index += 1
+                verdict = hook(exchange)
+                if verdict is None:
+                    continue
+                if type(verdict) is Reply:
+                    self._answer(f"plugin:{name}", verdict)
+                    return
+                self._next = index
+                self._wait(Deferred.fromCoroutine(verdict), self._resumed, name)  # type: ignore[arg-type]
+                return
+            if self._stage == _ACCESS:
+                if exchange.route is None:
+                    self._answer("router", NOT_FOUND)
+                else:
+                    self._first_try()
+                return
+            if self._stage == _BEFORE_PROXY:
+                self._send()
+                return
+            self._enter(self._stage + 1)
+
+    def _resumed(self, verdict: Reply | None, name: str) -> None:
+        if verdict is None:
+            self._walk()
+        else:
+            self._answer(f"plugin:{name}", verdict)
+
+    # -- the upstream
+
+    def _first_try(self) -> None:
+        compiled = self.exchange.route.upstream if self.exchange.route is not None else None
+        if compiled is None:
+            self._answer("balancer", _NO_UPSTREAM)
+        elif not compiled.upstream.nodes:
+            self._answer("balancer", _NO_NODES)
+        else:
+            self._first_try_s = self.runner.clock.monotonic()
+            self._pick()
+
+    def _pick(self) -> None:
+        exchange = self.exchange
+        assert exchange.route is not None
+        assert exchange.route.upstream is not None
+        node = exchange.route.upstream.picker.pick(self._tried, exchange)
+        if node is None:
+            self._answer("balancer", self._failed or _NO_NODE)
+            return
+        self._tried = (*self._tried, node)
+        self._enter(_GLOBAL_BEFORE_PROXY)
+        self._walk()
+
+    def _send(self) -> None:
+        node = self._tried[-1]
+        self._try_started_s = self.runner.clock.monotonic()
+        sent = self.runner.dispatcher.send(self.exchange, node, self.downstream.body)
+        self._wait(sent, self._got_response, errors=self._try_failed)
+
+    def _try_failed(self, failure: Failure) -> None:
+        error = failure.value
+        if not isinstance(error, UpstreamError):
+            failure.raiseException()
+        runner = self.runner
+        now = runner.clock.monotonic()
+        status = status_of(error.kind)
+        node = self._tried[-1]
+        self.exchange.attempts.append(Attempt(node.key, status, now - self._try_started_s, error.kind))
+        self._failed = Reply(status, None, (), error.kind, f"{node.key}: {error}")
+        route = self.exchange.route
+        assert route is not None
+        assert route.upstream is not None
+        verdict = route.upstream.retry.verdict(
+            attempts=len(self._tried),
+            elapsed_s=now - self._first_try_s,
+            method=self.exchange.method,
+            sent=error.sent,
+            body_started=getattr(self.downstream.body, "started", False),
+        )
+        if verdict is RetryVerdict.AGAIN:
+            self._pick()
+        elif verdict is RetryVerdict.TOO_LATE:
+            self._answer("balancer", Reply(502, None, (), reasons.RETRY_TIMEOUT, self._failed.detail))
+        else:
+            self._answer("upstream", self._failed)
+
+    def _got_response(self, response: Any) -> None:
+        exchange = self.exchange
+        status: int = response.code
+        took_s = self.runner.clock.monotonic() - self._try_started_s
+        exchange.attempts.append(Attempt(self._tried[-1].key, status, took_s, reasons.OK))
+        exchange.from_upstream = True
+        exchange.status = status
+        pairs, length = response_fields(response.raw_fields)
+        exchange.response_fields = Fields(pairs)
+        self._outcome = Outcome(status, "upstream", reasons.OK)
+        relay = self._relay = _Relay(self)
+        self._respond(length)
+        response.deliverBody(relay)
+
+    # -- the answer
+
+    def _answer(self, by: str, reply: Reply) -> None:
+        """End the request with an answer of the gateway's own."""
+        if self._responded:
+            # The head of another answer is out: all that is left is to cut it.
+            self._stop(Outcome(self.exchange.status, by, reply.reason, reply.detail))
+            self.downstream.abort()
+            return
+        exchange = self.exchange
+        exchange.from_upstream = False
+        exchange.status = reply.status
+        fields = Fields(reply.fields)
+        body = reply.body
+        if body is None:
+            body = b"" if reply.status in _NO_CONTENT_STATUSES else error_page(reply.status)
+            fields.add(*_HTML)
+        exchange.response_fields = fields
+        self._outcome = Outcome(reply.status, by, reply.reason, reply.detail)
+        self._respond(len(body))
+        self._content(body)
+        self._complete()
+
+    def _respond(self, length: int | None) -> None:
+        """Run header_filter and send the head."""
+        exchange = self.exchange
+        fields = exchange.response_fields
+        if exchange.attempts and (exchange.attempts[-1].status >= 500 or self.runner.show_upstream_status):
+            statuses = ", ".join(str(attempt.status) for attempt in exchange.attempts)
+            fields.set(b"x-apisix-upstream-status", statuses.encode())
+        fields.set(b"server", self.runner.server)
+        chain, general = self._chain, exchange.snapshot.global_chain
+        for _, hook in general.header_filter:
+            hook(exchange)
+        for _, hook in chain.header_filter:
+            hook(exchange)
+        if general.body_filter or chain.body_filter:
+            length = None
+        status = exchange.status
+        self._content_wanted = exchange.request.method != b"HEAD" and status not in _NO_CONTENT_STATUSES
+        self._responded = True
+        self.downstream.respond(status, exchange.response_fields.pairs, length)
+
+    def _content(self, data: bytes, last: bool = False) -> None:
+        exchange = self.exchange
+        for _, body_filter in exchange.snapshot.global_chain.body_filter:
+            data = body_filter(exchange, data, last)
+        for _, body_filter in self._chain.body_filter:
+            data = body_filter(exchange, data, last)
+        if data and self._content_wanted:
+            exchange.bytes_sent += len(data)
+            self.downstream.write(data)
+
+    def _complete(self) -> None:
+        if self._chain.body_filter or self.exchange.snapshot.global_chain.body_filter:
+            self._content(b"", last=True)
+        self.downstream.finish()
+        assert self._outcome is not None
+        self._end(self._outcome)
+
+    def relay_ended(self, failure: Failure) -> None:
+        """The upstream's content ended, well or not; for the relay."""
+        if self._over:
+            return
+        self.downstream.unregister()
+        if failure.check(ResponseDone):
+            self._guard(self._complete)
+            return
+        kind = failure.value.kind if isinstance(failure.value, UpstreamError) else reasons.UPSTREAM_CLOSED
+        self._stop(Outcome(self.exchange.status, "upstream", kind, str(failure.value)))
+        self.downstream.abort()
+
+    def relay_content(self, data: bytes) -> None:
+        """A piece of the upstream's content; for the relay."""
+        if not self._over:
+            self._guard(self._content, data)
+
+    # -- endings
+
+    def _cut_short(self, reply: Reply) -> None:
+        if self._over:
+            return
+        self._let_go()
+        self._guard(self._answer, "gateway", reply)
+
+    def _stop(self, outcome: Outcome) -> None:
+        """End it without another word to the client."""
+        self._let_go()
+        self._end(outcome)
+
+    def _let_go(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.addErrback(lambda failure: None)
+            waiting.cancel()
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            self.downstream.unregister()
+            relay.stop()
+
+    def _end(self, outcome: Outcome) -> None:
+        if self._over:
+            return
+        self._over = True
+        exchange = self.exchange
+        exchange.outcome = outcome
+        if not exchange.status:
+            exchange.status = outcome.status
+        for chain in (exchange.snapshot.global_chain, self._chain):
+            for name, hook in chain.log:
+                try:
+                    hook(exchange)
+                except Exception:
+                    self.runner.bugs += 1
+                    _log.failure("plugin {plugin} failed in its log phase", plugin=name)
+        self.runner.ended(self)
+
+    # -- waiting, and the one place where a bug is caught
+
+    def _wait(
+        self,
+        deferred: Deferred[Any],
+        then: Callable[..., None],
+        *args: Any,
+        errors: Callable[[Failure], None] | None = None,
+    ) -> None:
+        def fired(result: Any) -> None:
+            if self._waiting is not deferred:
+                return  # The run ended meanwhile and cancelled it.
+            self._waiting = None
+            if not isinstance(result, Failure):
+                self._guard(then, result, *args)
+            elif errors is not None:
+                self._guard(errors, result)
+            else:
+                self._bug(result)
+
+        self._waiting = deferred
+        deferred.addBoth(fired)
+
+    def _guard(self, step: Callable[..., None], *args: Any) -> None:
+        try:
+            step(*args)
+        except Exception:
+            self._bug(Failure())
+
+    def _bug(self, failure: Failure) -> None:
+        self.runner.bugs += 1
+        exchange = self.exchange
+        _log.failure(
+            "request {id} ({method} {path}) met a bug", failure, id=exchange.id, method=exchange.method, path=exchange.path
+        )
+        if self._over:
+            return
+        self._let_go()
+        detail = failure.getErrorMessage()
+        self._chain = EMPTY  # Its filters may be what failed.
+        try:
+            self._answer("gateway", Reply(500, None, (), reasons.INTERNAL_ERROR, detail))
+        except Exception:
+            _log.failure("answering for a bug failed")
+            self._stop(Outcome(500, "gateway", reasons.INTERNAL_ERROR, detail))
+            self.downstream.abort()
+
+
+class _Relay(Protocol):
+    """Passes the upstream's content on, as fast as the client takes it."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        producer: IPushProducer = self.transport  # type: ignore[assignment]  # the response's own back-pressure
+        self._run.downstream.register(producer)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._run.relay_content(data)
+
+    def connectionLost(self, reason: Failure = Failure(ResponseDone())) -> None:  # noqa: B008
+        self._run.relay_ended(reason)
+
+    def stop(self) -> None:
+        """Give the rest of the content up; the upstream connection is closed."""
+        if self.transport is not None:
+            self.transport.stopProducing()  # type: ignore[attr-defined]

@@ -1,0 +1,339 @@
+"""The settings of one gateway process: typed, checked once at the start, all problems told together.
+
+They come from an ini file (``conf/gw.ini`` is its own manual) and from environment variables
+``GATEWAY_<SECTION>_<KEY>``, which win. What can change while the gateway runs is not here: that
+is configuration, and goes through the Admin API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from attrs import frozen
+
+from gateway import certificates
+from gateway import settings_fields as fields
+from gateway.errors import SettingsErrors
+from gateway.model.fields import ID_PATTERN
+from gateway.settings_fields import Address, Network, Secret, StoreUrl, setting
+from gateway.settings_source import Sources, read_environment, read_file, read_mapping, variable_of
+
+ACCESS_FORMAT = (
+    '$remote_addr - $remote_user [$time_local] $http_host "$request" $status $body_bytes_sent $request_time '
+    '"$http_referer" "$http_user_agent" $upstream_addr $upstream_status $upstream_response_time '
+    '"$upstream_scheme://$upstream_host$upstream_uri" "$apisix_request_id" $outcome_by $reason'
+)
+"""The access log's line: the default of data-plane contract §11, and what the request ended with."""
+
+WEAK_TOKEN_LENGTH = 16
+"""Secrets from the settings that are shorter than this are warned about."""
+
+
+@frozen
+class GatewaySection:
+    """
+    ``[gateway]``.
+
+    Attributes:
+        data_dir: Where everything the gateway writes goes; absolute.
+        group: Id of the gateway group whose configuration is served.
+        shutdown_grace_s: How long requests in flight may take to end when the gateway stops.
+    """
+
+    data_dir: Path = setting(fields.path, "var")
+    group: str = setting(
+        fields.matching(ID_PATTERN.strip("^$"), 256, "1–256 letters, digits, '-', '_' or '.'"), "default"
+    )
+    shutdown_grace_s: float = setting(fields.seconds(0), "240")
+
+
+@frozen
+class AdminSection:
+    """
+    ``[admin]``: the listener of the Admin API.
+
+    Attributes:
+        listen: Where it listens; at least one.
+        token: The first access token; None: ``<data_dir>/admin-token``, made if it is not there.
+        tls: Whether it speaks HTTPS.
+        certificate, private_key: PEM files; None: a self-signed pair in the data directory.
+        max_body_bytes: Content of one request; more is refused.
+    """
+
+    listen: tuple[Address, ...] = setting(fields.addresses(needed=True), "127.0.0.1:7443", many=True)
+    token: Secret | None = setting(fields.secret, "")
+    tls: bool = setting(fields.switch, "on")
+    certificate: Path | None = setting(fields.path_or_none, "")
+    private_key: Path | None = setting(fields.path_or_none, "")
+    max_body_bytes: int = setting(fields.whole(1024, 2**30), "1572864")
+
+
+@frozen
+class ApisixSection:
+    """``[apisix]``: reserved for the APISIX dialect's listener; checked, and not opened by this version."""
+
+    listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9180", many=True)
+    admin_key: Secret | None = setting(fields.secret, "")
+    viewer_key: Secret | None = setting(fields.secret, "")
+
+
+@frozen
+class ProxySection:
+    """
+    ``[proxy]``: the data plane.
+
+    Attributes:
+        listen, tls_listen: Where it listens for HTTP and for HTTPS; each may be empty.
+        workers: Processes besides the first. This version serves in one process whatever it says.
+        max_in_flight: Requests served at a time; one more is answered 503.
+        max_connections: Client connections at a time; 0 is no limit.
+        max_body_bytes: Content of one request; more is answered 413; 0 is no limit.
+        max_header_bytes, max_headers: A request's head in all, and its number of field lines.
+        idle_timeout_s: A connection between two requests. header_timeout_s: a request's head,
+            from its first byte. body_timeout_s: between two reads of its content.
+        send_timeout_s: How long a client may take no bytes of a response.
+        linger_s, linger_bytes: After an answer that came before the request's end, how much of
+            the rest is still read and dropped.
+        read_ahead_bytes: Content kept in memory while the upstream takes none.
+        upstream_max_header_bytes, upstream_max_headers: The same limits for a response's head.
+        trusted_addresses: Peers whose ``X-Forwarded-*`` are believed; None if nobody said.
+        server_tokens: Whether ``Server`` carries the version.
+        show_upstream_status: Whether ``X-APISIX-Upstream-Status`` is sent on every proxied answer.
+    """
+
+    listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9080", many=True)
+    tls_listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "", many=True)
+    workers: int | Literal["auto"] = setting(fields.workers, "0")
+    max_in_flight: int = setting(fields.whole(1), "10000")
+    max_connections: int = setting(fields.whole(0), "20000")
+    max_body_bytes: int = setting(fields.whole(0), "0")
+    max_header_bytes: int = setting(fields.whole(1024, 2**20), "32768")
+    max_headers: int = setting(fields.whole(1, 10_000), "100")
+    idle_timeout_s: float = setting(fields.seconds(), "60")
+    header_timeout_s: float = setting(fields.seconds(), "60")
+    body_timeout_s: float = setting(fields.seconds(), "60")
+    send_timeout_s: float = setting(fields.seconds(), "10")
+    linger_s: float = setting(fields.seconds(0, 600), "5")
+    linger_bytes: int = setting(fields.whole(0), "1048576")
+    read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")
+    upstream_max_header_bytes: int = setting(fields.whole(1024, 2**20), "65536")
+    upstream_max_headers: int = setting(fields.whole(1, 10_000), "200")
+    trusted_addresses: tuple[Network, ...] | None = setting(fields.networks, "", many=True)
+    server_tokens: bool = setting(fields.switch, "on")
+    show_upstream_status: bool = setting(fields.switch, "off")
+
+
+@frozen
+class StatusSection:
+    """``[status]``: the health listener; empty is off."""
+
+    listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "", many=True)
+
+
+@frozen
+class StoreSection:
+    """
+    ``[store]``.
+
+    Attributes:
+        url: Where the configuration is kept. key_file: The key that encrypts secrets in it.
+    """
+
+    url: StoreUrl = setting(
+        fields.store_url,
+        "",
+        stands_for={"": "sqlite:{data_dir}/gateway.db", "sqlite:": "sqlite:{data_dir}/gateway.db"},
+    )
+    key_file: Path = setting(fields.path, "", stands_for={"": "{data_dir}/secret.key"})
+
+
+@frozen
+class PluginsSection:
+    """
+    ``[plugins]``.
+
+    Attributes:
+        enabled: Names; None enables every plugin installed.
+        jwt_auth_token_cache: Verified tokens remembered; 0 verifies each request anew.
+    """
+
+    enabled: tuple[str, ...] | None = setting(fields.names_or_all, "", many=True)
+    jwt_auth_token_cache: int = setting(fields.whole(0, 10_000_000), "10000")
+
+    @property
+    def limits(self) -> Mapping[str, str]:
+        """What plugins are given of this section (``PluginServices.settings``)."""
+        return {
+            name: str(value) for name, value in attrs.asdict(self, recurse=False).items() if name != "enabled"
+        }
+
+
+@frozen
+class LogSection:
+    """
+    ``[log]``.
+
+    Attributes:
+        level: The least level that is logged: debug, info, warn, error or critical.
+        access: The access log's file, ``-`` for standard output, None for none.
+        access_format: Its line; ``$name`` is a variable.
+        access_flush_s, access_buffer_bytes: Lines are written when this long has passed or this
+            much has gathered, whichever comes first.
+    """
+
+    level: str = setting(fields.one_of(("debug", "info", "warn", "error", "critical")), "info")
+    access: Path | Literal["-"] | None = setting(
+        fields.log_target, "on", stands_for={"on": "{data_dir}/access.log"}
+    )
+    access_format: str = setting(fields.line, ACCESS_FORMAT)
+    access_flush_s: float = setting(fields.seconds(0, 3600), "3")
+    access_buffer_bytes: int = setting(fields.whole(0, 2**26), "16384")
+
+
+@frozen
+class Settings:
+    """
+    Everything gw.ini and the environment say. Made by ``load_settings`` or ``settings_from``.
+
+    Attributes:
+        warnings: What works and is probably not what was meant; one line each.
+    """
+
+    gateway: GatewaySection
+    admin: AdminSection
+    apisix: ApisixSection
+    proxy: ProxySection
+    status: StatusSection
+    store: StoreSection
+    plugins: PluginsSection
+    log: LogSection
+    warnings: tuple[str, ...] = ()
+
+
+SECTIONS: Mapping[str, type[Any]] = {
+    "gateway": GatewaySection,
+    "admin": AdminSection,
+    "apisix": ApisixSection,
+    "proxy": ProxySection,
+    "status": StatusSection,
+    "store": StoreSection,
+    "plugins": PluginsSection,
+    "log": LogSection,
+}
+"""Section name → its class."""
+
+KEYS: Mapping[str, Mapping[str, str]] = {
+    section: {one.name: one.metadata["default"] for one in attrs.fields(kind)}
+    for section, kind in SECTIONS.items()
+}
+"""Section → key → the default's text."""
+
+
+def load_settings(path: str | Path, environ: Mapping[str, str]) -> Settings:
+    """
+    Read the file at *path* and the overrides in *environ*, and check everything.
+
+    Raises:
+        SettingsErrors: with every problem found, in the order of the file's sections.
+    """
+    return _settings(read_file(Path(path), KEYS), read_environment(environ, KEYS))
+
+
+def settings_from(
+    values: Mapping[str, Mapping[str, str]], environ: Mapping[str, str] | None = None
+) -> Settings:
+    """As ``load_settings``, with section → key → text instead of a file."""
+    return _settings(read_mapping(values, KEYS), read_environment(environ or {}, KEYS))
+
+
+def _settings(file: Sources, environment: Sources) -> Settings:
+    given = {**file.given, **environment.given}
+    problems = [*file.problems, *environment.problems]
+
+    def origin(section: str, key: str) -> str:
+        one = given.get((section, key))
+        return one.origin if one else ""
+
+    def section(name: str, data_dir: str) -> Any:
+        values = {}
+        for one in attrs.fields(SECTIONS[name]):
+            found = given.get((name, one.name))
+            default: str = one.metadata["default"]
+            try:
+                values[one.name] = _value(one, default if found is None else found.text, data_dir)
+            except ValueError as error:
+                problems.append(f"[{name}] {one.name}: {error}{origin(name, one.name)}")
+                # Something of the right type, so that the checks across keys can go on.
+                values[one.name] = _value(one, default, data_dir)
+        return SECTIONS[name](**values)
+
+    gateway = section("gateway", "")
+    others = {name: section(name, str(gateway.data_dir)) for name in SECTIONS if name != "gateway"}
+    settings = Settings(gateway=gateway, **others)
+    faults, warnings = _across(settings)
+    problems.extend(f"[{name}] {key}: {text}{origin(name, key)}" for name, key, text in faults)
+    if problems:
+        raise SettingsErrors(problems)
+    return attrs.evolve(settings, warnings=tuple(warnings))
+
+
+def _value(one: attrs.Attribute[Any], text: str, data_dir: str) -> Any:
+    long: str | None = one.metadata["stands_for"].get(text.lower())
+    if long is not None:
+        text = long.replace("{data_dir}", data_dir)
+    if "\n" in text and not one.metadata["many"]:
+        raise ValueError("must stand on one line; an indented line goes on with the one above")
+    return one.metadata["read"](text)
+
+
+def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
+    # What no key can say alone: (section, key, problem) and warnings.
+    faults: list[tuple[str, str, str]] = []
+    warnings: list[str] = []
+    admin, proxy, apisix = settings.admin, settings.proxy, settings.apisix
+    if (admin.certificate is None) != (admin.private_key is None):
+        given, missing = (
+            ("certificate", "private_key") if admin.certificate else ("private_key", "certificate")
+        )
+        faults.append(("admin", missing, f"is needed beside {given}"))
+    elif admin.certificate is not None and admin.private_key is not None and admin.tls:
+        wrong = certificates.fault(admin.certificate, admin.private_key)
+        if wrong is not None:
+            faults.append(("admin", *wrong))
+    taken: dict[Address, str] = {}
+    for where, listen in (
+        ("[admin] listen", admin.listen),
+        ("[proxy] listen", proxy.listen),
+        ("[proxy] tls_listen", proxy.tls_listen),
+        ("[status] listen", settings.status.listen),
+    ):
+        section, key = where[1:].split("] ")
+        for address in listen:
+            other = taken.setdefault(address, where)
+            if address.port and other != where:
+                faults.append((section, key, f"{address} is taken by {other}"))
+    if not proxy.listen and not proxy.tls_listen:
+        faults.append(("proxy", "listen", "is empty, and so is tls_listen: nothing would be served"))
+    if apisix.admin_key is not None and apisix.admin_key == apisix.viewer_key:
+        faults.append(("apisix", "viewer_key", "must differ from admin_key"))
+    if proxy.workers != 0:
+        warnings.append(
+            f"[proxy] workers: this version serves in one process; {proxy.workers} changes nothing yet"
+        )
+    if apisix.admin_key is not None or apisix.viewer_key is not None:
+        warnings.append("[apisix]: this version does not open that listener; its keys are not used")
+    if not admin.tls and not all(address.is_loopback for address in admin.listen):
+        warnings.append(
+            "[admin] tls: is off, and the listener is not on loopback: tokens travel in the clear"
+        )
+    if admin.token is not None and len(admin.token.text) < WEAK_TOKEN_LENGTH:
+        warnings.append(f"[admin] token: is shorter than {WEAK_TOKEN_LENGTH} characters; it can be guessed")
+    return faults, warnings
+
+
+def variable(section: str, key: str) -> str:
+    """The environment variable that overrides ``[section] key``."""
+    return variable_of(section, key)

@@ -1,0 +1,287 @@
+"""
+The gateway's own ``IAgent``.
+
+With a ``PreparedRequest`` in place of headers it sends what the request says, byte for byte, over
+a pooled connection; nothing is parsed or looked up on the way. With ordinary headers it is an
+ordinary agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
+from twisted.web.client import URI
+from twisted.web.error import SchemeNotSupported
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent
+from zope.interface import implementer
+
+from gateway.core import reasons
+from gateway.http1.client import HTTP1Client
+from gateway.http1.request_head import serialise
+from gateway.http1.response import ResponseHead, ResponseReader
+from gateway.model.timeout import Timeout
+from gateway.model.upstream import KeepalivePool
+from gateway.upstream.connection import ConnectTCP, Dial, Network, SentRequest, UpstreamResponse
+from gateway.upstream.errors import UpstreamError, exchange_error
+from gateway.upstream.pool import IdleRoom, Pool, PoolStats
+from gateway.upstream.request import Peer, PreparedRequest
+from gateway.upstream.tls import ClientTLS
+
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+"""Methods that may be sent twice (RFC 9110 section 9.2.2)."""
+
+DEFAULT_TIMEOUT = Timeout(60.0, 60.0, 60.0)
+DEFAULT_KEEPALIVE = KeepalivePool(320, 60.0, 1000)
+"""Source: data-plane contract §1."""
+
+_DROPPED = frozenset((b"content-length", b"transfer-encoding"))
+
+
+class Call:
+    """One request, from ``request()`` to its response's head."""
+
+    __slots__ = (
+        "_agent",
+        "_body",
+        "_connection",
+        "_dial",
+        "_head",
+        "_method",
+        "_request",
+        "_reused",
+        "deferred",
+    )
+
+    def __init__(
+        self, agent: UpstreamAgent, method: bytes, request: PreparedRequest, body: Any, head: bytes
+    ) -> None:
+        self._agent = agent
+        self._method = method
+        self._request = request
+        self._body = body
+        self._head = head
+        self._connection: HTTP1Client | None = None
+        self._dial: Dial | None = None
+        self._reused = False
+        self.deferred: Deferred[UpstreamResponse] | None = Deferred(self._cancel)
+
+    def start(self, pool: Pool) -> None:
+        connection = pool.take()
+        if connection is None:
+            self.dial()
+        else:
+            self._reused = True
+            self._send(connection)
+
+    def dial(self) -> None:
+        self._reused = False
+        dial = self._dial = Dial(
+            self._agent.network, self._request.peer, self._request.timeout.connect_s, self
+        )
+        dial.start()
+
+    def _send(self, connection: HTTP1Client) -> None:
+        self._connection = connection
+        timeout = self._request.timeout
+        connection.send(self, self._method, self._head, self._body, timeout.send_s, timeout.read_s)
+
+    def _cancel(self, _: object) -> None:
+        self.deferred = None
+        dial, self._dial = self._dial, None
+        if dial is not None:
+            dial.cancel()
+            self._agent.forget_empty(self._request.peer)
+        if self._connection is not None:
+            self._connection.drop()
+
+    def _fail(self, failure: Failure | BaseException) -> None:
+        deferred, self.deferred = self.deferred, None
+        if deferred is not None:
+            deferred.errback(failure)
+
+    # -- DialResult
+
+    def connected(self, connection: HTTP1Client) -> None:
+        self._dial = None
+        self._agent.pool(self._request).add(connection)
+        self._send(connection)
+
+    def connect_failed(self, error: UpstreamError) -> None:
+        self._dial = None
+        self._agent.forget_empty(self._request.peer)
+        self._fail(error)
+
+    # -- ResponseTaker
+
+    def response_started(self, head: ResponseHead, connection: HTTP1Client | None) -> UpstreamResponse:
+        self._connection = None
+        response = UpstreamResponse(head, connection, self._describe, self._reused)
+        deferred, self.deferred = self.deferred, None
+        if deferred is not None:
+            deferred.callback(response)
+        if connection is not None and not response.taken:
+            connection.hold()
+        return response
+
+    def response_failed(self, kind: str, detail: str, cause: Failure | None) -> None:
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        if (
+            self._reused
+            and kind == reasons.UPSTREAM_CLOSED
+            and self._body is None
+            and self._method in IDEMPOTENT
+            and not connection.response_begun
+        ):
+            # It was closed while it was idle, and we wrote before we heard of it.
+            self.dial()
+        else:
+            self._fail(exchange_error(kind, detail, cause, reused=self._reused))
+
+    def _describe(self) -> SentRequest:
+        request = self._request
+        return SentRequest(self._method, request.url, request.copy())
+
+
+@implementer(IAgent)
+class UpstreamAgent:
+    """
+    Sends requests over HTTP/1.1, on connections that are kept.
+
+    Attributes:
+        network: How it connects.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        connect_tcp: ConnectTCP | None = None,
+        trust_root: Any = None,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        keepalive: KeepalivePool = DEFAULT_KEEPALIVE,
+        max_idle: int = 4096,
+        max_header_bytes: int = 65536,
+        max_headers: int = 200,
+        max_interim: int = 32,
+    ) -> None:
+        """
+        Args:
+            reactor: Provides ``IReactorTCP``, ``IReactorTime`` and ``IReactorPluggableNameResolver``.
+            connect_tcp: Used instead of ``reactor.connectTCP``; same arguments.
+            trust_root: Whom to trust where certificates are verified; None is the platform's choice.
+            timeout, keepalive: For requests that are not prepared.
+            max_idle: Most idle connections, all peers together.
+            max_header_bytes, max_headers, max_interim: As ``ResponseReader``.
+        """
+        self.network = Network(
+            reactor,
+            ClientTLS(trust_root),
+            connect_tcp,
+            lambda: ResponseReader(
+                max_header_bytes=max_header_bytes, max_headers=max_headers, max_interim=max_interim
+            ),
+        )
+        self._timeout = timeout
+        self._keepalive = keepalive
+        self._pools: dict[Peer, Pool] = {}
+        self._room = IdleRoom(max_idle)
+        self._closing: list[Deferred[None]] = []
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: Any = None
+    ) -> Deferred[Any]:
+        """
+        Send a request.
+
+        Args:
+            method: Sent as it is.
+            uri: An absolute ``http`` or ``https`` URL. With a prepared request it is not looked at.
+            headers: A ``PreparedRequest``, or ordinary headers, or None.
+            bodyProducer: The content, or None; chunked if its length is not known.
+        Returns:
+            Fires with an ``UpstreamResponse`` when its head has arrived. Fails with ``UpstreamError``,
+            with the producer's own failure, or with ``ValueError`` if the request cannot be written
+            as one request. Cancelling it cuts the connection.
+        """
+        try:
+            prepared = type(headers) is PreparedRequest
+            request: Any = headers if prepared else self._prepare(method, uri, headers)
+            if bodyProducer is None:
+                head = serialise(method, request.target, request.fields)
+            elif (length := bodyProducer.length) is UNKNOWN_LENGTH:
+                head = serialise(method, request.target, request.fields, chunked=True)
+            else:
+                head = serialise(method, request.target, request.fields, content_length=length)
+        except Exception:
+            return fail()
+        call = Call(self, method, request, bodyProducer, head)
+        deferred = call.deferred
+        assert deferred is not None
+        call.start(self.pool(request))
+        return deferred
+
+    def pool(self, request: PreparedRequest) -> Pool:
+        """The pool for a request; made if there is none."""
+        pool = self._pools.get(request.peer)
+        if pool is None:
+            pool = Pool(request.peer, request.keepalive, self._room, self._forget)
+            self._pools[request.peer] = pool
+        else:
+            pool.settings = request.keepalive
+        return pool
+
+    def stats(self) -> Mapping[Peer, PoolStats]:
+        """How many connections there are, by peer; peers without any may be missing."""
+        return {peer: pool.stats() for peer, pool in self._pools.items()}
+
+    def close(self) -> Deferred[None]:
+        """
+        Close idle connections, and the others after the request they carry.
+
+        Returns:
+            Fires when every connection is gone.
+        """
+        self._room.closed = True
+        for pool in list(self._pools.values()):
+            pool.close_idle()
+        if not any(pool.open for pool in self._pools.values()):
+            return succeed(None)
+        closed: Deferred[None] = Deferred()
+        self._closing.append(closed)
+        return closed
+
+    def forget_empty(self, peer: Peer) -> None:
+        """Drop the pool of a peer that could not be reached."""
+        pool = self._pools.get(peer)
+        if pool is not None and not pool.open:
+            self._forget(pool)
+
+    def _forget(self, pool: Pool) -> None:
+        if self._pools.get(pool.peer) is pool:
+            del self._pools[pool.peer]
+        if self._closing and not any(pool.open for pool in self._pools.values()):
+            waiting, self._closing = self._closing, []
+            for closed in waiting:
+                closed.callback(None)
+
+    def _prepare(self, method: bytes, uri: bytes, headers: Headers | None) -> PreparedRequest:
+        parsed = URI.fromBytes(uri)  # type: ignore[no-untyped-call]
+        if parsed.scheme not in (b"http", b"https"):
+            raise SchemeNotSupported(f"Unsupported scheme: {parsed.scheme!r}")
+        host = parsed.host.decode("ascii")
+        tls = parsed.scheme == b"https"
+        peer = Peer(parsed.scheme.decode(), host, parsed.port, host if tls else None, tls)
+        fields = [
+            (name.lower(), value)
+            for name, values in (headers or Headers()).getAllRawHeaders()
+            for value in values
+            if name.lower() not in _DROPPED
+        ]
+        if not any(name == b"host" for name, _ in fields):
+            fields.insert(0, (b"host", peer.authority))
+        return PreparedRequest(peer, method, parsed.originForm, fields, self._timeout, self._keepalive)

@@ -1,0 +1,65 @@
+"""What can go wrong between the gateway and an upstream, and the one place that names it."""
+
+from __future__ import annotations
+
+from twisted.internet import error as net
+from twisted.python.failure import Failure
+
+from gateway.core import reasons
+
+
+class UpstreamError(Exception):
+    """
+    A try at an upstream failed.
+
+    Attributes:
+        kind: A reason code of ``gateway.core.reasons``: ``UPSTREAM_CONNECT_FAILED``,
+            ``UPSTREAM_CONNECT_TIMEOUT``, ``UPSTREAM_SEND_TIMEOUT``, ``UPSTREAM_READ_TIMEOUT``,
+            ``UPSTREAM_CLOSED`` or ``UPSTREAM_BAD_RESPONSE``.
+        sent: Whether any byte of the request may have reached the peer.
+        reused: Whether it went out on a pooled connection.
+        detail: What happened, for the log; no field values, no content.
+    """
+
+    def __init__(self, kind: str, detail: str = "", *, sent: bool = True, reused: bool = False) -> None:
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind = kind
+        self.detail = detail
+        self.sent = sent
+        self.reused = reused
+
+
+_CONNECT_TIMEOUTS = (net.TimeoutError, net.TCPTimedOutError)
+
+
+def connect_error(failure: Failure) -> UpstreamError:
+    """
+    Name a failure to connect.
+
+    Args:
+        failure: Of ``connectTCP``, of an endpoint, of name resolution or of a TLS handshake.
+    """
+    kind = (
+        reasons.UPSTREAM_CONNECT_TIMEOUT
+        if failure.check(*_CONNECT_TIMEOUTS)  # type: ignore[no-untyped-call]
+        else reasons.UPSTREAM_CONNECT_FAILED
+    )
+    return UpstreamError(kind, failure.getErrorMessage() or repr(failure.type), sent=False)
+
+
+def connect_timeout(seconds: float) -> UpstreamError:
+    """The error for a connection that was not there in time."""
+    return UpstreamError(reasons.UPSTREAM_CONNECT_TIMEOUT, f"no connection within {seconds:g} s", sent=False)
+
+
+def exchange_error(kind: str, detail: str, cause: Failure | None, *, reused: bool) -> Failure:
+    """
+    Name what ended a request that was being sent, or its response.
+
+    Args:
+        kind, detail, cause: As ``gateway.http1.client`` reports them. An error of the request's own
+            content is nobody's fault upstream: that failure is returned as it is.
+    """
+    if kind == reasons.INTERNAL_ERROR and cause is not None:
+        return cause
+    return Failure(UpstreamError(kind, detail, sent=True, reused=reused))  # type: ignore[no-untyped-call]

@@ -1,0 +1,253 @@
+"""From resources to snapshots: what is served, what is carried over, what is left out."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.core.compiler import Compiler
+from gateway.core.snapshot import CompiledRoute, Snapshot
+from gateway.model.problems import ConfigErrors
+from tests.core.configs import FakePlugins, ask, change, records, route, service
+
+
+def matched(snapshot: Snapshot, path: str, method: str = "GET", host: str = "example.com") -> CompiledRoute | None:
+    match = snapshot.router.match(ask(snapshot, path, method, host))
+    return None if match is None else match.rule.target
+
+
+class CompilerTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.plugins = FakePlugins()
+        self.compiler = Compiler(self.plugins, "default")
+
+    def load(self, *changes: object) -> Snapshot:
+        return self.compiler.load(records(*changes), 7)  # type: ignore[arg-type]
+
+
+class RouteTests(CompilerTestCase):
+    def test_a_route_serves(self) -> None:
+        """A route with its service is in the table, with the service's upstream and timeouts."""
+        snapshot = self.load(service("s"), route("r", "/x"))
+        got = matched(snapshot, "/x")
+        assert got is not None and got.upstream is not None and got.timeout is not None
+        self.assertEqual((snapshot.revision, got.id, got.service_name), (7, "r", "s"))
+        self.assertEqual([node.key for node in got.upstream.upstream.nodes], ["127.0.0.1:8080"])
+        self.assertEqual(got.timeout.read_s, 60.0)
+
+    def test_prefix_and_hosts_come_from_the_service(self) -> None:
+        """The service's path_prefix stands in front of the route's path, its hosts apply, and the prefix is stripped."""
+        snapshot = self.load(service("s", path_prefix="/api", hosts=["a.example"]), route("r", "/x"))
+        got = matched(snapshot, "/api/x", host="a.example")
+        assert got is not None
+        self.assertEqual(got.strip_prefix, "/api")
+        self.assertIsNone(matched(snapshot, "/x", host="a.example"))
+        self.assertIsNone(matched(snapshot, "/api/x", host="b.example"))
+
+    def test_prefix_kept(self) -> None:
+        """With strip_path_prefix false the upstream sees the whole path."""
+        snapshot = self.load(service("s", path_prefix="/api", strip_path_prefix=False), route("r", "/x"))
+        got = matched(snapshot, "/api/x")
+        assert got is not None
+        self.assertIsNone(got.strip_prefix)
+
+    def test_route_timeout_wins(self) -> None:
+        """A route's timeout replaces the upstream's as a whole."""
+        snapshot = self.load(service("s"), route("r", "/x", timeout={"connect": 1, "send": 2, "read": 3}))
+        got = matched(snapshot, "/x")
+        assert got is not None and got.timeout is not None
+        self.assertEqual((got.timeout.connect_s, got.timeout.send_s, got.timeout.read_s), (1, 2, 3))
+
+    def test_disabled_service(self) -> None:
+        """The routes of a disabled service, or of none, are not in the table."""
+        self.assertIsNone(matched(self.load(service("s", status=0), route("r", "/x")), "/x"))
+        self.assertIsNone(matched(self.load(route("r", "/x")), "/x"))
+
+    def test_other_groups_are_not_served(self) -> None:
+        """Resources of another gateway group do not exist for this data plane."""
+        snapshot = self.load(service("s"), change("route", "r", route("r", "/x").value, group="other"))
+        self.assertIsNone(matched(snapshot, "/x"))
+
+    def test_plugins_are_merged(self) -> None:
+        """The route's copy of a plugin hides the service's; the others are inherited."""
+        snapshot = self.load(
+            service("s", plugins={"tag": {"value": 1}, "stop": {"status": 403}}),
+            route("r", "/x", plugins={"tag": {"value": 2}}),
+        )
+        got = matched(snapshot, "/x")
+        assert got is not None
+        self.assertEqual(
+            [(p.name, p.use.origin) for p in got.chain.plugins], [("stop", "service/s"), ("tag", "route/r")]
+        )
+
+
+class IncrementalTests(CompilerTestCase):
+    def test_only_the_change_is_compiled(self) -> None:
+        """One changed route leaves every other compiled route, plugin and upstream as it was."""
+        first = self.load(
+            service("s", plugins={"tag": {"value": 0}}), *(route(f"r{n}", f"/{n}") for n in range(50))
+        )
+        self.plugins.bound.clear()
+        second = self.compiler.apply(first, [route("r7", "/new", plugins={"tag": {"value": 1}})], 8)
+        self.assertEqual([use.origin for use in self.plugins.bound], ["route/r7"])
+        self.assertIs(second.routes["r8"], first.routes["r8"])
+        self.assertIs(second.routes["r7"].upstream, first.routes["r7"].upstream)
+        self.assertIsNone(matched(second, "/7"))
+        self.assertEqual(matched(second, "/new"), second.routes["r7"])
+
+    def test_the_old_snapshot_is_untouched(self) -> None:
+        """A request under way keeps what it started with."""
+        first = self.load(service("s"), route("r", "/x"))
+        self.compiler.apply(first, [change("route", "r", None), change("service", "s", None)], 8)
+        self.assertIsNotNone(matched(first, "/x"))
+        self.assertIn("s", first.sources.services)
+
+    def test_a_changed_service_reaches_its_routes(self) -> None:
+        """A service's new upstream and prefix are served by all its routes, and by no others."""
+        first = self.load(service("s"), service("t"), route("r", "/x"), route("q", "/y", "t"))
+        second = self.compiler.apply(first, [service("s", path_prefix="/p")], 8)
+        self.assertIsNotNone(matched(second, "/p/x"))
+        self.assertIsNone(matched(second, "/x"))
+        self.assertIs(second.routes["q"], first.routes["q"])
+
+    def test_the_picker_survives_what_does_not_concern_it(self) -> None:
+        """A new description of the service does not start its turn anew; new nodes do."""
+        first = self.load(service("s"), route("r", "/x"))
+        second = self.compiler.apply(first, [service("s", desc="words")], 8)
+        self.assertIs(second.routes["r"].upstream, first.routes["r"].upstream)
+        node = {"host": "127.0.0.2", "port": 1, "weight": 1}
+        third = self.compiler.apply(second, [service("s", upstream={"nodes": [node]})], 9)
+        self.assertIsNot(third.routes["r"].upstream, second.routes["r"].upstream)
+
+    def test_a_moved_route(self) -> None:
+        """A route that moves to another service follows that one's changes only."""
+        first = self.load(service("s"), service("t"), route("r", "/x"))
+        second = self.compiler.apply(first, [route("r", "/x", "t")], 8)
+        third = self.compiler.apply(second, [service("s", path_prefix="/p")], 9)
+        self.assertIs(third.routes["r"], second.routes["r"])
+
+    def test_refused_changes_change_nothing(self) -> None:
+        """What cannot be served is refused with its place, and the last snapshot still serves."""
+        first = self.load(service("s"), route("r", "/x"))
+        error = self.assertRaises(
+            ConfigErrors, self.compiler.apply, first, [route("r", "/x", plugins={"refused": {}})], 8
+        )
+        self.assertEqual([problem.pointer for problem in error.problems], ["/route/r"])
+        self.assertIsNotNone(matched(first, "/x"))
+
+    def test_a_bad_expression(self) -> None:
+        """An expression that cannot be compiled is named by its member."""
+        first = self.load(service("s"))
+        error = self.assertRaises(
+            ConfigErrors, self.compiler.apply, first, [route("r", "/x", vars=[["a", "===", "b"]])], 8
+        )
+        self.assertEqual([problem.pointer for problem in error.problems], ["/route/r/vars"])
+
+    def test_changes_elsewhere(self) -> None:
+        """Tokens and other groups move the revision and nothing else."""
+        first = self.load(service("s"), route("r", "/x"))
+        second = self.compiler.apply(first, [change("token", "t", {}, group="")], 8)
+        self.assertEqual(second.revision, 8)
+        self.assertIs(second.router, first.router)
+
+    def test_what_is_gone_is_forgotten(self) -> None:
+        """A removed resource's plugins are not kept for ever."""
+        first = self.load(service("s"), route("r", "/x", plugins={"tag": {}}))
+        second = self.compiler.apply(first, [change("route", "r", None)], 8)
+        self.compiler.forget(first, second)
+        self.compiler.apply(second, [route("r", "/x", plugins={"tag": {}})], 9)
+        self.assertEqual([use.origin for use in self.plugins.bound], ["route/r", "route/r"])
+
+
+class QuarantineTests(CompilerTestCase):
+    def test_one_bad_route(self) -> None:
+        """At load a resource that cannot be compiled is off, named, and takes nothing down with it."""
+        snapshot = self.load(service("s"), route("bad", "/b", plugins={"refused": {}}), route("r", "/x"))
+        self.assertIsNone(matched(snapshot, "/b"))
+        self.assertIsNotNone(matched(snapshot, "/x"))
+        self.assertEqual(list(snapshot.quarantined), [("default", "route", "bad")])
+
+    def test_a_document_of_another_time(self) -> None:
+        """A stored document that lacks what it needs today is quarantined too."""
+        snapshot = self.load(service("s"), change("route", "bad", {"paths": ["/b"]}), route("r", "/x"))
+        self.assertEqual(list(snapshot.quarantined), [("default", "route", "bad")])
+        self.assertIsNotNone(matched(snapshot, "/x"))
+
+    def test_mended(self) -> None:
+        """Writing it anew takes it out of quarantine."""
+        first = self.load(service("s"), route("bad", "/b", plugins={"refused": {}}))
+        second = self.compiler.apply(first, [route("bad", "/b")], 8)
+        self.assertEqual(second.quarantined, {})
+        self.assertIsNotNone(matched(second, "/b"))
+
+    def test_a_bad_global_rule(self) -> None:
+        """A global rule that cannot be bound is off; the other rules run."""
+        snapshot = self.load(
+            change("global_rule", "refused", {"plugins": {"refused": {}}}),
+            change("global_rule", "tag", {"plugins": {"tag": {}}}),
+        )
+        self.assertEqual([plugin.name for plugin in snapshot.global_chain.plugins], ["tag"])
+        self.assertEqual(list(snapshot.quarantined), [("default", "global_rule", "refused")])
+
+
+class ConsumerTests(CompilerTestCase):
+    def consumer(self, name: str, **more: object) -> object:
+        return change("consumer", name, {"username": name, **more})
+
+    def credential(self, consumer: str, id: str, key: str, **more: object) -> object:
+        return change("credential", f"{consumer}/{id}", {"name": id, "plugins": {"auth": {"key": key, **more}}})
+
+    def test_keys_lead_to_consumers(self) -> None:
+        """A credential's key leads to its consumer, its id and what the plugin made of it."""
+        snapshot = self.load(self.consumer("jack"), self.credential("jack", "c1", "k1"))
+        identity = snapshot.identities["auth"]["k1"]
+        self.assertEqual((identity.consumer.username, identity.credential_id), ("jack", "c1"))
+        self.assertEqual(identity.credential, {"key": "k1"})
+
+    def test_credentials_on_the_consumer(self) -> None:
+        """An auth plugin on the consumer is a credential without an id, and not a plugin to run."""
+        snapshot = self.load(self.consumer("jack", plugins={"auth": {"key": "k"}, "tag": {}}))
+        self.assertIsNone(snapshot.identities["auth"]["k"].credential_id)
+        self.assertEqual(list(snapshot.consumers["jack"].plugins), ["tag"])
+
+    def test_a_removed_credential_is_gone(self) -> None:
+        """Removing a credential, or its consumer, takes its key out of the index and leaves others."""
+        first = self.load(
+            self.consumer("jack"), self.credential("jack", "a", "ka"), self.credential("jack", "b", "kb")
+        )
+        second = self.compiler.apply(first, [change("credential", "jack/a", None)], 8)
+        self.assertEqual(list(second.identities["auth"]), ["kb"])
+        third = self.compiler.apply(second, [change("consumer", "jack", None)], 9)
+        self.assertEqual((dict(third.identities["auth"]), dict(third.consumers)), ({}, {}))
+        self.assertEqual(sorted(first.identities["auth"]), ["ka", "kb"])
+
+    def test_identities_are_kept(self) -> None:
+        """A change to one consumer leaves every other identity the same object, so caches stay valid."""
+        first = self.load(
+            self.consumer("a"), self.consumer("b"), self.credential("a", "c", "ka"), self.credential("b", "c", "kb")
+        )
+        second = self.compiler.apply(first, [self.credential("a", "c", "new")], 8)  # type: ignore[list-item]
+        self.assertIs(second.identities["auth"]["kb"], first.identities["auth"]["kb"])
+        self.assertEqual(sorted(second.identities["auth"]), ["kb", "new"])
+
+    def test_unusable_credentials_fail_closed(self) -> None:
+        """A credential that cannot be prepared is left out and named; the consumer's others work."""
+        snapshot = self.load(
+            self.consumer("jack"),
+            self.credential("jack", "bad", "x", broken=True),
+            self.credential("jack", "good", "y"),
+        )
+        self.assertEqual(list(snapshot.identities["auth"]), ["y"])
+        self.assertEqual(list(snapshot.notices), [("default", "credential", "jack/bad")])
+
+    def test_the_first_owner_keeps_a_key(self) -> None:
+        """Should two credentials share a key all the same, the first counts and the second is named."""
+        snapshot = self.load(
+            self.consumer("a"), self.consumer("b"), self.credential("a", "c", "k"), self.credential("b", "c", "k")
+        )
+        self.assertEqual(snapshot.identities["auth"]["k"].consumer.username, "a")
+        self.assertEqual(list(snapshot.notices), [("default", "credential", "b/c")])
+
+    def test_custom_id(self) -> None:
+        """The label custom_id becomes a field value that cannot end its line."""
+        snapshot = self.load(self.consumer("jack", labels={"custom_id": "a\r\nX-Admin: 1"}))
+        self.assertEqual(snapshot.consumers["jack"].wire_custom_id, b"aX-Admin: 1")

@@ -1,0 +1,87 @@
+"""``explain``: the same decisions as live traffic, told instead of acted on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.core.compiler import Compiler
+from gateway.core.explain import explain
+from gateway.core.snapshot import Snapshot
+from gateway.model.record import Change
+from tests.core.configs import FakePlugins, ask, change, records, route, service
+
+
+class ExplainTests(SynchronousTestCase):
+    def snapshot(self, *changes: Change) -> Snapshot:
+        return Compiler(FakePlugins(), "default").load(records(*changes), 3)
+
+    def explain(self, snapshot: Snapshot, path: str, method: str = "GET") -> dict[str, Any]:
+        return explain(ask(snapshot, path, method))
+
+    def test_proxied(self) -> None:
+        """For a request that would be proxied it names the route, the chain with origins, and the next node."""
+        snapshot = self.snapshot(
+            service("s", plugins={"tag": {"value": 1}}), route("r", "/x", plugins={"other": {"value": 2}})
+        )
+        got = self.explain(snapshot, "/x")
+        self.assertEqual((got["revision"], got["route"]["id"]), (3, "r"))
+        self.assertEqual(
+            [(p["name"], p["origin"], p["result"]) for p in got["plugins"]],
+            [("other", "route/r", "passed"), ("tag", "service/s", "passed")],
+        )
+        self.assertEqual(got["upstream"]["picked"], "127.0.0.1:8080")
+        self.assertEqual((got["outcome"]["status"], got["outcome"]["reason"]), (None, "proxied"))
+
+    def test_first_failed_predicate(self) -> None:
+        """A route that is passed over is listed with the predicate that failed."""
+        snapshot = self.snapshot(service("s"), route("r", "/x", methods=["POST"]))
+        got = self.explain(snapshot, "/x")
+        self.assertEqual([(c["route"], c["failed"]) for c in got["considered"]], [("r", "method")])
+        self.assertEqual((got["outcome"]["status"], got["outcome"]["reason"]), (404, "route_not_found"))
+        self.assertIsNone(got["route"])
+
+    def test_a_plugin_answers(self) -> None:
+        """A plugin's refusal is the outcome; plugins behind it are not reached, and no node is named."""
+        snapshot = self.snapshot(service("s"), route("r", "/x", plugins={"stop": {"status": 403}}))
+        got = self.explain(snapshot, "/x")
+        self.assertEqual(
+            got["outcome"], {"status": 403, "decided_by": "plugin:stop", "reason": "stopped", "detail": ""}
+        )
+        self.assertIsNone(got["upstream"])
+
+    def test_impure_plugins_are_not_run(self) -> None:
+        """A plugin that reaches outside is named and passed over."""
+        snapshot = self.snapshot(service("s"), route("r", "/x", plugins={"impure": {}}))
+        got = self.explain(snapshot, "/x")
+        self.assertIn("not run", got["plugins"][0]["result"])
+        self.assertEqual(got["outcome"]["reason"], "proxied")
+
+    def test_takes_no_turn(self) -> None:
+        """Explaining again and again does not move the balancer."""
+        nodes = [{"host": "127.0.0.1", "port": port, "weight": 1} for port in (1, 2)]
+        snapshot = self.snapshot(service("s", upstream={"nodes": nodes}), route("r", "/x"))
+        picks = {self.explain(snapshot, "/x")["upstream"]["picked"] for _ in range(4)}
+        self.assertEqual(picks, {"127.0.0.1:1"})
+
+    def test_without_nodes(self) -> None:
+        """No upstream and no nodes are told apart."""
+        snapshot = self.snapshot(
+            change("service", "s", {"name": "s"}),
+            service("t", upstream={"nodes": []}),
+            route("r", "/x"),
+            route("q", "/y", "t"),
+        )
+        self.assertEqual(self.explain(snapshot, "/x")["outcome"]["reason"], "no_upstream")
+        self.assertEqual(self.explain(snapshot, "/y")["outcome"]["reason"], "no_nodes")
+
+    def test_global_rules(self) -> None:
+        """Global rules are part of the chain, and come first."""
+        snapshot = self.snapshot(
+            service("s"),
+            change("global_rule", "tag", {"plugins": {"tag": {}}}),
+            route("r", "/x", plugins={"other": {}}),
+        )
+        got = self.explain(snapshot, "/x")
+        self.assertEqual([p["origin"] for p in got["plugins"]], ["global_rule/tag", "route/r"])

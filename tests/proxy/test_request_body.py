@@ -1,0 +1,136 @@
+"""Request content on its way: read-ahead, back-pressure, and what happens when nobody wants it."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IConsumer
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from gateway.proxy.request_body import RequestBody
+
+
+class FakeSource:
+    """Counts what the body asks of the client's connection."""
+
+    def __init__(self) -> None:
+        self.reading = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+@implementer(IConsumer)
+class FakeConsumer:
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        raise NotImplementedError
+
+    def unregisterProducer(self) -> None:
+        raise NotImplementedError
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+
+class RequestBodyTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.source = FakeSource()
+        self.asked = 0
+
+    def body(self, length: int | None = None, read_ahead: int = 10) -> RequestBody:
+        return RequestBody(length, self.source, read_ahead=read_ahead, on_start=self.ask)
+
+    def ask(self) -> None:
+        self.asked += 1
+
+    def test_interface(self) -> None:
+        """It is an IBodyProducer with a known or unknown length."""
+        verifyObject(IBodyProducer, self.body(5))
+        self.assertEqual((self.body(5).length, self.body().length), (5, UNKNOWN_LENGTH))
+
+    def test_read_ahead_is_bounded(self) -> None:
+        """Until an upstream takes the content, the client is only read up to the limit."""
+        body = self.body()
+        body.data(b"12345")
+        self.assertTrue(self.source.reading)
+        body.data(b"67890")
+        self.assertFalse(self.source.reading)
+
+    def test_held_content_comes_first(self) -> None:
+        """What was read ahead is passed on before what follows, in one piece, and reading resumes."""
+        body, consumer = self.body(), FakeConsumer()
+        body.data(b"12345")
+        body.data(b"67890")
+        done = body.startProducing(consumer)
+        self.assertEqual(consumer.written, [b"1234567890"])
+        self.assertTrue(self.source.reading)
+        body.data(b"x")
+        self.assertNoResult(done)
+        body.end()
+        self.successResultOf(done)
+        self.assertEqual(consumer.written, [b"1234567890", b"x"])
+
+    def test_complete_before_start(self) -> None:
+        """Content that was complete before anybody took it is passed on all the same."""
+        body, consumer = self.body(), FakeConsumer()
+        body.data(b"abc")
+        body.end()
+        self.successResultOf(body.startProducing(consumer))
+        self.assertEqual(consumer.written, [b"abc"])
+
+    def test_slow_upstream_pauses_the_client(self) -> None:
+        """While the upstream takes no more, the client is not read; the rest follows in order."""
+        body, consumer = self.body(), FakeConsumer()
+        done = body.startProducing(consumer)
+        body.pauseProducing()
+        self.assertFalse(self.source.reading)
+        self.source.reading = True  # twisted.web may resume on its own
+        body.data(b"late")
+        self.assertFalse(self.source.reading)
+        self.assertEqual(consumer.written, [])
+        body.end()
+        self.assertNoResult(done)
+        body.resumeProducing()
+        self.assertEqual(consumer.written, [b"late"])
+        self.successResultOf(done)
+
+    def test_asks_for_the_content_once(self) -> None:
+        """A client that waits for 100 Continue is asked when an upstream wants the content, and only once."""
+        body = self.body()
+        self.assertEqual(self.asked, 0)
+        body.startProducing(FakeConsumer())
+        body.want()
+        self.assertEqual(self.asked, 1)
+
+    def test_never_asks_for_what_it_has(self) -> None:
+        """A client that did not wait is not told to continue once its content is complete."""
+        body = self.body()
+        body.data(b"abc")
+        body.end()
+        body.startProducing(FakeConsumer())
+        self.assertEqual(self.asked, 0)
+
+    def test_dropped_content_is_read_and_forgotten(self) -> None:
+        """Content nobody wants any more does not pile up."""
+        body, consumer = self.body(), FakeConsumer()
+        body.startProducing(consumer)
+        body.pauseProducing()
+        body.stopProducing()
+        self.assertTrue(self.source.reading)
+        body.data(b"x" * 1000)
+        self.assertEqual((consumer.written, body.received), ([], 1000))
+
+    def test_cannot_be_sent_twice(self) -> None:
+        """Streamed content is gone once it was passed on; a second start is refused."""
+        body = self.body()
+        self.assertFalse(body.started)
+        body.startProducing(FakeConsumer())
+        self.assertTrue(body.started)
+        self.assertRaises(RuntimeError, body.startProducing, FakeConsumer())
