@@ -37,12 +37,13 @@ from gateway.control.state import State
 from gateway.control.status import StatusReport
 from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
-from gateway.errors import GatewayError, SettingsErrors
+from gateway.errors import GatewayError
 from gateway.interfaces import IConfigStore, PluginServices
 from gateway.model.record import Change, StoreView
 from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.limits import ProxyLimits
-from gateway.proxy.resource import ProxyResource, ProxySite
+from gateway.proxy.resource import ProxyResource
+from gateway.proxy.site import ProxySite
 from gateway.proxy.runner import Runner
 from gateway.registry import PluginRegistry, load_plugins
 from gateway.settings import Settings
@@ -102,7 +103,7 @@ class _Listener:
 
     @property
     def address(self) -> Address:
-        host = self.port.getHost()
+        host: Any = self.port.getHost()
         return Address(host.host, host.port)
 
 
@@ -151,13 +152,12 @@ class GatewayService(Service):
         store = await self._open_store()
         view: StoreView = await store.load()
         view = await self._first_records(store, view)
-        for key in getattr(store, "damaged", ()):
-            log.error("{key}: its secrets cannot be decrypted with the key file", key="/".join(key))
 
         limits = _limits(settings)
         compiler = Compiler(self._binder(), settings.gateway.group)
         runner = self._runner = self._make_runner(limits, compiler)
-        runner.snapshot = compiler.load(sorted(view.records, key=lambda r: r.created_revision), view.revision)
+        in_order = sorted(view.records, key=lambda r: r.created_revision)
+        runner.snapshot = compiler.load(in_order, view.revision, getattr(store, "damaged", ()))
         for quarantined, why in runner.snapshot.quarantined.items():
             log.error("{key} is quarantined: {why}", key="/".join(quarantined), why=why)
 
@@ -179,11 +179,10 @@ class GatewayService(Service):
 
     async def _open_store(self) -> IConfigStore:
         settings = self._settings.store
-        try:
-            keys = load_or_create(str(settings.key_file))
-        except (ValueError, OSError) as error:
-            raise SettingsErrors([f"[store] key_file: {error}"]) from error
-        store: IConfigStore = open_store(str(settings.url), self._reactor, Sealer(keys, self._registry.secret_fields))
+        keys = load_or_create(str(settings.key_file))
+        store: IConfigStore = open_store(
+            str(settings.url), self._reactor, Sealer(keys, self._registry.secret_fields)
+        )
         await store.open()
         self._closers.append(store.close)
         return store
@@ -250,9 +249,9 @@ class GatewayService(Service):
         for address in admin.listen:
             self._open("admin", address, admin_site, pair if admin.tls else None)
         for address in proxy.listen:
-            self._open("proxy", address, ProxySite(resource, self._reactor))
+            self._open("proxy", address, ProxySite(resource, resource.runner.limits, self._reactor))
         for address in proxy.tls_listen:
-            self._open("proxy_tls", address, ProxySite(resource, self._reactor), pair)
+            self._open("proxy_tls", address, ProxySite(resource, resource.runner.limits, self._reactor), pair)
         for address in settings.status.listen:
             site = Site(status.resource(), reactor=self._reactor, timeout=60)
             _mute(site)

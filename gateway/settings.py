@@ -89,7 +89,7 @@ class ProxySection:
         listen, tls_listen: Where it listens for HTTP and for HTTPS; each may be empty.
         workers: Processes besides the first. This version serves in one process whatever it says.
         max_in_flight: Requests served at a time; one more is answered 503.
-        max_connections: Client connections at a time; 0 is no limit.
+        max_connections: Client connections at a time on one listener; 0 is no limit.
         max_body_bytes: Content of one request; more is answered 413; 0 is no limit.
         max_header_bytes, max_headers: A request's head in all, and its number of field lines.
         idle_timeout_s: A connection between two requests. header_timeout_s: a request's head,

@@ -75,7 +75,9 @@ def _any_of(problem: Problem, hidden: bool) -> str:
     names = required_only(problem)
     if not names:
         return "object matches none of the required"
-    return "object matches none of the required: " + " or ".join(map(json.dumps, names))
+    return "object matches none of the required: " + " or ".join(
+        json.dumps(group, separators=(",", ":")) for group in names
+    )
 
 
 def _one_of(problem: Problem, hidden: bool) -> str:

@@ -36,7 +36,10 @@ class Explainer:
         url: str = query["url"]
         headers: Iterable[tuple[str, str]] = query.get("headers") or ()
         parts = urlsplit(url)
-        pairs = [(name.strip().lower().encode("latin-1", "replace"), _wire(value.strip())) for name, value in headers]
+        pairs = [
+            (name.strip().lower().encode("latin-1", "replace"), _wire(value.strip()))
+            for name, value in headers
+        ]
         if parts.netloc and not any(name == b"host" for name, _ in pairs):
             pairs.insert(0, (b"host", _wire(parts.netloc.rpartition("@")[2])))
         if not any(name == b"host" for name, _ in pairs):
@@ -47,10 +50,14 @@ class Explainer:
         target = _wire(path + (f"?{parts.query}" if parts.query else ""))
         admitted = admit(_wire(query.get("method") or "GET"), target, pairs, (1, 1))
         if isinstance(admitted, Reply):
-            raise ConfigErrors([Problem(("url",), "value", f"no client can send this: {admitted.detail}", got=url)])
+            raise ConfigErrors(
+                [Problem(("url",), "value", f"no client can send this: {admitted.detail}", got=url)]
+            )
         head: RequestHead = admitted.head
         tls = parts.scheme == "https"
-        connection = Connection(query.get("client_ip") or "127.0.0.1", 0, "127.0.0.1", parts.port or (443 if tls else 80), tls)
+        connection = Connection(
+            query.get("client_ip") or "127.0.0.1", 0, "127.0.0.1", parts.port or (443 if tls else 80), tls
+        )
         exchange = open_exchange(
             head,
             connection,

@@ -16,7 +16,9 @@ from gateway.proxy.runner import Runner
 class StatusReport:
     """Reads the state of the data plane; changes nothing."""
 
-    def __init__(self, runner: Runner, control: Control, clock: Clock, started_s: float, version: str) -> None:
+    def __init__(
+        self, runner: Runner, control: Control, clock: Clock, started_s: float, version: str
+    ) -> None:
         self._runner = runner
         self._control = control
         self._clock = clock

@@ -116,7 +116,9 @@ def apply_meta(plugin: BoundPlugin, passes: Predicate | None) -> BoundPlugin:
 def _error_body(response: object) -> tuple[bytes, bytes]:
     if isinstance(response, str):
         return response.encode(), b"text/plain; charset=utf-8"
-    return json.dumps(response, separators=(",", ":"), ensure_ascii=False).encode() + b"\n", b"application/json"
+    return json.dumps(
+        response, separators=(",", ":"), ensure_ascii=False
+    ).encode() + b"\n", b"application/json"
 
 
 def _with_body(hook: Hook, body: bytes, content_type: bytes) -> Hook:

@@ -7,7 +7,7 @@ costs one route, and no counter, picker or cache elsewhere starts anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import define, evolve, field
@@ -135,15 +135,21 @@ class Compiler:
         """The snapshot before anything was configured."""
         return Snapshot(0, Router.build(()), {}, EMPTY, {}, {}, Sources(), self.bind)
 
-    def load(self, records: Iterable[Record], revision: int) -> Snapshot:
+    def load(self, records: Iterable[Record], revision: int, damaged: Collection[Key] = ()) -> Snapshot:
         """
         Compile everything; what cannot be compiled is quarantined and the rest serves.
 
         Args:
             records: In the order of creation; other groups' are passed over.
+            damaged: Records whose secrets the store could not decrypt. They are quarantined
+                unseen: what stands in the place of a secret must never be taken for it.
         """
-        changes = [Change(r.group, r.kind, r.id, r.value, r.dialect) for r in records]
-        return self._apply(self.empty(), changes, revision, strict=False)
+        bad = frozenset(damaged)
+        changes = [Change(r.group, r.kind, r.id, r.value, r.dialect) for r in records if r.key not in bad]
+        snapshot = self._apply(self.empty(), changes, revision, strict=False)
+        served = {key for key in bad if key[0] == self.group and key[1] in SERVED_KINDS}
+        why = {key: "its secrets cannot be decrypted with the key file" for key in sorted(served)}
+        return evolve(snapshot, quarantined={**snapshot.quarantined, **why})
 
     def apply(self, last: Snapshot, changes: Sequence[Change], revision: int) -> Snapshot:
         """
@@ -224,7 +230,7 @@ class Compiler:
             notices=work.notices,
         )
 
-    def _guard(self, work: _Work, key: Key, step: Callable[..., None], *args: Any) -> None:
+    def _guard(self, work: _Work, key: Key, step: Callable[..., object], *args: Any) -> None:
         """Run one step; what it refuses is a problem of that resource alone."""
         _, kind, id = key
         try:
@@ -309,7 +315,11 @@ class Compiler:
         work.owned[username] = owned
 
     def _note_credential(self, work: _Work, username: str, id: str | None, text: str) -> None:
-        key = (self.group, "consumer", username) if id is None else (self.group, "credential", f"{username}/{id}")
+        key = (
+            (self.group, "consumer", username)
+            if id is None
+            else (self.group, "credential", f"{username}/{id}")
+        )
         work.notices[key] = f"not usable, {text}"
 
 

@@ -58,7 +58,12 @@ def explain(exchange: Exchange) -> dict[str, Any]:
         "considered": considered,
         "route": None
         if route is None
-        else {"id": route.id, "name": route.name, "service_id": route.service_id, "path_params": dict(exchange.path_params)},
+        else {
+            "id": route.id,
+            "name": route.name,
+            "service_id": route.service_id,
+            "path_params": dict(exchange.path_params),
+        },
         "plugins": steps,
         "consumer": None
         if consumer is None

@@ -10,7 +10,14 @@ from gateway.core.snapshot import Snapshot
 
 
 def open_exchange(
-    head: RequestHead, connection: Connection, snapshot: Snapshot, *, path: str, host: str, started_s: float, id: str
+    head: RequestHead,
+    connection: Connection,
+    snapshot: Snapshot,
+    *,
+    path: str,
+    host: str,
+    started_s: float,
+    id: str,
 ) -> Exchange:
     """
     Make the exchange of a request that has just arrived.

@@ -59,13 +59,9 @@ def _text(value: bytes) -> str:
 
 def _argument(name: str) -> Getter:
     def read(exchange: Exchange) -> object:
-        try:
-            for have, value in exchange.args():
-                if have == name:
-                    return value
-        except ValueError:
-            # More arguments than anybody sends in earnest.
-            return None
+        for have, value in exchange.args():
+            if have == name:
+                return value
         return None
 
     return read

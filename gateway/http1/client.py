@@ -86,7 +86,17 @@ class ConnectionOwner(Protocol):
 class _BodySender:
     """A request's content on its way from its producer to the socket."""
 
-    __slots__ = ("_body", "_chunked", "_connection", "_gathered", "_left", "_size", "over", "paused")
+    __slots__ = (
+        "_body",
+        "_chunked",
+        "_connection",
+        "_gathered",
+        "_left",
+        "_registered",
+        "_size",
+        "over",
+        "paused",
+    )
 
     def __init__(self, connection: HTTP1Client, body: Any, head: bytes) -> None:
         length = body.length
@@ -97,6 +107,7 @@ class _BodySender:
         # What is written while the producer starts goes out in one piece with the head.
         self._gathered: list[bytes] | None = [head]
         self._size = 0
+        self._registered = False
         self.paused = False
         self.over = False
 
@@ -115,8 +126,15 @@ class _BodySender:
         assert gathered is not None
         transport = self._connection.transport
         if not self.over:
+            self._registered = True
             transport.registerProducer(self, True)
         transport.write(b"".join(gathered))
+
+    def unregister(self) -> None:
+        """The socket need not tell any more."""
+        if self._registered:
+            self._registered = False
+            self._connection.transport.unregisterProducer()
 
     # -- IConsumer, for the producer of the content
 
@@ -151,18 +169,15 @@ class _BodySender:
         if self._left:
             self._failed(Failure(BodyLengthError("the producer wrote less than its length")))  # type: ignore[no-untyped-call]
             return
+        self.over = True
         connection = self._connection
-        transport = connection.transport
-        started = self._gathered is None
         if self._chunked:
             if self._gathered is None:
-                transport.write(b"0\r\n\r\n")
+                connection.transport.write(b"0\r\n\r\n")
             else:
                 self._gathered.append(b"0\r\n\r\n")
-        self.over = True
         if not self.paused:
-            if started:
-                transport.unregisterProducer()
+            self.unregister()
             connection.request_sent(self)
 
     def _failed(self, failure: Failure) -> None:
@@ -184,7 +199,7 @@ class _BodySender:
         connection = self._connection
         connection.sending_resumed()
         if self.over:
-            connection.transport.unregisterProducer()
+            self.unregister()
             connection.request_sent(self)
         else:
             self._body.resumeProducing()
@@ -355,7 +370,7 @@ class HTTP1Client(TwistedProtocol):
         sender, self._sender = self._sender, None
         if sender is not None:
             sender.stop()
-            self.transport.unregisterProducer()
+            sender.unregister()
 
     # -- responses
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from attrs import field, frozen
 from twisted.plugin import IPlugin
@@ -348,10 +348,6 @@ def _import_key(config: Mapping[str, Any], algorithm: str) -> jws.VerificationKe
     return jws.import_public_key(algorithm, public_key)
 
 
-def _unresolved(name: str) -> NoReturn:
-    raise ValueError(f"{name} is a reference that was not resolved")
-
-
 @implementer(IPlugin, IPluginFactory, ICredentialFactory)
 @frozen(eq=False)
 class Factory:
@@ -411,7 +407,7 @@ class Factory:
         filled = fill(_CREDENTIAL_SCHEMA, config)
         for name in ("key", "secret", "public_key", "algorithm"):
             if is_reference(filled.get(name)):
-                _unresolved(name)
+                raise ValueError(f"{name} is a reference that was not resolved")
         if not filled["key"]:
             raise ValueError("key is empty")
         algorithm = filled["algorithm"]

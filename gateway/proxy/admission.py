@@ -13,7 +13,7 @@ from gateway.core.paths import BadPath, normalise
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z").match
 _TARGET = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]+\Z").match
-"""A request target: no controls, no white space, no fragment. Bytes over 0x7f are let through, as browsers send them."""
+"""A request target: no controls, white space or fragment. Bytes over 0x7f pass: some browsers send them."""
 _HOST = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z").match
 _FIELD_BAD = re.compile(rb"[\x00\r\n]").search
 _ABSOLUTE = re.compile(rb"(?i)https?://([^/?#]*)")

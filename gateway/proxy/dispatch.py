@@ -66,9 +66,10 @@ class Dispatcher:
 
     def _host(self, exchange: Exchange, upstream: Upstream, node: Node, client_host: bytes) -> bytes:
         """The Host to send (data-plane contract §7)."""
-        if upstream.pass_host == "node":
+        mode = upstream.pass_host
+        if mode == "node":
             return node_host(node, upstream.scheme)
-        if upstream.pass_host == "rewrite" and upstream.upstream_host:
+        if mode == "rewrite" and upstream.upstream_host:
             return upstream.upstream_host.encode("idna" if not upstream.upstream_host.isascii() else "ascii")
         return exchange.upstream_host or client_host or node_host(node, upstream.scheme)
 

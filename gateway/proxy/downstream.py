@@ -22,7 +22,9 @@ class Downstream(Protocol):
             the request has none. Nothing is read ahead of a small buffer until it is started.
     """
 
-    body: IBodyProducer | None
+    @property
+    def body(self) -> IBodyProducer | None:
+        """The request's content, if it has any."""
 
     def respond(self, status: int, fields: list[Pair], length: int | None) -> None:
         """
@@ -36,6 +38,9 @@ class Downstream(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send content."""
+
+    def flush(self) -> None:
+        """Send the head now, although no content follows yet."""
 
     def finish(self) -> None:
         """The response is complete."""

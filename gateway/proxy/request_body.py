@@ -28,13 +28,19 @@ class RequestBody:
 
     Attributes:
         length: Bytes in all, or ``UNKNOWN_LENGTH`` for a chunked request.
+        expected: The same, with None for a chunked request.
         started: Whether any of it may have been passed on, so that it cannot be sent again.
         complete: Whether all of it has arrived.
         received: Bytes that have arrived.
     """
 
     def __init__(
-        self, length: int | None, source: Source, *, read_ahead: int, on_start: Callable[[], None] = lambda: None
+        self,
+        length: int | None,
+        source: Source,
+        *,
+        read_ahead: int,
+        on_start: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
@@ -42,7 +48,8 @@ class RequestBody:
             read_ahead: Bytes to hold before reading stops.
             on_start: Called once, when the content is first wanted (100-continue is due).
         """
-        self.length: int = UNKNOWN_LENGTH if length is None else length  # type: ignore[assignment]  # iweb's constant
+        self.length = UNKNOWN_LENGTH if length is None else length
+        self.expected = length
         self.started = False
         self.complete = False
         self.received = 0

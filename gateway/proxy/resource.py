@@ -1,7 +1,7 @@
 """The reverse-proxy resource: the runner behind twisted.web.
 
-``ProxySite`` serves HTTP/1.1 with streaming in both directions. The resource alone can be put
-into any other twisted.web site; there a request's content is complete before it is proxied.
+Under ``gateway.proxy.site.ProxySite`` content streams in both directions. The resource can also be
+put into any other twisted.web site; there a request's content is complete before it is proxied.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, datetimeToString
-from twisted.web.iweb import IBodyProducer
+from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from gateway.core.exchange import Connection, RequestHead
@@ -23,9 +22,7 @@ from gateway.proxy.admission import admit
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
 from gateway.proxy.runner import Run, Runner
-
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+from gateway.proxy.site import ProxyRequest, ProxySite
 
 
 def _version(text: bytes) -> tuple[int, int]:
@@ -35,7 +32,9 @@ def _version(text: bytes) -> tuple[int, int]:
 
 def _pairs(request: Request) -> list[Pair]:
     return [
-        (name.lower(), value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
+        (name.lower(), value)
+        for name, values in request.requestHeaders.getAllRawHeaders()
+        for value in values
     ]
 
 
@@ -68,7 +67,9 @@ class ProxyResource(Resource):
         version = _version(request.clientproto)
         head = RequestHead(request.method, request.uri, tuple(pairs), version)
         admitted = admit(request.method, request.uri, pairs, version)
-        downstream.run = self.runner.handle(admitted, head, _connection(request), downstream)
+        run = downstream.run = self.runner.handle(admitted, head, _connection(request), downstream)
+        if isinstance(request, ProxyRequest):
+            request.run = run
         request.notifyFinish().addErrback(downstream.gone)
         return NOT_DONE_YET
 
@@ -77,7 +78,7 @@ class WebDownstream:
     """``gateway.proxy.downstream.Downstream`` over a twisted.web request."""
 
     def __init__(self, request: Request, limits: ProxyLimits) -> None:
-        self.body: IBodyProducer | None = None
+        self.body: RequestBody | None = None
         self.run: Run | None = None
         self._request = request
         self._limits = limits
@@ -85,7 +86,6 @@ class WebDownstream:
         self._patience: _Patience | None = None
         if isinstance(request, ProxyRequest):
             self.body = request.streamed
-            request.downstream = self
         elif request.content is not None:
             content = request.content.read()
             if content or request.requestHeaders.hasHeader(b"content-length"):
@@ -121,14 +121,19 @@ class WebDownstream:
 
     def _can_keep_alive(self) -> bool:
         body = self.body
-        if not isinstance(body, RequestBody) or body.complete:
+        if body is None or body.complete:
             return True
-        left = body.length - body.received if isinstance(body.length, int) else self._limits.linger_bytes + 1
-        return left <= self._limits.linger_bytes
+        # How much a chunked request still has to come nobody knows.
+        return body.expected is not None and body.expected - body.received <= self._limits.linger_bytes
 
     def write(self, data: bytes) -> None:
         if not self._gone:
             self._request.write(data)
+
+    def flush(self) -> None:
+        request = self._request
+        if not self._gone and not request.finished and not request.startedWriting:
+            request.write(b"")
 
     def finish(self) -> None:
         if self._gone:
@@ -141,7 +146,7 @@ class WebDownstream:
     def abort(self) -> None:
         if self._gone:
             return
-        channel = self._request.channel
+        channel: Any = self._request.channel
         if channel is None:
             return
         # With a length or chunks the client sees that something is missing, and still gets what
@@ -166,7 +171,7 @@ class WebDownstream:
 
     def client_stuck(self) -> None:
         """The client took nothing for too long."""
-        channel = self._request.channel
+        channel: Any = self._request.channel
         if channel is not None:
             channel.transport.abortConnection()
 
@@ -217,254 +222,6 @@ class _NoSource:
 
 def _close_after(request: Request) -> None:
     request.responseHeaders.setRawHeaders(b"connection", [b"close"])
-    if request.channel is not None and hasattr(request.channel, "persistent"):
-        request.channel.persistent = False
-
-
-class ProxyRequest(Request):
-    """
-    A request that is proxied as soon as its head is complete.
-
-    ``twisted.web`` calls ``gotLength`` once the head is read and ``handleContentChunk`` for each
-    piece of content; its own ``Request`` gathers those and starts when all is there. The request
-    line is then only known to the channel, in attributes that are not public: this class is
-    the one place that reads them, and ``tests/proxy/test_resource.py`` pins them.
-    """
-
-    defaultContentType = None
-    streamed: RequestBody | None = None
-    downstream: WebDownstream | None = None
-    _idle_timeout_s: float | None = None
-    _finish_wanted = False
-    _timer: IDelayedCall | None = None
-    _reading_paused = False
-    _started = False
-
-    def gotLength(self, length: int | None) -> None:
-        """The head is complete. *length* is None for a chunked request, 0 for one without content."""
-        self.content = None
-        self.site = self.channel.site
-        if length == 0:
-            if self.requestHeaders.hasHeader(b"content-length"):
-                # An explicit "Content-Length: 0" goes on to the upstream as such.
-                self.streamed = RequestBody(0, self, read_ahead=1)
-                self.streamed.end()
-            return
-        channel: Any = self.channel
-        limits: ProxyLimits = self.site.limits
-        self.method, self.uri, self.clientproto = channel._command, channel._path, channel._version
-        # From here on the body timeout counts, not the idle timeout of the connection.
-        self._idle_timeout_s = channel.setTimeout(None)
-        expects = self.requestHeaders.getRawHeaders(b"expect", [])
-        waits = any(value.lower() == b"100-continue" for value in expects) and self.clientproto == b"HTTP/1.1"
-        # Or twisted.web would say "100 Continue" before anybody wants the content.
-        self.requestHeaders.removeHeader(b"expect")
-        self.streamed = RequestBody(
-            length,
-            self,
-            read_ahead=limits.read_ahead_bytes,
-            on_start=self._continue if waits else lambda: None,
-        )
-        self._watch_body()
-        limit = limits.max_body_bytes
-        self._start()
-        if limit and length is not None and length > limit and self.downstream and self.downstream.run:
-            self.downstream.run.too_large()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """A piece of the content."""
-        body = self.streamed
-        assert body is not None
-        body.data(data)
-        self._watch_body()
-        limits: ProxyLimits = self.site.limits
-        run = self.downstream.run if self.downstream is not None else None
-        if run is not None:
-            run.exchange.bytes_received = body.received
-            if limits.max_body_bytes and body.received > limits.max_body_bytes:
-                run.too_large()
-        if self._finish_wanted and body.received > self._linger_from + limits.linger_bytes:
-            self._give_up_reading()
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """The request is complete."""
-        self._stop_watch()
-        if self._idle_timeout_s is not None:
-            # What the channel restores when the response is done.
-            self.channel._savedTimeOut = self._idle_timeout_s
-        self.method, self.uri, self.clientproto = command, path, version
-        if not self._started:
-            self._start()
-            return
-        if self.streamed is not None:
-            self.streamed.end()
-        if self._finish_wanted:
-            self.finish()
-
-    def _start(self) -> None:
-        self._started = True
-        self.path = self.uri.partition(b"?")[0]
-        self.site.resource.render(self)
-
-    def _continue(self) -> None:
-        if self.channel is not None and not self.startedWriting:
-            self.channel.transport.write(_CONTINUE)
-
-    # -- the end of the answer may come before the end of the request
-
-    _linger_from = 0
-
-    def finish_when_read(self) -> None:
-        """End the response; but first read what the client still sends, within limits."""
-        body = self.streamed
-        if body is None or body.complete:
-            self.finish()
-            return
-        limits: ProxyLimits = self.site.limits
-        self._finish_wanted = True
-        self._linger_from = body.received
-        # The response is complete for the client, though twisted.web does not know it yet.
-        if not self.startedWriting:
-            self.write(b"")
-        if self.chunked and self.channel is not None:
-            self.channel.transport.write(b"0\r\n\r\n")
-            self.chunked = 0
-        body.drop()
-        self._stop_watch()
-        self._timer = self._reactor().callLater(limits.linger_s, self._give_up_reading)
-
-    def _give_up_reading(self) -> None:
-        self._stop_watch()
-        if self.channel is not None:
-            self.channel.loseConnection()
-
-    # -- RequestBody's source
-
-    def pause_reading(self) -> None:
-        self._reading_paused = True
-        self._stop_watch()
-        if self.channel is not None:
-            self.channel.transport.pauseProducing()
-
-    def resume_reading(self) -> None:
-        if self._reading_paused and self.channel is not None:
-            self._reading_paused = False
-            self.channel.transport.resumeProducing()
-            self._watch_body()
-
-    # -- the body timeout
-
-    def _reactor(self) -> IReactorTime:
-        reactor: IReactorTime = self.site.clock
-        return reactor
-
-    def _watch_body(self) -> None:
-        timer = self._timer
-        wait = self.site.limits.body_timeout_s
-        if timer is not None and timer.active():
-            timer.reset(wait)
-        elif not self._finish_wanted:
-            self._timer = self._reactor().callLater(wait, self._body_timed_out)
-
-    def _body_timed_out(self) -> None:
-        if self.downstream is not None and self.downstream.run is not None:
-            self.downstream.run.slow_body()
-
-    def _stop_watch(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-
-    def connectionLost(self, reason: Failure) -> None:
-        self._stop_watch()
-        super().connectionLost(reason)
-
-
-class ProxyChannel(HTTPChannel):
-    """HTTP/1.1 for one client connection."""
-
-    site: ProxySite
-    _head_complete = False
-    _head_timer: IDelayedCall | None = None
-
-    def connectionMade(self) -> None:
-        limits = self.site.limits
-        self.totalHeadersSize = limits.max_header_bytes
-        self.maxHeaders = limits.max_headers
-        self.site.channels.add(self)
-        super().connectionMade()
-
-    def dataReceived(self, data: bytes) -> None:
-        super().dataReceived(data)
-        # Most heads arrive in one piece: a timer is only needed for those that did not.
-        if not self._head_complete and self._head_timer is None and not self.transport.disconnecting:
-            wait = self.site.limits.header_timeout_s
-            self._head_timer = self.site.clock.callLater(wait, self._head_timed_out)
-
-    def allHeadersReceived(self) -> None:
-        self._head_complete = True
-        self._stop_head_timer()
-        super().allHeadersReceived()
-
-    def requestDone(self, request: Request) -> None:
-        self._head_complete = False
-        super().requestDone(request)
-
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        self._stop_head_timer()
-        self.site.channels.discard(self)
-        super().connectionLost(reason)
-
-    def drain(self) -> None:
-        """Close once the request in flight, if any, is answered."""
-        if not self.requests:
-            self.loseConnection()
-        else:
-            self.persistent = False
-
-    def _head_timed_out(self) -> None:
-        self._head_timer = None
-        self.transport.write(_TIMEOUT)
-        self.loseConnection()
-
-    def _stop_head_timer(self) -> None:
-        timer, self._head_timer = self._head_timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-
-
-class ProxySite(Site):
-    """
-    A listener's factory: streams requests into a ``ProxyResource``.
-
-    Attributes:
-        channels: The client connections that are open.
-        draining: Whether connections close after the answer in flight.
-    """
-
-    protocol = ProxyChannel
-
-    def __init__(self, resource: ProxyResource, reactor: Any) -> None:
-        self.limits = resource.runner.limits
-        super().__init__(
-            resource, requestFactory=ProxyRequest, reactor=reactor, timeout=self.limits.idle_timeout_s
-        )
-        self.displayTracebacks = False
-        self.clock = reactor
-        self.channels: set[ProxyChannel] = set()
-        self.draining = False
-
-    def buildProtocol(self, addr: Any) -> Any:
-        """A channel, or None (the connection is closed) when ``max_connections`` are open."""
-        if self.limits.max_connections and len(self.channels) >= self.limits.max_connections:
-            return None
-        return super().buildProtocol(addr)
-
-    def drain(self) -> None:
-        """No more requests: idle connections close now, the others after their answer."""
-        self.draining = True
-        for channel in list(self.channels):
-            channel.drain()
-
-    def log(self, request: Request) -> None:
-        """Nothing: the runner has its own log."""
+    channel: Any = request.channel
+    if channel is not None:
+        channel.persistent = False

@@ -335,6 +335,9 @@ class Run:
         relay = self._relay = _Relay(self)
         self._respond(length)
         response.deliverBody(relay)
+        if not self._over and not exchange.bytes_sent:
+            # Events and long polls: the client gets the head before there is content.
+            self.downstream.flush()
 
     # -- the answer
 
@@ -486,7 +489,11 @@ class Run:
         self.runner.bugs += 1
         exchange = self.exchange
         _log.failure(
-            "request {id} ({method} {path}) met a bug", failure, id=exchange.id, method=exchange.method, path=exchange.path
+            "request {id} ({method} {path}) met a bug",
+            failure,
+            id=exchange.id,
+            method=exchange.method,
+            path=exchange.path,
         )
         if self._over:
             return

@@ -66,8 +66,8 @@ def parse_keys(text: bytes, path: str) -> tuple[bytes, ...]:
     Read the content of a key file.
 
     Args:
-        text: One key a line, 32 bytes in URL-safe base64 (RFC 4648 section 5), padded. Empty
-            lines and lines that start with ``#`` mean nothing.
+        text: One key a line, 32 bytes in padded base64: the URL-safe alphabet (RFC 4648
+            section 5), or the standard one. Empty lines and lines that start with ``#`` mean nothing.
         path: Named in errors; the keys never are.
     Returns:
         The keys, 32 bytes each, at least one; the first is the current one.

@@ -116,7 +116,7 @@ class Dial:
                 factory = network.tls.wrap(peer, factory)
             if isIPAddress(peer.host) or isIPv6Address(peer.host):
                 connector = network.connect_tcp(peer.host, peer.port, factory, timeout=None)
-                self._stop = connector.disconnect
+                self._stop = connector.stopConnecting
             else:
                 # The endpoint's own limit is per address; ours is for everything.
                 endpoint = HostnameEndpoint(network.names, peer.host, peer.port, timeout=self._connect_s)
@@ -127,13 +127,14 @@ class Dial:
             self.failed(Failure())  # type: ignore[no-untyped-call]
 
     def build(self) -> HTTP1Client:
-        network = self._network
-        return HTTP1Client(network.reactor, self, tls=self._peer.scheme == "https", reader=network.reader())
+        network, tls = self._network, self._peer.scheme == "https"
+        self._connection = HTTP1Client(network.reactor, self, tls=tls, reader=network.reader())
+        return self._connection
 
     def cancel(self) -> None:
         """Give up; the waiter is told nothing."""
-        if self._settle() is not None and self._stop is not None:
-            self._stop()
+        if self._settle() is not None:
+            self._halt()
 
     def failed(self, reason: Failure) -> None:
         waiter = self._settle()
@@ -144,9 +145,15 @@ class Dial:
         self._timer = None
         waiter = self._settle()
         if waiter is not None:
-            if self._stop is not None:
-                self._stop()
+            self._halt()
             waiter.connect_failed(connect_timeout(self._connect_s))
+
+    def _halt(self) -> None:
+        connection = self._connection
+        if connection is not None and connection.transport is not None:
+            connection.abort()
+        elif self._stop is not None:
+            self._stop()
 
     def _settle(self) -> DialResult | None:
         waiter, self._waiter = self._waiter, None

@@ -16,7 +16,11 @@ class AddressSetTests(SynchronousTestCase):
         """Addresses and networks of both families are found; an IPv4 address may come dressed as IPv6."""
         for texts, inside, outside in [
             (["10.0.0.1"], ["10.0.0.1", "::ffff:10.0.0.1"], ["10.0.0.2", "::10.0.0.1"]),
-            (["10.1.2.3/8"], ["10.0.0.0", "10.255.255.255", "::ffff:10.9.9.9"], ["11.0.0.0", "9.255.255.255"]),
+            (
+                ["10.1.2.3/8"],
+                ["10.0.0.0", "10.255.255.255", "::ffff:10.9.9.9"],
+                ["11.0.0.0", "9.255.255.255"],
+            ),
             (["0.0.0.0/0"], ["1.2.3.4", "::ffff:1.2.3.4"], ["::1"]),
             (["::/0"], ["::1", "2001:db8::1"], ["1.2.3.4", "::ffff:1.2.3.4"]),
             (["2001:db8::/32"], ["2001:db8:1::", "2001:DB8::0:1"], ["2001:db9::"]),
@@ -39,7 +43,16 @@ class AddressSetTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """A bad entry is named."""
-        for text in ["", "x", "10.0.0.256", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/255.0.0.0", "::/129"]:
+        for text in [
+            "",
+            "x",
+            "10.0.0.256",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "10.0.0.0/255.0.0.0",
+            "::/129",
+        ]:
             with self.assertRaises(ValueError) as caught:
                 AddressSet.parse(["10.0.0.1", text])
             self.assertEqual(str(caught.exception), f"invalid ip address: {text}")

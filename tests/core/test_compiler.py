@@ -10,7 +10,9 @@ from gateway.model.problems import ConfigErrors
 from tests.core.configs import FakePlugins, ask, change, records, route, service
 
 
-def matched(snapshot: Snapshot, path: str, method: str = "GET", host: str = "example.com") -> CompiledRoute | None:
+def matched(
+    snapshot: Snapshot, path: str, method: str = "GET", host: str = "example.com"
+) -> CompiledRoute | None:
     match = snapshot.router.match(ask(snapshot, path, method, host))
     return None if match is None else match.rule.target
 
@@ -179,6 +181,14 @@ class QuarantineTests(CompilerTestCase):
         self.assertEqual(second.quarantined, {})
         self.assertIsNotNone(matched(second, "/b"))
 
+    def test_damaged_records(self) -> None:
+        """A record whose secrets cannot be read is never served: its sealed text could be known to others."""
+        consumer = change("consumer", "jack", {"username": "jack"})
+        credential = change("credential", "jack/c", {"name": "c", "plugins": {"auth": {"key": "$sealed$"}}})
+        key = credential.key
+        snapshot = self.compiler.load(records(consumer, credential), 1, [key, ("other", "credential", "x/y")])
+        self.assertEqual((dict(snapshot.identities), list(snapshot.quarantined)), ({}, [key]))
+
     def test_a_bad_global_rule(self) -> None:
         """A global rule that cannot be bound is off; the other rules run."""
         snapshot = self.load(
@@ -194,7 +204,9 @@ class ConsumerTests(CompilerTestCase):
         return change("consumer", name, {"username": name, **more})
 
     def credential(self, consumer: str, id: str, key: str, **more: object) -> object:
-        return change("credential", f"{consumer}/{id}", {"name": id, "plugins": {"auth": {"key": key, **more}}})
+        return change(
+            "credential", f"{consumer}/{id}", {"name": id, "plugins": {"auth": {"key": key, **more}}}
+        )
 
     def test_keys_lead_to_consumers(self) -> None:
         """A credential's key leads to its consumer, its id and what the plugin made of it."""
@@ -223,7 +235,10 @@ class ConsumerTests(CompilerTestCase):
     def test_identities_are_kept(self) -> None:
         """A change to one consumer leaves every other identity the same object, so caches stay valid."""
         first = self.load(
-            self.consumer("a"), self.consumer("b"), self.credential("a", "c", "ka"), self.credential("b", "c", "kb")
+            self.consumer("a"),
+            self.consumer("b"),
+            self.credential("a", "c", "ka"),
+            self.credential("b", "c", "kb"),
         )
         second = self.compiler.apply(first, [self.credential("a", "c", "new")], 8)  # type: ignore[list-item]
         self.assertIs(second.identities["auth"]["kb"], first.identities["auth"]["kb"])
@@ -242,7 +257,10 @@ class ConsumerTests(CompilerTestCase):
     def test_the_first_owner_keeps_a_key(self) -> None:
         """Should two credentials share a key all the same, the first counts and the second is named."""
         snapshot = self.load(
-            self.consumer("a"), self.consumer("b"), self.credential("a", "c", "k"), self.credential("b", "c", "k")
+            self.consumer("a"),
+            self.consumer("b"),
+            self.credential("a", "c", "k"),
+            self.credential("b", "c", "k"),
         )
         self.assertEqual(snapshot.identities["auth"]["k"].consumer.username, "a")
         self.assertEqual(list(snapshot.notices), [("default", "credential", "b/c")])

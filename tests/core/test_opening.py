@@ -13,7 +13,11 @@ from tests.core.configs import FakePlugins, ask, records, route, service
 class OpeningTests(SynchronousTestCase):
     def test_identity_fields_are_dropped(self) -> None:
         """A client cannot say who it is: its own identity fields never reach an upstream."""
-        fields = ((b"x-consumer-username", b"root"), (b"x-credential-identifier", b"c"), (b"x-consumer-custom-id", b"1"))
+        fields = (
+            (b"x-consumer-username", b"root"),
+            (b"x-credential-identifier", b"c"),
+            (b"x-consumer-custom-id", b"1"),
+        )
         head = RequestHead(b"GET", b"/", (*fields, (b"x-other", b"stays")))
         snapshot = Compiler(FakePlugins(), "default").empty()
         connection = Connection("127.0.0.1", 1, "127.0.0.1", 2)

@@ -15,7 +15,8 @@ class SerialiseTests(SynchronousTestCase):
         fields = [(b"host", b"a"), (b"x-real-ip", b"1.2.3.4"), (b"etag", b""), (b"host", b"b")]
         self.assertEqual(
             serialise(b"GET", b"/a%2Fb//c?d=\xc3\xa9", fields),
-            b"GET /a%2Fb//c?d=\xc3\xa9 HTTP/1.1\r\nHost: a\r\nX-Real-IP: 1.2.3.4\r\nETag: \r\nHost: b\r\n\r\n",
+            b"GET /a%2Fb//c?d=\xc3\xa9 HTTP/1.1\r\n"
+            b"Host: a\r\nX-Real-IP: 1.2.3.4\r\nETag: \r\nHost: b\r\n\r\n",
         )
 
     def test_framing(self) -> None:

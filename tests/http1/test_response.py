@@ -262,7 +262,7 @@ class ReadingTests(SynchronousTestCase):
         ):
             pieces = [head + start, *([more] * 1000)]
             self.assertEqual(read(pieces, max_header_bytes=1000), ("bad",), start)
-        self.assertEqual(read([head + b"0\r\n" + b"A: b\r\n" * 5], max_headers=4), ("bad",))
+        self.assertEqual(read([head + b"0\r\n" + b"A: b\r\n" * 6], max_headers=4), ("bad",))
 
     def test_one_after_the_other(self) -> None:
         """One reader reads every response of a connection, whatever came before."""

@@ -8,7 +8,7 @@ from attrs import frozen
 
 
 @frozen
-class wire:  # noqa: N801  (it reads like a quotation)
+class wire:
     """What one side sends."""
 
     data: bytes

@@ -41,6 +41,9 @@ class FakeClient:
         assert self.status is not None and not self.finished
         self.content += data
 
+    def flush(self) -> None:
+        assert self.status is not None
+
     def finish(self) -> None:
         assert self.status is not None and not self.finished and not self.aborted
         self.finished = True
@@ -155,5 +158,3 @@ class InMemoryGateway:
         client = FakeClient(body)
         run = self.runner.handle(verdict, head, Connection("127.0.0.1", 5, "127.0.0.1", 9080), client)
         return client, run
-
-

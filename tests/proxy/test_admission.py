@@ -17,7 +17,11 @@ class AdmitTests(SynchronousTestCase):
         return verdict
 
     def assertRefused(
-        self, target: bytes, *pairs: tuple[bytes, bytes], method: bytes = b"GET", version: tuple[int, int] = (1, 1)
+        self,
+        target: bytes,
+        *pairs: tuple[bytes, bytes],
+        method: bytes = b"GET",
+        version: tuple[int, int] = (1, 1),
     ) -> None:
         verdict = admit(method, target, list(pairs), version)
         assert isinstance(verdict, Reply), f"{target!r} {pairs!r} was admitted"
@@ -64,7 +68,18 @@ class AdmitTests(SynchronousTestCase):
 
     def test_bytes_no_target_may_hold(self) -> None:
         """Controls, spaces and fragments in the target are refused; so are broken escapes and NUL."""
-        for bad in (b"/a b", b"/a\tb", b"/a\x00", b"/a#b", b"/a\x7f", b"", b"/%zz", b"/%", b"/a%00", b"/../x"):
+        for bad in (
+            b"/a b",
+            b"/a\tb",
+            b"/a\x00",
+            b"/a#b",
+            b"/a\x7f",
+            b"",
+            b"/%zz",
+            b"/%",
+            b"/a%00",
+            b"/../x",
+        ):
             self.assertRefused(bad, HOST)
 
     def test_methods(self) -> None:

@@ -91,7 +91,10 @@ class AnswerTests(RunnerTestCase):
 
     def test_no_upstream(self) -> None:
         """A service without an upstream, or without nodes: 503 as HTML."""
-        for definition, reason in (({}, reasons.NO_UPSTREAM), ({"upstream": {"nodes": []}}, reasons.NO_NODES)):
+        for definition, reason in (
+            ({}, reasons.NO_UPSTREAM),
+            ({"upstream": {"nodes": []}}, reasons.NO_NODES),
+        ):
             gateway = self.gateway(change("service", "s", {"name": "s", **definition}), route("r", "/x"))
             client, _ = gateway.request("GET", "/x")
             self.assertEqual(client.status, 503)
@@ -116,11 +119,15 @@ class ProxyTests(RunnerTestCase):
         gateway = self.simple()
         client, _ = gateway.request("GET", "/x")
         response = gateway.dispatcher.answer(
-            FakeResponse(201, [(b"content-length", b"3"), (b"x-a", b"1"), (b"connection", b"x-b"), (b"x-b", b"2")])
+            FakeResponse(
+                201, [(b"content-length", b"3"), (b"x-a", b"1"), (b"connection", b"x-b"), (b"x-b", b"2")]
+            )
         )
         response.data(b"abc")
         response.end()
-        self.assertEqual((client.status, client.length, client.content, client.finished), (201, 3, b"abc", True))
+        self.assertEqual(
+            (client.status, client.length, client.content, client.finished), (201, 3, b"abc", True)
+        )
         self.assertEqual(client.fields[b"x-a"], b"1")
         self.assertNotIn(b"x-b", client.fields)
         self.assertNotIn(b"connection", client.fields)
@@ -284,7 +291,10 @@ class PluginOrderTests(RunnerTestCase):
 
     def test_a_plugin_answers(self) -> None:
         """A plugin's answer ends the phases before the upstream; header_filter and log still run."""
-        stop = {"rewrite": lambda exchange: Reply.text(403, "no", reason="stopped"), "access": self.note("access")}
+        stop = {
+            "rewrite": lambda exchange: Reply.text(403, "no", reason="stopped"),
+            "access": self.note("access"),
+        }
         gateway = self.with_hooks(stop=stop, other=self.all_phases("other"))
         client, _ = gateway.request("GET", "/x")
         self.assertEqual((client.status, client.content, gateway.dispatcher.sent), (403, b"no", []))
@@ -307,7 +317,9 @@ class PluginOrderTests(RunnerTestCase):
             self.seen.append("waited")
             return None
 
-        gateway = self.with_hooks(a={"rewrite": wait}, b={"rewrite": self.note("b"), "access": self.note("b access")})
+        gateway = self.with_hooks(
+            a={"rewrite": wait}, b={"rewrite": self.note("b"), "access": self.note("b access")}
+        )
         client, _ = gateway.request("GET", "/x")
         self.assertEqual((self.seen, gateway.dispatcher.sent), ([], []))
         waiting.callback(None)

@@ -34,7 +34,11 @@ def changes(number: int) -> tuple[Change, ...]:
     What revision *number* changes: one record made, one replaced, one more made and, in each
     revision but the first, the one before's removed.
     """
-    value = {"number": number, "plugins": {"p": {"secret": f"secret {number}"}}, "pad": "x" * (number * 37 % 5000)}
+    value = {
+        "number": number,
+        "plugins": {"p": {"secret": f"secret {number}"}},
+        "pad": "x" * (number * 37 % 5000),
+    }
     made = [Change("g", "route", f"made-{number}", value), Change("g", "service", "same", value)]
     own = Change("g", "upstream", f"only-{number}", value)
     if number == 1:
@@ -127,7 +131,9 @@ def run_commits(path: str) -> None:
         print("ready", number, flush=True)
         while True:
             number += 1
-            await store.commit(changes(number), author="child", reason=None, at=float(number), expected=number - 1)
+            await store.commit(
+                changes(number), author="child", reason=None, at=float(number), expected=number - 1
+            )
             print(number, flush=True)
 
     react(lambda reactor: Deferred.fromCoroutine(work(reactor)))

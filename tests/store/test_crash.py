@@ -55,18 +55,10 @@ class CrashTests(SynchronousTestCase):
             for revision in told:
                 self.assertEqual(revision.changes, crash_child.changes(revision.number))
                 self.assertEqual(len(revision.changes), crash_child.SIZE)
-                self.assertEqual(
-                    [change.value for change in revision.changes],
-                    [change.value for change in crash_child.changes(revision.number)],
-                )
                 self.assertEqual(revision.before, tuple(model.get(change.key) for change in revision.changes))
                 replay(model, revision)
             found = {record.key: record for record in view.records}
             self.assertEqual(found, model)
-            self.assertEqual(
-                {key: record.value for key, record in found.items()},
-                {key: record.value for key, record in model.items()},
-            )
             return view.revision
         finally:
             database.close()
@@ -143,7 +135,7 @@ class CrashTests(SynchronousTestCase):
             self.check_usable(path)
 
     def test_log_cut_anywhere(self) -> None:
-        """When a power cut leaves only the beginning of the write-ahead log, that many whole revisions remain."""
+        """When a power cut leaves the beginning of the write-ahead log, the revisions in it remain whole."""
         source = os.path.join(self.mktemp(), "gateway.db")
         database = crash_child.Doomed(source)
         database.open()
