@@ -75,8 +75,8 @@ class PluginRegistry:
                 entry = _Entry(
                     factory,
                     origin,
-                    Checker(_with_meta(factory.schema)),
-                    Checker(_with_meta(factory.credential_schema)) if auth else None,
+                    Checker(_with_meta(factory.schema), references=True),
+                    Checker(_with_meta(factory.credential_schema), references=True) if auth else None,
                 )
             except Exception as error:
                 text = str(error).replace("\n", " ") if isinstance(error, Invalid) else repr(error)

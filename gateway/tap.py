@@ -124,7 +124,7 @@ def filtered_observer() -> Any:
         A provider of ``twisted.logger.ILogObserver``.
     """
     # The one place that knows twistd's files, rotation by SIGUSR1 and syslog.
-    made = UnixAppLogger({**_twistd["options"], "logger": None})._getLogObserver()  # type: ignore[no-untyped-call]
+    made = UnixAppLogger({**_twistd["options"], "logger": None})._getLogObserver()
     stock = made if ILogObserver.providedBy(made) else LegacyLogObserverWrapper(made)
     predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.levelWithName(_twistd["level"]))
     return FilteringLogObserver(stock, [predicate])

@@ -208,6 +208,8 @@ class ServerOptionsTests(SynchronousTestCase):
         behind, _ = self_signed(["behind"], datetime.now(UTC))
         self.files.certificate.write_bytes(self.certificate + behind)
         client = self.handshake(self.files, self.certificate, SSL.TLS1_3_VERSION)
-        chain = client.get_peer_cert_chain(as_cryptography=True)
+        chain = client.get_peer_cert_chain()
         assert chain is not None
-        self.assertEqual([one.public_bytes(Encoding.PEM) for one in chain], [self.certificate, behind])
+        self.assertEqual(
+            [one.to_cryptography().public_bytes(Encoding.PEM) for one in chain], [self.certificate, behind]
+        )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from gateway.model.problems import Problem
 
 _CHOICES = ("anyOf", "oneOf")
-_DISCRIMINATORS = ("enum", "const")
+_DISCRIMINATORS = ("enum", "const", "not")
 
 
 def _is_other_type(branch: Sequence[Problem], problem: Problem) -> bool:

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from gateway.admin.keys import KeyIndex
 from gateway.control.state import State
+from gateway.core.expressions import compile_expression
 from gateway.model.gateway_group import DEFAULT_GROUP
 from gateway.model.problems import Problem
 from gateway.model.record import Record
@@ -129,8 +130,6 @@ def expression(draft: Draft) -> Iterator[Problem]:
     raw = draft.document.get("vars")
     if not isinstance(raw, list) or not raw:
         return
-    from gateway.core.expressions import compile_expression
-
     try:
         compile_expression(raw)
     except ValueError as error:

@@ -121,4 +121,9 @@ def read_object(raw: bytes) -> dict[str, Any]:
 
 def write_json(value: object) -> bytes:
     """The UTF-8 text of *value*, with a line end."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+    return (
+        json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+            "utf-8", "replace"
+        )
+        + b"\n"
+    )

@@ -321,7 +321,7 @@ class Resources:
         if not found:
             problems += kind.problems(document)
         if problems:
-            raise Invalid(kind.name, sorted(problems, key=lambda p: [str(part) for part in p.path]))
+            raise Invalid(kind.name, problems)
         value = {name: member for name, member in document.items() if name not in kind.id_members}
         full = finish(shape.complete(value), before)
         return Change(place.group, kind.name, place.stored(id), full, dialect)

@@ -34,19 +34,20 @@ class BoundedRequest(Request):
     too_large = False
 
     def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(channel, *args, **kwargs)  # type: ignore[no-untyped-call]  # twisted.web
+        super().__init__(channel, *args, **kwargs)
         self._received = 0
+        self._cut_off = False
 
     def gotLength(self, length: int | None) -> None:
         if length is not None and length > self.max_body_bytes:
             self._refuse(length)
             length = 0
-        super().gotLength(length)  # type: ignore[no-untyped-call]  # twisted.web
+        super().gotLength(length)
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)
         if not self.too_large and self._received <= self.max_body_bytes:
-            super().handleContentChunk(data)  # type: ignore[no-untyped-call]  # twisted.web
+            super().handleContentChunk(data)
             return
         if not self.too_large:
             self.content = BytesIO()
@@ -55,7 +56,8 @@ class BoundedRequest(Request):
     def _refuse(self, length: int) -> None:
         self.too_large = True
         channel: Any = self.channel
-        if length > _DRAIN * self.max_body_bytes and channel is not None:
+        if length > _DRAIN * self.max_body_bytes and channel is not None and not self._cut_off:
+            self._cut_off = True
             body = write_json({"error_msg": f"invalid request body: more than {self.max_body_bytes} bytes"})
             channel.transport.write(_TOO_LARGE % (len(body), body))
             channel.transport.loseConnection()
@@ -66,7 +68,7 @@ class AdminSite(Site):
 
     def __init__(self, resource: IResource, *, max_body_bytes: int, **kwargs: Any) -> None:
         limited = type("LimitedRequest", (BoundedRequest,), {"max_body_bytes": max_body_bytes})
-        super().__init__(resource, requestFactory=limited, **kwargs)  # type: ignore[no-untyped-call]
+        super().__init__(resource, requestFactory=limited, **kwargs)
         self.displayTracebacks = False
 
 

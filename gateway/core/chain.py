@@ -22,7 +22,7 @@ BodyFilter = Callable[[Exchange, bytes, bool], bytes]
 Predicate = Callable[[Exchange], bool]
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class BoundPlugin:
     """
     An instance of a plugin for one configuration, its hooks looked up.
@@ -49,7 +49,7 @@ class BoundPlugin:
         return self.use.name
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Chain:
     """
     Bound plugins in the order they run, and their hooks by phase as (plugin name, hook).
@@ -93,15 +93,16 @@ def apply_meta(plugin: BoundPlugin, passes: Predicate | None) -> BoundPlugin:
     Args:
         plugin: Bound, with the factory's own priority.
         passes: ``_meta.filter`` compiled; None if there is none, or none that can be evaluated
-            (then the plugin runs).
+            (then the plugin runs, as it does when evaluation fails for one request).
     Source:
         Data-plane contract §6.
     """
     meta = plugin.use.config.get("_meta")
     if not isinstance(meta, Mapping):
         return plugin
-    if isinstance(meta.get("priority"), int):
-        plugin = evolve(plugin, priority=meta["priority"])
+    priority = meta.get("priority")
+    if isinstance(priority, (int, float)) and not isinstance(priority, bool):
+        plugin = evolve(plugin, priority=int(priority))
     if "error_response" in meta:
         body, kind = _error_body(meta["error_response"])
         plugin = evolve(
@@ -111,6 +112,12 @@ def apply_meta(plugin: BoundPlugin, passes: Predicate | None) -> BoundPlugin:
             before_proxy=plugin.before_proxy and _with_body(plugin.before_proxy, body, kind),
         )
     return plugin if passes is None else _filtered(plugin, passes)
+
+
+# They describe the content that is replaced (RFC 9110 section 8).
+_OF_THE_CONTENT = frozenset(
+    (b"content-type", b"content-encoding", b"content-language", b"content-length", b"etag", b"last-modified")
+)
 
 
 def _error_body(response: object) -> tuple[bytes, bytes]:
@@ -125,7 +132,7 @@ def _with_body(hook: Hook, body: bytes, content_type: bytes) -> Hook:
     def replaced(reply: Verdict) -> Verdict:
         if reply is None or reply.status < 400:
             return reply
-        others = tuple(pair for pair in reply.fields if pair[0] != b"content-type")
+        others = tuple(pair for pair in reply.fields if pair[0] not in _OF_THE_CONTENT)
         return evolve(reply, body=body, fields=((b"content-type", content_type), *others))
 
     async def later(waiting: Coroutine[Any, Any, Verdict]) -> Verdict:
@@ -147,7 +154,13 @@ def _filtered(plugin: BoundPlugin, predicate: Predicate) -> BoundPlugin:
     def passes(exchange: Exchange) -> bool:
         known: bool | None = exchange.context.get(memory)
         if known is None:
-            known = exchange.context[memory] = predicate(exchange)
+            try:
+                known = predicate(exchange)
+            except Exception:
+                # What cannot be evaluated lets the plugin run (contract §6), so that no request
+                # gets round a plugin by breaking its filter.
+                known = True
+            exchange.context[memory] = known
         return known
 
     def phase(hook: Hook) -> Hook:

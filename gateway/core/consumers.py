@@ -31,7 +31,7 @@ class ConsumerEntry:
     username: str
     group_id: str | None
     labels: Mapping[str, str]
-    plugins: Mapping[str, Mapping[str, Any]]
+    plugins: Mapping[str, Mapping[str, Any]] = field(repr=False)
     wire_username: bytes
     wire_custom_id: bytes | None
 

@@ -20,6 +20,12 @@ MAX_ARGS = 10_000
 """Query arguments that are looked at."""
 
 
+def _without_query(target: bytes) -> str:
+    # Arguments may be credentials, as field values may: neither stands in a repr.
+    path, mark, _ = target.partition(b"?")
+    return repr(path + mark + b"..." if mark else path)
+
+
 @frozen
 class RequestHead:
     """
@@ -34,8 +40,8 @@ class RequestHead:
     """
 
     method: bytes
-    target: bytes
-    fields: tuple[Pair, ...]
+    target: bytes = field(repr=_without_query)
+    fields: tuple[Pair, ...] = field(repr=False)
     version: tuple[int, int] = (1, 1)
 
 
@@ -71,8 +77,8 @@ class Reply:
     """
 
     status: int
-    body: bytes | None = None
-    fields: tuple[Pair, ...] = ()
+    body: bytes | None = field(default=None, repr=False)
+    fields: tuple[Pair, ...] = field(default=(), repr=False)
     reason: str = "plugin_replied"
     detail: str = ""
 
@@ -86,8 +92,12 @@ class Reply:
         reason: str,
         detail: str = "",
     ) -> Reply:
-        """An object as compact JSON plus a newline: the form of every JSON body the gateway makes itself."""
-        body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        """
+        An object as compact JSON plus a newline: the form of every JSON body the gateway makes itself.
+
+        Half a surrogate pair, which has no UTF-8 form, becomes ``?``.
+        """
+        body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         return cls(status, body, ((b"content-type", b"application/json"), *fields), reason, detail)
 
     @classmethod
@@ -97,7 +107,7 @@ class Reply:
         """Plain text, verbatim."""
         return cls(
             status,
-            content.encode(),
+            content.encode("utf-8", "replace"),
             ((b"content-type", b"text/plain; charset=utf-8"), *fields),
             reason,
             detail,
@@ -175,15 +185,15 @@ class Exchange:
     started_s: float
     id: str
     method: bytes
-    target: bytes
+    target: bytes = field(repr=_without_query)
     fields: Fields
-    snapshot: Snapshot
+    snapshot: Snapshot = field(repr=False)
     upstream_host: bytes | None = None
-    route: CompiledRoute | None = None
-    path_params: Mapping[str, str] = field(factory=dict)
-    consumer: ConsumerEntry | None = None
+    route: CompiledRoute | None = field(default=None, repr=False)
+    path_params: Mapping[str, str] = field(factory=dict, repr=False)
+    consumer: ConsumerEntry | None = field(default=None, repr=False)
     credential_id: str | None = None
-    context: dict[str, Any] = field(factory=dict)
+    context: dict[str, Any] = field(factory=dict, repr=False)
     status: int = 0
     response_fields: Fields = field(factory=Fields)
     from_upstream: bool = False
@@ -191,9 +201,9 @@ class Exchange:
     bytes_received: int = 0
     bytes_sent: int = 0
     outcome: Outcome | None = None
-    _args: list[tuple[str, str]] | None = None
-    _args_of: bytes = b""
-    _cookies: dict[str, str] | None = None
+    _args: list[tuple[str, str]] | None = field(default=None, repr=False)
+    _args_of: bytes = field(default=b"", repr=False)
+    _cookies: dict[str, str] | None = field(default=None, repr=False)
 
     @property
     def query(self) -> bytes:

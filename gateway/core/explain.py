@@ -25,8 +25,8 @@ def explain(exchange: Exchange) -> dict[str, Any]:
     Args:
         exchange: As opened, nothing run yet. It is used up.
     Returns:
-        A JSON object: ``revision``, ``considered`` (each route looked at, and the first predicate
-        that failed), ``route``, ``plugins`` (the merged chain, where each comes from, what it
+        A JSON object: ``revision``, ``considered`` (each route looked at, whether it was taken, and the
+        first predicate that failed), ``route``, ``plugins`` (the merged chain, where each comes from, what it
         said), ``consumer``, ``upstream`` (the node that would be next), ``outcome``.
     """
     snapshot = exchange.snapshot
@@ -35,6 +35,7 @@ def explain(exchange: Exchange) -> dict[str, Any]:
             "route": item.rule_id,
             "path": item.pattern,
             "host": item.host,
+            "taken": item.won,
             "failed": item.failed,
             "detail": item.detail,
         }

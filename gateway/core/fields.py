@@ -19,8 +19,15 @@ _SPELLINGS: dict[bytes, bytes] = {
     b"x-apisix-upstream-status": b"X-APISIX-Upstream-Status",
     b"content-md5": b"Content-MD5",
     b"x-xss-protection": b"X-XSS-Protection",
+    # Some clients compare the handshake's names letter by letter (RFC 6455 section 1.3 spells them so).
+    b"sec-websocket-accept": b"Sec-WebSocket-Accept",
+    b"sec-websocket-extensions": b"Sec-WebSocket-Extensions",
+    b"sec-websocket-key": b"Sec-WebSocket-Key",
+    b"sec-websocket-protocol": b"Sec-WebSocket-Protocol",
+    b"sec-websocket-version": b"Sec-WebSocket-Version",
 }
 _SPELLINGS_LIMIT = 1024
+_SPELLINGS_MAX_BYTES = 64
 
 
 def wire_name(name: bytes) -> bytes:
@@ -32,7 +39,7 @@ def wire_name(name: bytes) -> bytes:
     spelt = _SPELLINGS.get(name)
     if spelt is None:
         spelt = b"-".join([part.capitalize() for part in name.split(b"-")])
-        if len(_SPELLINGS) < _SPELLINGS_LIMIT:
+        if len(_SPELLINGS) < _SPELLINGS_LIMIT and len(name) <= _SPELLINGS_MAX_BYTES:
             _SPELLINGS[name] = spelt
     return spelt
 

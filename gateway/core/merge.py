@@ -66,11 +66,11 @@ def merge_global(rules: Iterable[tuple[str, Mapping[str, Mapping[str, Any]]]]) -
         counts, as in a merged set (data-plane contract §20).
     """
     merged: dict[str, PluginUse] = {}
-    doubled = []
+    doubled: list[str] = []
     for id, plugins in rules:
         for name, use in uses_of(f"global_rule/{id}", plugins).items():
-            if name in merged:
-                doubled.append(name)
-            else:
+            if name not in merged:
                 merged[name] = use
+            elif name not in doubled:
+                doubled.append(name)
     return merged, doubled

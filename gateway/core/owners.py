@@ -49,14 +49,17 @@ def entry_of(consumer: Consumer, is_auth: Callable[[str], bool]) -> ConsumerEntr
         group_id=consumer.group_id,
         labels=consumer.labels,
         plugins={name: config for name, config in consumer.plugins.items() if not is_auth(name)},
-        wire_username=consumer.username.encode(),
-        wire_custom_id=None if custom_id is None else _field_value(custom_id),
+        wire_username=_field_value(consumer.username),
+        wire_custom_id=None if custom_id is None else _field_value(custom_id) or None,
     )
 
 
+_CONTROLS = bytes((*range(0x09), *range(0x0A, 0x20), 0x7F))
+
+
 def _field_value(text: str) -> bytes:
-    # A label may hold any character; a field value must not hold line ends or NUL (RFC 9110 section 5.5).
-    return text.encode().translate(None, b"\r\n\0").strip()
+    # A label may hold any character; a field value holds no control but the tab (RFC 9110 section 5.5).
+    return text.encode("utf-8", "replace").translate(None, _CONTROLS).strip()
 
 
 def identities_of(
@@ -83,7 +86,9 @@ def identities_of(
         try:
             key, credential = make(plugin, config)
         except ValueError as error:
-            faults[id] = f"{plugin}: {error}"
+            text = f"{plugin}: {error}"
+            # Several can be kept on the consumer itself.
+            faults[id] = f"{faults[id]}; {text}" if id in faults else text
         else:
             found.append((plugin, key, Identity(entry, id, credential)))
     return tuple(found), faults

@@ -115,7 +115,7 @@ class _BodySender:
         try:
             finished = self._body.startProducing(self)
         except Exception:
-            self._failed(Failure())  # type: ignore[no-untyped-call]
+            self._failed(Failure())
             return
         finished.addCallbacks(self._finished, self._failed)
         if self._gathered is not None:
@@ -153,7 +153,7 @@ class _BodySender:
             self._left -= len(data)
             if self._left < 0:
                 self._stop_producer()
-                self._failed(Failure(BodyLengthError("the producer wrote more than its length")))  # type: ignore[no-untyped-call]
+                self._failed(Failure(BodyLengthError("the producer wrote more than its length")))
                 return
         if self._gathered is None:
             self._connection.transport.write(data)
@@ -167,7 +167,7 @@ class _BodySender:
         if self.over:
             return
         if self._left:
-            self._failed(Failure(BodyLengthError("the producer wrote less than its length")))  # type: ignore[no-untyped-call]
+            self._failed(Failure(BodyLengthError("the producer wrote less than its length")))
             return
         self.over = True
         connection = self._connection
@@ -279,7 +279,7 @@ class HTTP1Client(TwistedProtocol):
             timer.cancel()
         self._deadline = inf
         taker, self._taker = self._taker, None
-        complete = self._reader.close(reason.check(ConnectionDone) is not None)  # type: ignore[no-untyped-call]
+        complete = self._reader.close(reason.check(ConnectionDone) is not None)
         self._stop_sending()
         self.owner.connection_closed(self, reason)
         if taker is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gateway.model import fields
 from gateway.model.fields import object_of
@@ -18,7 +18,7 @@ class GlobalRule:
     """Source: Admin API contract §3.5, data-plane contract §5."""
 
     id: str
-    plugins: Mapping[str, Mapping[str, Any]]
+    plugins: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     @classmethod
     def parse(cls, id: str, document: Mapping[str, Any]) -> GlobalRule:

@@ -33,12 +33,15 @@ class Problem:
         rule: The JSON Schema keyword that failed (``required``, ``type``, ``pattern`` …), or for
             checks that no schema can express a word of our own: ``reference``, ``duplicate``,
             ``conflict``, ``plugin``, ``expression``, ``unsupported``, ``value``.
-        message: The reason in plain words, without the path. Dialects that have their own
+        message: The reason in plain words, without the path and without the value that was sent,
+            which may be a secret. Dialects that have their own
             words for schema keywords build those from *rule*, *expected* and *got* instead.
         expected: What the rule wanted: a type name, a limit, a pattern, a member name …
         got: The offending value, or the part of it the rule looked at. Renderers shorten it
             and never print it for members that hold secrets.
-        branches: For ``oneOf`` and ``anyOf``: the problems of each branch, in order.
+        branches: For ``oneOf`` and ``anyOf``: the problems of each branch, in order, with paths of
+            their own from the document's root; none for ``oneOf`` if several branches fit. For
+            ``plugin``: one branch, with paths relative to the plugin's settings.
         schema_path: Where in the schema the rule stands; empty for rules of our own.
     """
 
@@ -57,7 +60,10 @@ class Problem:
 
     def below(self, *prefix: PathPart) -> Problem:
         """The same problem, of a document that stands at *prefix* inside a larger one."""
-        return evolve(self, path=(*prefix, *self.path))
+        branches = self.branches
+        if self.rule != "plugin":
+            branches = tuple(tuple(inner.below(*prefix) for inner in branch) for branch in branches)
+        return evolve(self, path=(*prefix, *self.path), branches=branches)
 
 
 class ConfigErrors(ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gateway.model import fields, timeout
 from gateway.model.fields import object_of
@@ -63,7 +63,7 @@ class Route:
     priority: int = 0
     enable_websocket: bool | None = None
     timeout: Timeout | None = None
-    plugins: Mapping[str, Mapping[str, Any]] = {}
+    plugins: Mapping[str, Mapping[str, Any]] = field(factory=dict, repr=False)
     enabled: bool = True
 
     @classmethod
@@ -80,7 +80,7 @@ class Route:
             paths=tuple(full["paths"]),
             methods=frozenset(methods) if methods else None,
             vars=None if expression is None else tuple(expression),
-            priority=full["priority"],
+            priority=int(full["priority"]),
             enable_websocket=full.get("enable_websocket"),
             timeout=None if limits is None else Timeout.parse(limits),
             plugins=full.get("plugins", {}),

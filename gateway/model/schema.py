@@ -3,26 +3,35 @@
 A ``Checker`` wraps the ``jsonschema`` library: it reports every problem, as ``Problem``
 values that each dialect renders in its own words. ``fill`` and ``fill_scalars`` read
 defaults from the same schema, so that a default stands in one place only.
+``gateway.model.rules`` holds what we check in our own way.
+
+Two keywords of our own, which other readers of a published schema pass over:
+
+* ``x-default``: a default that is stored like ``default`` but not announced. Clients that merge
+  announced defaults before they compare do not know these members (Admin API contract §6.4).
+* ``x-or``: an older form of the value, of another type. It is accepted, not announced.
 """
 
 from __future__ import annotations
 
 import copy
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import jsonschema
 from jsonschema.exceptions import ValidationError
-from jsonschema.validators import extend
 
+from gateway.model import rules
 from gateway.model.problems import Problem
 
 Schema = Mapping[str, Any]
 Document = dict[str, Any]
 
-_REFERENCE_PREFIXES = ("$secret://", "$env://")
+MAX_PROBLEMS = 1000
+"""How many problems of one document are told: a body of a megabyte can hold half a million."""
+
+_DEFAULTS = ("default", "x-default")
 
 
 def is_reference(value: object) -> bool:
@@ -34,40 +43,7 @@ def is_reference(value: object) -> bool:
     Source:
         Admin API contract §4.8; jwt-auth contract §2.
     """
-    return isinstance(value, str) and value[:10].lower().startswith(_REFERENCE_PREFIXES)
-
-
-_Rule = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
-
-
-def _unless_reference(rule: _Rule) -> _Rule:
-    def check(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-        if not is_reference(instance):
-            yield from rule(validator, expected, instance, schema) or ()
-
-    return check
-
-
-def _unique_items(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    # The library compares each item with each other one if they do not sort.
-    if not wanted or not isinstance(instance, list):
-        return
-    seen = {json.dumps(item, sort_keys=True) for item in instance}
-    if len(seen) != len(instance):
-        yield ValidationError("duplicate items found")
-
-
-_BASE = jsonschema.Draft7Validator
-_VALIDATOR: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
-    _BASE,
-    {
-        "uniqueItems": _unique_items,
-        **{
-            keyword: _unless_reference(_BASE.VALIDATORS[keyword])
-            for keyword in ("minLength", "maxLength", "pattern", "format", "enum")
-        },
-    },
-)
+    return rules.is_reference(value)
 
 
 def type_name(value: object) -> str:
@@ -88,34 +64,54 @@ def type_name(value: object) -> str:
     return "object"
 
 
-def _problems(error: ValidationError) -> Iterator[Problem]:
+def _problem(error: ValidationError) -> Problem:
     path = tuple(error.absolute_path)
     rule = str(error.validator)
     expected: Any = error.validator_value
-    where = tuple(error.absolute_schema_path)
+    got: Any = error.instance
     if rule == "required":
-        # jsonschema raises one error per missing member and names it only in its text.
-        missing = [name for name in expected if error.message.startswith(repr(name))]
-        name = missing[0] if missing else expected[0]
-        text = f'property "{name}" is missing'
-        yield Problem((*path, name), rule, text, name, error.instance, (), where)
-    elif rule == "additionalProperties" and expected is False:
+        path = (*path, expected)
+    elif rule == "additionalProperties":
         schema: Any = error.schema
-        patterns = [re.compile(pattern) for pattern in schema.get("patternProperties", {})]
-        known = schema.get("properties", {})
-        instance: Any = error.instance
-        for name in instance:
-            if name not in known and not any(pattern.search(name) for pattern in patterns):
-                text = f'property "{name}" is unsupported'
-                yield Problem((*path, name), rule, text, sorted(known), name, (), where)
-    else:
-        branches: tuple[tuple[Problem, ...], ...] = ()
-        if error.context:
-            grouped: dict[int, list[Problem]] = {}
-            for inner in error.context:
-                grouped.setdefault(int(inner.schema_path[0]), []).extend(_problems(inner))
-            branches = tuple(tuple(grouped[index]) for index in sorted(grouped))
-        yield Problem(path, rule, error.message, expected, error.instance, branches, where)
+        path, expected = (*path, got), sorted(schema.get("properties", {}))
+    branches: dict[int, list[Problem]] = {}
+    for inner in error.context or ():
+        branches.setdefault(int(inner.schema_path[0]), []).append(_problem(inner))
+    return Problem(
+        path=path,
+        rule=rule,
+        message=rules.message(rule, expected, got),
+        expected=expected,
+        got=got,
+        branches=tuple(tuple(branches[index]) for index in sorted(branches)),
+        schema_path=tuple(error.absolute_schema_path),
+    )
+
+
+class _Places:
+    """Where paths stand in a document: member names by their place in it, indexes as numbers."""
+
+    def __init__(self, document: object) -> None:
+        self._document = document
+        self._orders: dict[int, dict[str, int]] = {}
+
+    def __call__(self, problem: Problem) -> list[int]:
+        place: list[int] = []
+        here: Any = self._document
+        for part in problem.path:
+            if isinstance(here, dict):
+                place.append(self._order(here).get(str(part), -1))
+                here = here.get(part)
+            elif isinstance(here, list) and isinstance(part, int):
+                place.append(part)
+                here = here[part]
+        return place
+
+    def _order(self, members: dict[str, Any]) -> dict[str, int]:
+        known = self._orders.get(id(members))
+        if known is None:
+            known = self._orders[id(members)] = {name: place for place, name in enumerate(members)}
+        return known
 
 
 class Checker:
@@ -126,29 +122,60 @@ class Checker:
         schema: The schema, as it is published.
     """
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, *, references: bool = False) -> None:
         """
+        Args:
+            references: Whether a reference (``$env://…``) passes every check of a text. Right
+                where references are resolved, which is in plugin settings; elsewhere they would
+                carry any text past the patterns.
         Raises:
             jsonschema.SchemaError: *schema* itself is not a valid draft 7 schema.
         """
-        _BASE.check_schema(schema)
+        jsonschema.Draft7Validator.check_schema(schema)
         self.schema = schema
-        self._validator = _VALIDATOR(schema)
+        self._validator = (rules.WITH_REFERENCES if references else rules.PLAIN)(schema)
 
     def problems(self, document: object) -> list[Problem]:
-        """Every way in which *document* does not fit the schema, in document order."""
-        if self._validator.is_valid(document):
-            return []
-        errors = sorted(
-            self._validator.iter_errors(document), key=lambda e: [str(p) for p in e.absolute_path]
-        )
-        return [problem for error in errors for problem in _problems(error)]
+        """
+        Every way in which *document* does not fit the schema, up to ``MAX_PROBLEMS``.
+
+        Returns:
+            In document order; what is missing from an object comes before what is wrong in it.
+        """
+        errors: Iterator[ValidationError] = self._validator.iter_errors(document)
+        found = [_problem(error) for error in islice(errors, MAX_PROBLEMS)]
+        return sorted(found, key=_Places(document)) if len(found) > 1 else found
 
 
-def _properties(schema: Schema) -> dict[str, Any]:
-    found: dict[str, Any] = dict(schema.get("properties", {}))
-    for part in schema.get("allOf", ()):
-        found.update(_properties(part))
+def without_defaults(schema: Schema) -> dict[str, Any]:
+    """A copy of *schema* that announces no default, at any depth."""
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, list):
+            return [strip(item) for item in value]
+        if not isinstance(value, Mapping):
+            return value
+        stripped = {
+            name: strip(member) for name, member in value.items() if name not in (*_DEFAULTS, "properties")
+        }
+        if "properties" in value:
+            # The names in here are members of the document: one may be called "default".
+            stripped["properties"] = {name: strip(member) for name, member in value["properties"].items()}
+        return stripped
+
+    result: dict[str, Any] = strip(schema)
+    return result
+
+
+def _properties(schema: Schema) -> Mapping[str, Any]:
+    own: Mapping[str, Any] = schema.get("properties", {})
+    parts = schema.get("allOf")
+    if not parts:
+        return own
+    found = dict(own)
+    for part in parts:
+        if isinstance(part, Mapping):
+            found.update(_properties(part))
     return found
 
 
@@ -156,14 +183,14 @@ def _fill(schema: Schema, value: Any, objects_too: bool) -> Any:
     if isinstance(value, dict):
         filled = dict(value)
         for name, member in _properties(schema).items():
+            if not isinstance(member, Mapping):
+                continue
             if name in filled:
                 filled[name] = _fill(member, filled[name], objects_too)
-            elif "default" in member:
-                default = member["default"]
-                if objects_too or not isinstance(default, (dict, list)):
-                    filled[name] = copy.deepcopy(default)
-            elif objects_too and member.get("x-fill"):
-                filled[name] = _fill(member, {}, objects_too)
+                continue
+            for keyword in _DEFAULTS:
+                if keyword in member and (objects_too or not isinstance(member[keyword], (dict, list))):
+                    filled[name] = copy.deepcopy(member[keyword])
         return filled
     if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
         return [_fill(schema["items"], item, objects_too) for item in value]

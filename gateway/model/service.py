@@ -5,37 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gateway.model import fields, upstream
-from gateway.model.fields import Fragment, object_of
+from gateway.model.fields import object_of
 from gateway.model.problems import Problem
 from gateway.model.schema import Schema, fill
 from gateway.model.upstream import Upstream
 
 
-def _properties(upstream_schema: Schema, strip_default: bool) -> dict[str, Schema]:
-    strip: Fragment = {"type": "boolean"}
-    if strip_default:
-        strip["default"] = True
+def _members(upstream_schema: Schema) -> dict[str, Schema]:
     return {
         "id": fields.identifier,
         "service_id": fields.identifier,
         "name": fields.name,
         "desc": fields.description,
         "labels": fields.labels,
-        "type": {"type": "string", "enum": ["http", "stream"], "default": "http"},
+        # In every answer, but not among the defaults that clients merge (contract §6.1, §6.4).
+        "type": {"type": "string", "enum": ["http", "stream"], "x-default": "http"},
+        "status": {"type": "integer", "enum": [0, 1], "x-default": 1},
         "hosts": fields.hosts,
         "path_prefix": fields.path,
-        "strip_path_prefix": strip,
+        "strip_path_prefix": {"type": "boolean", "default": True},
         "plugins": fields.plugins,
         "upstream": upstream_schema,
-        "status": {"type": "integer", "enum": [0, 1], "default": 1},
     }
 
 
-SCHEMA = object_of(_properties(upstream.SCHEMA, True), required=("name",))
-STREAM_SCHEMA = object_of(_properties(upstream.STREAM_SCHEMA, False), required=("name",))
+_STREAM = _members(upstream.STREAM_SCHEMA)
+# Means nothing there, but clients send it and compare it (contract §6.4 rule 4).
+_STREAM["strip_path_prefix"] = {"type": "boolean"}
+
+SCHEMA = object_of(_members(upstream.SCHEMA), required=("name",))
+STREAM_SCHEMA = object_of(_STREAM, required=("name",))
 
 
 @frozen
@@ -56,7 +58,7 @@ class Service:
     hosts: tuple[str, ...]
     path_prefix: str | None
     strip_path_prefix: bool
-    plugins: Mapping[str, Mapping[str, Any]]
+    plugins: Mapping[str, Mapping[str, Any]] = field(repr=False)
     upstream: Upstream | None
     enabled: bool
 

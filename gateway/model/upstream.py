@@ -10,7 +10,7 @@ from attrs import frozen
 from gateway.model import fields, timeout
 from gateway.model.fields import Fragment, object_of
 from gateway.model.problems import Problem
-from gateway.model.schema import Schema, fill
+from gateway.model.schema import Schema, fill, without_defaults
 from gateway.model.timeout import Timeout
 
 _PORT: Fragment = {"type": "integer", "minimum": 1, "maximum": 65535}
@@ -26,16 +26,14 @@ _NODE = object_of(
     required=("host", "weight"),
 )
 _NODES: Fragment = {
-    # The array comes first and carries "items" beside "anyOf", so that defaults are found in it.
-    "anyOf": [
-        {"type": "array", "items": _NODE},
-        {
-            "type": "object",
-            "patternProperties": {r"^(\[[0-9a-fA-F:.]+\]|[0-9a-zA-Z-._]+)(:[0-9]{1,5})?$": _WEIGHT},
-            "additionalProperties": False,
-        },
-    ],
+    "type": "array",
     "items": _NODE,
+    # {"host:port": weight}; announced as an array only, so that clients find the defaults of its items.
+    "x-or": {
+        "type": "object",
+        "patternProperties": {r"^(\[[0-9a-fA-F:.]+\]|[0-9a-zA-Z-._]+)(:[0-9]{1,5})?$": _WEIGHT},
+        "additionalProperties": False,
+    },
 }
 _KEEPALIVE_POOL = object_of(
     {
@@ -112,54 +110,58 @@ _TLS = object_of(
     dependencies={"client_cert": ["client_key"], "client_key": ["client_cert"]},
 )
 
+_CHECKS = object_of({"active": _ACTIVE, "passive": _PASSIVE}, required=("active",))
+
 HTTP_SCHEMES = ("http", "https", "grpc", "grpcs")
 STREAM_SCHEMES = ("tcp", "tls", "udp")
 DEFAULT_PORTS = {"http": 80, "grpc": 80, "https": 443, "grpcs": 443}
 
 
-def _schema(schemes: tuple[str, ...], pass_host_default: bool) -> Schema:
-    pass_host: Fragment = {"type": "string", "enum": ["pass", "node", "rewrite"]}
-    if pass_host_default:
-        pass_host["default"] = "pass"
-    return object_of(
-        {
-            "id": fields.identifier,
-            "name": {**fields.name, "default": "default"},
-            "desc": fields.description,
-            "labels": fields.labels,
-            "scheme": {"type": "string", "enum": list(schemes), "default": schemes[0]},
-            "type": {
-                "type": "string",
-                "enum": ["roundrobin", "chash", "least_conn", "ewma"],
-                "default": "roundrobin",
-            },
-            "hash_on": {
-                "type": "string",
-                "enum": ["vars", "header", "cookie", "consumer", "vars_combinations"],
-                "default": "vars",
-            },
-            "key": {"type": "string", "minLength": 1},
-            "nodes": _NODES,
-            "retries": {"type": "integer", "minimum": 0, "maximum": 65535},
-            "retry_timeout": {"type": "number", "minimum": 0, "default": 0},
-            "timeout": timeout.SCHEMA,
-            "keepalive_pool": _KEEPALIVE_POOL,
-            "pass_host": pass_host,
-            "upstream_host": fields.host,
-            "service_name": {"type": "string", "minLength": 1, "maxLength": 256},
-            "discovery_type": {"type": "string", "minLength": 1},
-            "discovery_args": {"type": "object"},
-            "tls": _TLS,
-            "client_certificate": fields.identifier,
-            "ca_certificates": {"type": "array", "items": fields.identifier},
-            "tls_verify": {"type": "boolean"},
-            "checks": object_of({"active": _ACTIVE, "passive": _PASSIVE}, required=("active",)),
-        }
-    )
+def _members(schemes: tuple[str, ...]) -> dict[str, Schema]:
+    return {
+        "id": fields.identifier,
+        "name": {**fields.name, "default": "default"},
+        "desc": fields.description,
+        "labels": fields.labels,
+        "scheme": {"type": "string", "enum": list(schemes), "default": schemes[0]},
+        "type": {
+            "type": "string",
+            "enum": ["roundrobin", "chash", "least_conn", "ewma"],
+            "default": "roundrobin",
+        },
+        "hash_on": {
+            "type": "string",
+            "enum": ["vars", "header", "cookie", "consumer", "vars_combinations"],
+            "default": "vars",
+        },
+        "key": {"type": "string", "minLength": 1},
+        "nodes": _NODES,
+        "retries": {"type": "integer", "minimum": 0, "maximum": 65535},
+        "retry_timeout": {"type": "number", "minimum": 0, "default": 0},
+        "timeout": timeout.SCHEMA,
+        "keepalive_pool": _KEEPALIVE_POOL,
+        "pass_host": {"type": "string", "enum": ["pass", "node", "rewrite"], "default": "pass"},
+        "upstream_host": fields.host,
+        "service_name": {"type": "string", "minLength": 1, "maxLength": 256},
+        "discovery_type": {"type": "string", "enum": ["kubernetes", "nacos", "consul"]},
+        "discovery_args": {"type": "object", "default": {}},
+        "tls": _TLS,
+        "client_certificate": fields.identifier,
+        "ca_certificates": {"type": "array", "items": fields.identifier},
+        "tls_verify": {"type": "boolean"},
+        # Their defaults are not among those that clients merge (contract §6.4): only ``parse`` adds them.
+        "checks": without_defaults(_CHECKS),
+    }
 
 
-SCHEMA = _schema(HTTP_SCHEMES, pass_host_default=True)
-STREAM_SCHEMA = _schema(STREAM_SCHEMES, pass_host_default=False)
+_HTTP = _members(HTTP_SCHEMES)
+_STREAM = _members(STREAM_SCHEMES)
+for _name in ("keepalive_pool", "pass_host", "discovery_args"):
+    # Accepted and kept for a stream service, without defaults (contract §6.4).
+    _STREAM[_name] = without_defaults(_STREAM[_name])
+
+SCHEMA = object_of(_HTTP)
+STREAM_SCHEMA = object_of(_STREAM)
 
 
 @frozen
@@ -234,14 +236,16 @@ class Upstream:
             nodes=_nodes(full.get("nodes", []), full["scheme"]),
             hash_on=full["hash_on"],
             key=full.get("key"),
-            retries=full.get("retries"),
+            retries=None if full.get("retries") is None else int(full["retries"]),
             retry_timeout_s=float(full["retry_timeout"]),
             timeout=Timeout.parse(full.get("timeout", {})),
-            keepalive_pool=KeepalivePool(pool["size"], float(pool["idle_timeout"]), pool["requests"]),
+            keepalive_pool=KeepalivePool(
+                int(pool["size"]), float(pool["idle_timeout"]), int(pool["requests"])
+            ),
             pass_host=full["pass_host"],
             upstream_host=full.get("upstream_host"),
             tls_verify=bool(full.get("tls_verify", full.get("tls", {}).get("verify", False))),
-            checks=full.get("checks"),
+            checks=None if full.get("checks") is None else _checks(full["checks"]),
         )
 
 
@@ -253,16 +257,32 @@ def _split(address: str) -> tuple[str, int | None]:
 
 
 def _nodes(given: Any, scheme: str) -> tuple[Node, ...]:
+    # Whole numbers may be written 80.0: JSON Schema counts them as integers.
     default_port = DEFAULT_PORTS.get(scheme, 80)
     if isinstance(given, Mapping):
         split = [(*_split(address), weight) for address, weight in given.items()]
-        return tuple(Node(host.strip("[]"), port or default_port, weight) for host, port, weight in split)
+        return tuple(
+            Node(host.strip("[]"), port or default_port, int(weight)) for host, port, weight in split
+        )
     return tuple(
         Node(
-            node["host"].strip("[]"), node.get("port", default_port), node["weight"], node.get("priority", 0)
+            node["host"].strip("[]"),
+            int(node.get("port", default_port)),
+            int(node["weight"]),
+            int(node.get("priority", 0)),
         )
         for node in given
     )
+
+
+def _checks(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Health checks with every default, those of absent ``healthy`` and ``unhealthy`` included."""
+    full = fill(_CHECKS, given)
+    for part, schema in (("active", _ACTIVE), ("passive", _PASSIVE)):
+        if part in full:
+            for side in ("healthy", "unhealthy"):
+                full[part][side] = fill(schema["properties"][side], full[part].get(side, {}))
+    return full
 
 
 def problems(document: Mapping[str, Any]) -> list[Problem]:
@@ -281,6 +301,14 @@ def problems(document: Mapping[str, Any]) -> list[Problem]:
     if "nodes" in document and "service_name" in document:
         text = "only one of nodes or service_name is allowed"
         found.append(Problem(("service_name",), "conflict", text))
+    for name, other in (("service_name", "discovery_type"), ("discovery_type", "service_name")):
+        if name in document and other not in document:
+            text = f'property "{other}" is required when "{name}" is set'
+            found.append(Problem((other,), "required", text, other))
+    tls = document.get("tls")
+    if isinstance(tls, Mapping) and "client_cert_id" in tls and "client_cert" in tls:
+        text = "only one of client_cert or client_cert_id is allowed"
+        found.append(Problem(("tls", "client_cert_id"), "conflict", text))
     nodes = document.get("nodes")
     if isinstance(nodes, Mapping):
         for address in nodes:

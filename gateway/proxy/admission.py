@@ -57,6 +57,8 @@ def admit(method: bytes, target: bytes, pairs: list[Pair], version: tuple[int, i
     for name, value in pairs:
         if name == b"host":
             hosts.append(value)
+        elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version < (1, 1)):
+            return _refuse("the only transfer coding taken is chunked, and that of HTTP/1.1")
         elif _FIELD_BAD(value) is not None or _TOKEN(name) is None:
             return _refuse("a field line holds bytes that no field line may hold")
     if len(hosts) > 1 or (not hosts and version >= (1, 1)):

@@ -19,7 +19,10 @@ from gateway.proxy.request_body import RequestBody
 from gateway.proxy.runner import Run
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_LAST = b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TIMEOUT = b"HTTP/1.1 408 Request Timeout" + _LAST
+_TOO_LONG = b"HTTP/1.1 414 URI Too Long" + _LAST
+_FIELD_TOO_LONG = b"HTTP/1.1 400 Bad Request" + _LAST
 
 
 class ProxyRequest(Request):
@@ -191,7 +194,7 @@ class ProxyChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         limits = self.site.limits
-        self.totalHeadersSize = limits.max_header_bytes
+        self.totalHeadersSize = self.MAX_LENGTH = limits.max_header_bytes
         self.maxHeaders = limits.max_headers
         self.site.channels.add(self)
         super().connectionMade()
@@ -207,6 +210,20 @@ class ProxyChannel(HTTPChannel):
         self._head_complete = True
         self._stop_head_timer()
         super().allHeadersReceived()
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Whether the connection may be used again: ``close`` in any Connection field ends it (RFC 9112 section 9.3)."""
+        lines = request.requestHeaders.getRawHeaders(b"connection", [])
+        options = {option.strip().lower() for line in lines for option in line.split(b",")}
+        if version == b"HTTP/1.1" and b"close" not in options:
+            return True
+        request.responseHeaders.setRawHeaders(b"connection", [b"close"])
+        return False
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """A line is longer than ``max_header_bytes``: say so before the connection ends."""
+        self.transport.write(_TOO_LONG if not self.requests else _FIELD_TOO_LONG)
+        self.loseConnection()
 
     def requestDone(self, request: Request) -> None:
         self._head_complete = False

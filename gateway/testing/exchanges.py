@@ -10,6 +10,8 @@ from attrs import field, frozen
 from gateway.core.consumers import ConsumerEntry, Identity
 from gateway.core.exchange import Connection, Exchange, RequestHead
 from gateway.core.fields import Fields
+from gateway.core.hosts import split_port, without_dot
+from gateway.core.opening import open_exchange
 
 
 @frozen
@@ -22,7 +24,7 @@ class FakeSnapshot:
 
 
 def consumer(username: str = "jack", **more: Any) -> ConsumerEntry:
-    """A consumer as a snapshot holds it."""
+    """A consumer as a snapshot holds it. *more*: ``labels``, ``plugins``, ``group_id``."""
     labels = more.get("labels", {})
     custom = labels.get("custom_id")
     return ConsumerEntry(
@@ -50,26 +52,23 @@ def exchange(
     """
     An exchange as the runner hands it to the first hook.
 
+    As for every request, the fields that only the gateway may set are gone from ``fields``.
+
     Args:
         target: The request target, as on the request line.
         headers: Names in any letter case; values as text (Latin-1).
         identities: plugin → key → identity, as ``Snapshot.identities``.
         path: The normalised path; by default *target* up to ``?``, undecoded.
     """
-    pairs = tuple((name.lower().encode(), value.encode("latin-1")) for name, value in headers)
-    request = RequestHead(method.encode(), target.encode("latin-1"), pairs)
-    fields = Fields(pairs)
-    host = (fields.get(b"host") or b"").decode("latin-1").lower()
+    pairs = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers)
+    host = (Fields(pairs).get(b"host") or b"").decode("latin-1").lower()
     snapshot: Any = FakeSnapshot(identities or {}, consumers or {})
-    return Exchange(
-        request=request,
-        connection=Connection(client_ip, 50000, "127.0.0.1", 9080, tls),
+    return open_exchange(
+        RequestHead(method.encode(), target.encode("latin-1"), pairs),
+        Connection(client_ip, 50000, "127.0.0.1", 9080, tls),
+        snapshot,
         path=target.partition("?")[0] if path is None else path,
-        host=host.rpartition(":")[0] if ":" in host else host,
+        host=without_dot(split_port(host)[0]),
         started_s=now,
         id="0123456789abcdef",
-        method=request.method,
-        target=request.target,
-        fields=fields,
-        snapshot=snapshot,
     )

@@ -270,7 +270,7 @@ class UpstreamAgent:
                 closed.callback(None)
 
     def _prepare(self, method: bytes, uri: bytes, headers: Headers | None) -> PreparedRequest:
-        parsed = URI.fromBytes(uri)  # type: ignore[no-untyped-call]
+        parsed = URI.fromBytes(uri)
         if parsed.scheme not in (b"http", b"https"):
             raise SchemeNotSupported(f"Unsupported scheme: {parsed.scheme!r}")
         host = parsed.host.decode("ascii")

@@ -27,7 +27,7 @@ from gateway.upstream.tls import ClientTLS
 ConnectTCP = Callable[..., Any]
 """As ``IReactorTCP.connectTCP``: ``(host, port, factory, timeout, bindAddress)``."""
 
-_DONE = Failure(ResponseDone())  # type: ignore[no-untyped-call]
+_DONE = Failure(ResponseDone())
 
 
 @implementer(IReactorPluggableNameResolver)
@@ -124,7 +124,7 @@ class Dial:
                 self._stop = connecting.cancel
                 connecting.addErrback(self.failed)
         except Exception:
-            self.failed(Failure())  # type: ignore[no-untyped-call]
+            self.failed(Failure())
 
     def build(self) -> HTTP1Client:
         network, tls = self._network, self._peer.scheme == "https"

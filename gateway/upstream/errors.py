@@ -41,7 +41,7 @@ def connect_error(failure: Failure) -> UpstreamError:
     """
     kind = (
         reasons.UPSTREAM_CONNECT_TIMEOUT
-        if failure.check(*_CONNECT_TIMEOUTS)  # type: ignore[no-untyped-call]
+        if failure.check(*_CONNECT_TIMEOUTS)
         else reasons.UPSTREAM_CONNECT_FAILED
     )
     return UpstreamError(kind, failure.getErrorMessage() or repr(failure.type), sent=False)
@@ -62,4 +62,4 @@ def exchange_error(kind: str, detail: str, cause: Failure | None, *, reused: boo
     """
     if kind == reasons.INTERNAL_ERROR and cause is not None:
         return cause
-    return Failure(UpstreamError(kind, detail, sent=True, reused=reused))  # type: ignore[no-untyped-call]
+    return Failure(UpstreamError(kind, detail, sent=True, reused=reused))

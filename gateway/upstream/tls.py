@@ -48,7 +48,7 @@ class ClientTLS:
             trust_root: What ``optionsForClientTLS`` takes: whom to trust where certificates are
                 verified. None trusts the platform's authorities.
         """
-        self._trust_root = platformTrust() if trust_root is None else trust_root  # type: ignore[no-untyped-call]
+        self._trust_root = platformTrust() if trust_root is None else trust_root
         self._open: SSL.Context | None = None
         self._verified: dict[str, Any] = {}
 
@@ -78,10 +78,8 @@ class ClientTLS:
             known = optionsForClientTLS(
                 name,
                 trustRoot=self._trust_root,
-                extraCertificateOptions={
-                    "raiseMinimumTo": TLSVersion.TLSv1_2,
-                    "acceptableProtocols": _PROTOCOLS,
-                },
+                acceptableProtocols=_PROTOCOLS,
+                extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_2},
             )
             if len(self._verified) >= _VERIFIED_LIMIT:
                 del self._verified[next(iter(self._verified))]

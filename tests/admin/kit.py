@@ -99,7 +99,9 @@ class JWT:
     version: str = "0.1"
     priority: int = 2510
     kind: str = "auth"
-    schema: dict[str, Any] = field(factory=lambda: {"type": "object", "properties": {"header": {"type": "string"}}})
+    schema: dict[str, Any] = field(
+        factory=lambda: {"type": "object", "properties": {"header": {"type": "string"}}}
+    )
     metadata_schema: dict[str, Any] | None = None
     secret_fields: tuple[str, ...] = ()
     credential_schema: dict[str, Any] = field(
@@ -116,7 +118,10 @@ class JWT:
                     "oneOf": [
                         {"properties": {"algorithm": {"enum": ["HS256"]}}},
                         {
-                            "properties": {"algorithm": {"enum": ["RS256"]}, "public_key": {"type": "string"}},
+                            "properties": {
+                                "algorithm": {"enum": ["RS256"]},
+                                "public_key": {"type": "string"},
+                            },
                             "required": ["public_key"],
                         },
                     ]
@@ -188,7 +193,9 @@ class Gateway:
         self.store.open()
         self.publisher = Publisher()
         self.control = Control(self.store, self.publisher, self.clock, State(0, {}))
-        done(Deferred.fromCoroutine(self.control.write(lambda s: [bootstrap_change(TOKEN)], author="gateway")))
+        done(
+            Deferred.fromCoroutine(self.control.write(lambda s: [bootstrap_change(TOKEN)], author="gateway"))
+        )
         self.asked: list[Any] = []
         options: dict[str, Any] = {
             "explain": self.explain,
@@ -224,7 +231,9 @@ class Gateway:
             fields.setRawHeaders("X-API-KEY", [token])
         raw = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         producer = None if raw is None else Content(raw, len(raw))
-        return self.agent.request(method.encode(), b"http://127.0.0.1" + path.encode(), fields, producer)
+        url = b"http://127.0.0.1" + path.encode()
+        answer: Deferred[Any] = self.agent.request(method.encode(), url, fields, producer)
+        return answer
 
     def call(self, method: str, path: str, body: object = None, **more: Any) -> Reply:
         response = done(self.start(method, path, body, **more), self.agent)

@@ -23,7 +23,17 @@ class ContentTests(SynchronousTestCase):
             ("PUT", "/api/gateway_groups/default"),
             ("POST", "/api/explain"),
         ):
-            for raw in (b"", b"{", b"[]", b"null", b'{"a":1,"a":1}', b'{"a":NaN}', b"\xff", b"[" * 5000, b'{"a":1e400}'):
+            for raw in (
+                b"",
+                b"{",
+                b"[]",
+                b"null",
+                b'{"a":1,"a":1}',
+                b'{"a":NaN}',
+                b"\xff",
+                b"[" * 5000,
+                b'{"a":1e400}',
+            ):
                 reply = gateway.call(method, path, raw)
                 self.assertEqual(reply.status, 400, (path, raw[:20]))
                 self.assertTrue(reply.error.startswith("invalid request body: "), reply.error)
@@ -50,7 +60,14 @@ class ContentTests(SynchronousTestCase):
     def test_always_json(self) -> None:
         """Every answer is JSON and says so."""
         gateway = Gateway()
-        for path in ("/nowhere", "/status", "/api/version", "/apisix/admin/routes/x", "/apisix/admin/%FF", "/"):
+        for path in (
+            "/nowhere",
+            "/status",
+            "/api/version",
+            "/apisix/admin/routes/x",
+            "/apisix/admin/%FF",
+            "/",
+        ):
             reply = gateway.call("GET", path)
             self.assertEqual(reply.field("Content-Type"), "application/json", path)
             self.assertIsInstance(reply.json, dict)
@@ -68,7 +85,9 @@ class ProbeTests(SynchronousTestCase):
         faults: list[str | None] = ["no configuration yet"]
         gateway = Gateway(ready=lambda: faults[0])
         reply = gateway.call("GET", "/status/ready", token=None)
-        self.assertEqual((reply.status, reply.json), (503, {"status": "error", "error": "no configuration yet"}))
+        self.assertEqual(
+            (reply.status, reply.json), (503, {"status": "error", "error": "no configuration yet"})
+        )
         faults[0] = None
         reply = gateway.call("GET", "/status/ready", token=None)
         self.assertEqual((reply.status, reply.json), (200, {"status": "ok"}))
@@ -79,7 +98,15 @@ class PathTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         """A path nobody knows is 404 in JSON."""
         gateway = Gateway()
-        for path in ("/", "/api", "/api/nothing", "/apisix/admin", "/apisix", "/apisix/admin/routes/a/b/c", "//api//version"):
+        for path in (
+            "/",
+            "/api",
+            "/api/nothing",
+            "/apisix/admin",
+            "/apisix",
+            "/apisix/admin/routes/a/b/c",
+            "//api//version",
+        ):
             reply = gateway.call("GET", path)
             self.assertEqual((reply.status, reply.json), (404, {"error_msg": "resource not found"}), path)
 
@@ -88,7 +115,9 @@ class PathTests(SynchronousTestCase):
         gateway = Gateway()
         gateway.seed()
         for path in ("/apisix/admin/routes/", ROUTE + "/", "/api/version/"):
-            self.assertEqual(gateway.call("GET", path, query={"gateway_group_id": "default"}).status, 200, path)
+            self.assertEqual(
+                gateway.call("GET", path, query={"gateway_group_id": "default"}).status, 200, path
+            )
 
     def test_strange_hosts(self) -> None:
         """A Host field that is no host name is the client's fault."""

@@ -37,7 +37,13 @@ class ControlPlaneTests(SynchronousTestCase):
 
     def test_methods(self) -> None:
         """What only reads is only read."""
-        for path in ("/api/version", "/api/status", "/api/schema/core", "/api/revisions", "/apisix/admin/plugins/list"):
+        for path in (
+            "/api/version",
+            "/api/status",
+            "/api/schema/core",
+            "/api/revisions",
+            "/apisix/admin/plugins/list",
+        ):
             reply = self.gateway.call("DELETE", path)
             self.assertEqual((reply.status, reply.field("Allow")), (405, "GET, HEAD"))
         self.assertEqual(self.gateway.call("PUT", "/api/explain").field("Allow"), "GET, HEAD, POST")
@@ -61,7 +67,12 @@ class RevisionTests(SynchronousTestCase):
                     "gateway_group_id": "default",
                     "did": "removed",
                 },
-                {"kind": "consumer", "id": "jwt-auth-consumer", "gateway_group_id": "default", "did": "removed"},
+                {
+                    "kind": "consumer",
+                    "id": "jwt-auth-consumer",
+                    "gateway_group_id": "default",
+                    "did": "removed",
+                },
             ],
         )
         self.assertNotIn(b"my-shared-secret", gateway.call("GET", "/api/revisions").raw)
@@ -154,7 +165,9 @@ class PluginPageTests(SynchronousTestCase):
             schema = self.gateway.call("GET", path).json
             self.assertIn("_meta", schema["properties"])
             self.assertIn("header", schema["properties"])
-            self.assertIn("secret", self.gateway.call("GET", path, query="schema_type=consumer").json["properties"])
+            self.assertIn(
+                "secret", self.gateway.call("GET", path, query="schema_type=consumer").json["properties"]
+            )
         for path, query, status in (
             ("none", "", 404),
             ("jwt-auth", "subsystem=stream", 404),
@@ -162,4 +175,6 @@ class PluginPageTests(SynchronousTestCase):
             ("limit-count", "schema_type=consumer", 400),
             ("limit-count", "schema_type=metadata", 400),
         ):
-            self.assertEqual(self.gateway.call("GET", f"/apisix/admin/plugins/{path}", query=query).status, status)
+            self.assertEqual(
+                self.gateway.call("GET", f"/apisix/admin/plugins/{path}", query=query).status, status
+            )

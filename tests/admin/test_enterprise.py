@@ -52,7 +52,8 @@ class GuideTests(SynchronousTestCase):
     def test_consumer_from_the_path(self) -> None:
         """An empty object, or nothing at all, makes a consumer called as the path says."""
         gateway = Gateway()
-        for body in ({}, None):
+        bodies: tuple[dict[str, Any] | None, ...] = ({}, None)
+        for body in bodies:
             reply = gateway.call("PUT", "/apisix/admin/consumers/jack", body)
             self.assertEqual((reply.status, reply.value["username"]), (200, "jack"))
             self.assertNotIn("id", reply.value)
@@ -73,7 +74,9 @@ class EnvelopeTests(SynchronousTestCase):
             ("/apisix/admin/global_rules", 0),
         ):
             reply = self.gateway.call("GET", path)
-            self.assertEqual((reply.status, len(reply.json["list"]), reply.json["total"]), (200, count, count))
+            self.assertEqual(
+                (reply.status, len(reply.json["list"]), reply.json["total"]), (200, count, count)
+            )
 
     def test_one(self) -> None:
         """A single object reads the same as the answer to its write."""
@@ -104,7 +107,7 @@ class EnvelopeTests(SynchronousTestCase):
 
     def test_stream_service(self) -> None:
         """A stream service gets its own defaults, and keeps what it was sent of the others."""
-        body = {"name": "s", "type": "stream", "upstream": {"nodes": []}}
+        body: dict[str, Any] = {"name": "s", "type": "stream", "upstream": {"nodes": []}}
         value = self.gateway.call("PUT", "/apisix/admin/services/s", body).value
         self.assertEqual(value["upstream"]["scheme"], "tcp")
         self.assertNotIn("strip_path_prefix", value)
@@ -155,7 +158,9 @@ class EnvelopeTests(SynchronousTestCase):
         self.assertEqual((consumer.status, consumer.value["username"]), (200, "jack"))
         again = self.gateway.call("POST", "/apisix/admin/consumers", {"username": "jack"})
         self.assertEqual((again.status, again.error), (400, "consumer already exists"))
-        rule = self.gateway.call("POST", "/apisix/admin/global_rules", {"plugins": {"limit-count": {"count": 1}}})
+        rule = self.gateway.call(
+            "POST", "/apisix/admin/global_rules", {"plugins": {"limit-count": {"count": 1}}}
+        )
         self.assertEqual(rule.value["id"], "limit-count")
         body = {"name": "x", "plugins": {"key-auth": {"key": "k"}}}
         credential = self.gateway.call("POST", CONSUMER + "/credentials", body)
@@ -194,7 +199,9 @@ class MethodTests(SynchronousTestCase):
         gateway = Gateway()
         gateway.seed()
         for path, allowed in {**self.COLLECTIONS, **self.ITEMS}.items():
-            for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "FROB"} - set(allowed.split(", ")):
+            for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "FROB"} - set(
+                allowed.split(", ")
+            ):
                 reply = gateway.call(method, path)
                 self.assertEqual((method, path, reply.status), (method, path, 405))
                 self.assertEqual(reply.field("Allow"), allowed)
@@ -210,7 +217,14 @@ class MethodTests(SynchronousTestCase):
     def test_not_exposed(self) -> None:
         """Resources this dialect does not have are not found, as are paths nobody knows."""
         gateway = Gateway()
-        for path in ("upstreams", "plugin_configs", "consumer_groups", "credentials", "nothing", "routes/a/b"):
+        for path in (
+            "upstreams",
+            "plugin_configs",
+            "consumer_groups",
+            "credentials",
+            "nothing",
+            "routes/a/b",
+        ):
             for suffix in ("", "/1"):
                 reply = gateway.call("GET", f"/apisix/admin/{path}{suffix}")
                 self.assertEqual((reply.status, reply.error), (404, "resource not found"))

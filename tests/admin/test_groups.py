@@ -20,7 +20,9 @@ class GroupTests(SynchronousTestCase):
             self.assertEqual([(g["id"], g["name"]) for g in reply.json["list"]], [("default", "default")])
             self.assertEqual(self.gateway.call("GET", PATH + "/default").value["type"], "api7_gateway")
             refused = self.gateway.call("DELETE", PATH + "/default")
-            self.assertEqual((refused.status, refused.error), (400, "the gateway group default cannot be deleted"))
+            self.assertEqual(
+                (refused.status, refused.error), (400, "the gateway group default cannot be deleted")
+            )
             if self.gateway.control.state.get("", "gateway_group", "default") is None:
                 write = self.gateway.control.write(lambda s: [default_group_change()], author="gateway")
                 done(Deferred.fromCoroutine(write))
@@ -76,4 +78,6 @@ class GroupTests(SynchronousTestCase):
     def test_methods(self) -> None:
         """Other methods are 405."""
         self.assertEqual(self.gateway.call("PUT", PATH).field("Allow"), "GET, HEAD, POST")
-        self.assertEqual(self.gateway.call("POST", PATH + "/default").field("Allow"), "GET, HEAD, PUT, DELETE")
+        self.assertEqual(
+            self.gateway.call("POST", PATH + "/default").field("Allow"), "GET, HEAD, PUT, DELETE"
+        )

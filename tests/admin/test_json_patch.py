@@ -23,12 +23,20 @@ APPLIED: list[tuple[Any, list[Any], Any]] = [
     ({"foo": 1}, [op("replace", "/foo", 2)], {"foo": 2}),
     ({"a": {"b": 1}, "c": {}}, [op("move", "/c/d", **{"from": "/a/b"})], {"a": {}, "c": {"d": 1}}),
     ({"foo": [1, 2, 3, 4]}, [op("move", "/foo/3", **{"from": "/foo/1"})], {"foo": [1, 3, 4, 2]}),
-    ({"a": [1, {"b": 2}]}, [op("test", "/a/1/b", 2), op("test", "/a", [1, {"b": 2.0}])], {"a": [1, {"b": 2}]}),
+    (
+        {"a": [1, {"b": 2}]},
+        [op("test", "/a/1/b", 2), op("test", "/a", [1, {"b": 2.0}])],
+        {"a": [1, {"b": 2}]},
+    ),
     ({"foo": 1}, [op("add", "/child", {"x": {}})], {"foo": 1, "child": {"x": {}}}),
     ({"foo": 1}, [op("add", "/baz", 2, xyz=123)], {"foo": 1, "baz": 2}),
     ({"/": 9, "~1": 10}, [op("test", "/~01", 10), op("replace", "/~1", 8)], {"/": 8, "~1": 10}),
     ({"foo": ["bar"]}, [op("add", "/foo/-", ["x"])], {"foo": ["bar", ["x"]]}),
-    ({"a": {"x": 1}}, [op("copy", "/b", **{"from": "/a"}), op("add", "/b/y", 2)], {"a": {"x": 1}, "b": {"x": 1, "y": 2}}),
+    (
+        {"a": {"x": 1}},
+        [op("copy", "/b", **{"from": "/a"}), op("add", "/b/y", 2)],
+        {"a": {"x": 1}, "b": {"x": 1, "y": 2}},
+    ),
     ({"a": 1}, [op("replace", "", {"b": 2})], {"b": 2}),
     ({"a": 1}, [op("add", "", [])], []),
     ({"": {"": 1}}, [op("test", "//", 1)], {"": {"": 1}}),
@@ -103,11 +111,19 @@ class JSONPatchTests(SynchronousTestCase):
         self.assertEqual(parse_pointer("/a~1b/m~0n/~01//"), ("a/b", "m~n", "~1", "", ""))
 
     @settings(deadline=None, max_examples=150)
-    @given(JSON, st.lists(st.fixed_dictionaries(
-        {"op": st.sampled_from(["add", "remove", "replace", "move", "copy", "test"]),
-         "path": st.sampled_from(["", "/a", "/b/a", "/a/0", "/a/-", "/-"])},
-        optional={"value": JSON, "from": st.sampled_from(["", "/a", "/b", "/a/0"])},
-    ), max_size=5))
+    @given(
+        JSON,
+        st.lists(
+            st.fixed_dictionaries(
+                {
+                    "op": st.sampled_from(["add", "remove", "replace", "move", "copy", "test"]),
+                    "path": st.sampled_from(["", "/a", "/b/a", "/a/0", "/a/-", "/-"]),
+                },
+                optional={"value": JSON, "from": st.sampled_from(["", "/a", "/b", "/a/0"])},
+            ),
+            max_size=5,
+        ),
+    )
     def test_any_patch(self, document: Any, patch: list[Any]) -> None:
         """Any patch is applied or refused; the document given is never touched."""
         before = copy.deepcopy(document)

@@ -43,9 +43,10 @@ class ReadJSONTests(SynchronousTestCase):
         """What RFC 8259 allows within the bounds is read as it is."""
         deep = b"[" * 64 + b"]" * 64
         self.assertEqual(write_json(read_json(deep)), deep + b"\n")
-        self.assertEqual(read_json(b' {"a": [1, -0.5, true, null, "\\u00e9\\ud83d\\ude00"]} '), {
-            "a": [1, -0.5, True, None, "é😀"]
-        })
+        self.assertEqual(
+            read_json(b' {"a": [1, -0.5, true, null, "\\u00e9\\ud83d\\ude00"]} '),
+            {"a": [1, -0.5, True, None, "é😀"]},
+        )
         self.assertEqual(read_json(b"-9223372036854775808"), -(2**63))
 
     def test_whole_numbers_are_integers(self) -> None:
@@ -69,11 +70,18 @@ class ReadJSONTests(SynchronousTestCase):
         self.assertEqual(read_json(write_json(value)), value)
 
     @settings(deadline=None, max_examples=100)
-    @given(st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(st.characters(exclude_categories=["Cs"])),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
-        max_leaves=20,
-    ))
+    @given(
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers(-(2**63), 2**63 - 1)
+            | st.text(st.characters(exclude_categories=["Cs"])),
+            lambda inner: (
+                st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)
+            ),
+            max_leaves=20,
+        )
+    )
     def test_round_trip(self, value: object) -> None:
         """What is written can be read again, and is the same."""
         self.assertEqual(read_json(json.dumps(value).encode()), value)

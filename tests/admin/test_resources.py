@@ -52,24 +52,40 @@ class ReferenceTests(SynchronousTestCase):
         """Two consumers may call a credential the same."""
         self.gateway.call("PUT", ADMIN + "/consumers/jack", {})
         path = ADMIN + "/consumers/jack/credentials/jwt-auth-consumer-cred"
-        self.assertEqual(self.gateway.call("PUT", path, credential("other")).value["id"], "jwt-auth-consumer-cred")
+        self.assertEqual(
+            self.gateway.call("PUT", path, credential("other")).value["id"], "jwt-auth-consumer-cred"
+        )
         self.assertEqual(self.gateway.call("GET", CREDENTIAL).value["plugins"], CREDENTIAL_BODY["plugins"])
 
     def test_type_is_fixed(self) -> None:
         """A service cannot become one of another type."""
         words = 'Error at "/type": the type is fixed at creation, it is http'
-        self._refused("/services/jwt-auth-httpbin-service", {**SERVICE_BODY, "type": "stream",
-                      "upstream": {"nodes": []}}, 400, words)
+        self._refused(
+            "/services/jwt-auth-httpbin-service",
+            {**SERVICE_BODY, "type": "stream", "upstream": {"nodes": []}},
+            400,
+            words,
+        )
 
     def test_global_rule(self) -> None:
         """A global rule holds one plugin and is called like it."""
         config = {"count": 1}
-        self._refused("/global_rules/x", {"plugins": {"limit-count": config}}, 400,
-                      'Error at "/plugins": the rule\'s id "x" is not the name of its plugin')
+        self._refused(
+            "/global_rules/x",
+            {"plugins": {"limit-count": config}},
+            400,
+            'Error at "/plugins": the rule\'s id "x" is not the name of its plugin',
+        )
         for plugins in ({}, {"limit-count": config, "jwt-auth": {}}):
-            self._refused("/global_rules/limit-count", {"plugins": plugins}, 400,
-                          'Error at "/plugins": exactly one plugin is needed')
-        reply = self.gateway.call("PUT", ADMIN + "/global_rules/limit-count", {"plugins": {"limit-count": config}})
+            self._refused(
+                "/global_rules/limit-count",
+                {"plugins": plugins},
+                400,
+                'Error at "/plugins": exactly one plugin is needed',
+            )
+        reply = self.gateway.call(
+            "PUT", ADMIN + "/global_rules/limit-count", {"plugins": {"limit-count": config}}
+        )
         self.assertEqual(reply.status, 200)
 
     def test_ids(self) -> None:
@@ -86,7 +102,18 @@ class ReferenceTests(SynchronousTestCase):
             self.assertEqual(self.gateway.call("PUT", path, {**body, member: own}).status, 200)
             reply = self.gateway.call("PUT", path, {**body, member: "other"})
             self.assertEqual(reply.status, 400)
-            self.assertEqual(reply.error, f'Error at "/{member}": the id in the body is not the one in the path')
+            self.assertEqual(
+                reply.error, f'Error at "/{member}": the id in the body is not the one in the path'
+            )
+
+    def test_expression(self) -> None:
+        """A route's expression is checked before it is stored."""
+        self.assertEqual(
+            self.gateway.call("PUT", ROUTE, {**ROUTE_BODY, "vars": [["arg_a", "==", "b"]]}).status, 200
+        )
+        reply = self.gateway.call("PUT", ROUTE, {**ROUTE_BODY, "vars": [["arg_a", "frob", "b"]]})
+        self.assertEqual(reply.status, 400)
+        self.assertTrue(reply.error.startswith("failed to validate the 'vars' expression: "), reply.error)
 
     def test_bad_ids(self) -> None:
         """An id has 1 to 256 letters, digits, dots, dashes or underscores."""
@@ -190,7 +217,9 @@ class FailureTests(SynchronousTestCase):
 
     def test_cannot_be_served(self) -> None:
         """What could not be served is refused in the words of a check, and not stored."""
-        problem = Problem(("route", "jwt-auth-route", "vars"), "expression", "failed to validate the 'vars' expression: x")
+        problem = Problem(
+            ("route", "jwt-auth-route", "vars"), "expression", "failed to validate the 'vars' expression: x"
+        )
         self.gateway.publisher.fault = ConfigErrors([problem])
         reply = self.gateway.call("PUT", ROUTE, ROUTE_BODY)
         self.assertEqual((reply.status, reply.error), (400, problem.message))
@@ -259,13 +288,21 @@ class RevisionTests(SynchronousTestCase):
     def test_conditional_writes(self) -> None:
         """A write made for another revision is 412, and changes nothing."""
         tag = str(self.gateway.call("GET", ROUTE).field("ETag"))
-        for method, body in (("PUT", {**ROUTE_BODY, "desc": "x"}), ("PATCH", {"desc": "x"}), ("DELETE", None)):
+        for method, body in (
+            ("PUT", {**ROUTE_BODY, "desc": "x"}),
+            ("PATCH", {"desc": "x"}),
+            ("DELETE", None),
+        ):
             reply = self.gateway.call(method, ROUTE, body, headers={"If-Match": '"1"'})
             self.assertEqual(reply.status, 412)
         self.assertEqual(self.gateway.call("GET", ROUTE).field("ETag"), tag)
         self.assertEqual(self.gateway.call("PUT", ROUTE, ROUTE_BODY, headers={"If-Match": tag}).status, 200)
         self.assertEqual(self.gateway.call("PUT", ROUTE, ROUTE_BODY, headers={"If-Match": tag}).status, 412)
-        self.assertEqual(self.gateway.call("PUT", ROUTE, ROUTE_BODY, headers={"If-None-Match": "*"}).status, 412)
+        self.assertEqual(
+            self.gateway.call("PUT", ROUTE, ROUTE_BODY, headers={"If-None-Match": "*"}).status, 412
+        )
         new = ADMIN + "/routes/new"
         self.assertEqual(self.gateway.call("PUT", new, ROUTE_BODY, headers={"If-Match": "*"}).status, 412)
-        self.assertEqual(self.gateway.call("PUT", new, ROUTE_BODY, headers={"If-None-Match": "*"}).status, 200)
+        self.assertEqual(
+            self.gateway.call("PUT", new, ROUTE_BODY, headers={"If-None-Match": "*"}).status, 200
+        )

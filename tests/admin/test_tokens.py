@@ -18,7 +18,13 @@ class TokenTests(SynchronousTestCase):
     def test_unauthorized(self) -> None:
         """Without a valid token nothing is told but that one is needed, whatever the path."""
         for token in (None, "", "a7ee-wrong", TOKEN + "x", "x" * 5000):
-            for path in ("/api/version", "/apisix/admin/routes", "/apisix/admin/nothing", "/api/tokens", "/nowhere"):
+            for path in (
+                "/api/version",
+                "/apisix/admin/routes",
+                "/apisix/admin/nothing",
+                "/api/tokens",
+                "/nowhere",
+            ):
                 reply = self.gateway.call("GET", path, token=token)
                 self.assertEqual((reply.status, reply.json), (401, {"error_msg": "unauthorized"}))
 
@@ -78,7 +84,13 @@ class TokenTests(SynchronousTestCase):
 
     def test_bad_documents(self) -> None:
         """A token needs a name, and its expiry is a time; nothing else can be set."""
-        for body in ({}, {"name": ""}, {"name": "x", "expires_at": -1}, {"name": "x", "hash": "y"}, {"name": 1}):
+        for body in (
+            {},
+            {"name": ""},
+            {"name": "x", "expires_at": -1},
+            {"name": "x", "hash": "y"},
+            {"name": 1},
+        ):
             self.assertEqual(self.gateway.call("POST", "/api/tokens", body).status, 400)
 
     def test_tokens_are_random(self) -> None:

@@ -52,7 +52,8 @@ CASES: list[tuple[dict[str, Any], object, str]] = [
     (
         {"properties": {"a": {"properties": {"b": {"type": "string"}}}}},
         {"a": {"b": 1}},
-        'property "a" validation failed: property "b" validation failed: wrong type: expected string, got number',
+        'property "a" validation failed: property "b" validation failed: '
+        "wrong type: expected string, got number",
     ),
     (
         {"properties": {"a": {"items": {"required": ["h"]}}}},

@@ -37,7 +37,11 @@ CASES: list[tuple[dict[str, Any], object, str]] = [
     ({"dependencies": {"a": ["b"]}}, {"a": 1}, 'property "b" is missing, "a" needs it'),
     ({"anyOf": [{"type": "array"}, {"type": "object"}]}, "x", "value must be an array or an object"),
     ({"anyOf": [{"required": ["a"]}, {"required": ["b", "c"]}]}, {}, 'value must have "a", or "b" and "c"'),
-    ({"oneOf": [{"type": "string"}, {"minLength": 0}]}, "x", 'value matches more than one schema from "oneOf"'),
+    (
+        {"oneOf": [{"type": "string"}, {"minLength": 0}]},
+        "x",
+        'value matches more than one schema from "oneOf"',
+    ),
     ({"propertyNames": {"maxLength": 1}}, {"ab": 1}, "maximum string length is 1"),
 ]
 

@@ -165,6 +165,42 @@ class CertificateTests(EndToEndCase):
         self.assertEqual((gateway.data_dir / "admin.crt").read_bytes(), before)
 
 
+class ListenerTests(EndToEndCase):
+    """The listeners that are off by default."""
+
+    def test_status_and_https(self) -> None:
+        """Turned on by the environment, both answer, and ports.json names them."""
+        gateway = self.gateway(
+            environ={"GATEWAY_STATUS_LISTEN": "127.0.0.1:0", "GATEWAY_PROXY_TLS_LISTEN": "127.0.0.1:0"}
+        ).start()
+        self.assertEqual(sorted(gateway.ports), ["admin", "proxy", "proxy_tls", "status"])
+        for path in ("/status", "/status/ready"):
+            answer = self.curl(f"http://127.0.0.1:{gateway.ports['status']}{path}")
+            self.assertEqual(json.loads(answer), {"status": "ok"})
+        answer = self.curl("-k", f"https://localhost:{gateway.ports['proxy_tls']}/")
+        self.assertEqual(json.loads(answer), {"error_msg": "404 Route Not Found"})
+
+    def test_two_of_a_kind(self) -> None:
+        """A listener may have several addresses, IPv6 among them."""
+        gateway = self.gateway(environ={"GATEWAY_PROXY_LISTEN": "127.0.0.1:0, [::1]:0"}).start()
+        for url in (
+            f"http://127.0.0.1:{gateway.ports['proxy']}/",
+            f"http://[::1]:{gateway.ports['proxy_2']}/",
+        ):
+            self.assertEqual(json.loads(self.curl(url)), {"error_msg": "404 Route Not Found"})
+
+    def curl(self, *arguments: str) -> str:
+        """What curl writes."""
+        ended = subprocess.run(
+            ["curl", "-sS", "-g", "--noproxy", "*", "--max-time", "30", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+        )
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
+        return ended.stdout
+
+
 class DataDirTests(EndToEndCase):
     """Where everything goes."""
 

@@ -88,6 +88,13 @@ class AdmitTests(SynchronousTestCase):
         for bad in (b"", b"G ET", b"GET\r", b"G@T"):
             self.assertRefused(b"/", HOST, method=bad)
 
+    def test_transfer_codings(self) -> None:
+        """A transfer coding that others could read another way is refused (RFC 9112 section 6.1)."""
+        for coding in (b"identity", b"gzip, chunked", b"chunked, chunked", b"x", b""):
+            self.assertRefused(b"/", HOST, (b"transfer-encoding", coding))
+        self.assertRefused(b"/", HOST, (b"transfer-encoding", b"chunked"), version=(1, 0))
+        self.admitted(b"/", HOST, (b"transfer-encoding", b"Chunked"))
+
     def test_field_lines(self) -> None:
         """Bytes that would end a field line early are refused wherever they came from (RFC 9110 section 5.5)."""
         self.assertRefused(b"/", HOST, (b"x", b"a\nb"))

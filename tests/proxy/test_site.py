@@ -388,6 +388,24 @@ class ConnectionTests(SiteTestCase):
             self.send(b"GET /x HTTP/1.1\r\n" + fields + b"\r\n")
             self.assertTrue(self.read().startswith(b"HTTP/1.1 400 "))
 
+    def test_close_in_any_field(self) -> None:
+        """``close`` ends the connection wherever among the Connection fields it stands."""
+        self.send(GET[:-2] + b"Connection: x-a\r\nConnection: x-b, Close\r\n\r\n")
+        self.answer(200, (b"content-length", b"0")).end()
+        self.assertTrue(self.transport.disconnected)
+
+    def test_long_lines(self) -> None:
+        """A request line that is too long is answered 414, a field line 400, before the connection ends."""
+        long = b"a" * (self.limits.max_header_bytes + 1)
+        for data, status in (
+            (b"GET /" + long, b"414"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + long, b"400"),
+        ):
+            self.connect()
+            self.send(data)
+            self.assertTrue(self.read().startswith(b"HTTP/1.1 " + status))
+            self.assertTrue(self.transport.disconnected)
+
     def test_max_connections(self) -> None:
         """One connection more than allowed is not served; others are not touched."""
         self.site.limits = evolve(self.limits, max_connections=1)

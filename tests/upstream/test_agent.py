@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import treq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from twisted.web.client import Agent, HTTPConnectionPool, readBody
+from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
@@ -202,15 +203,14 @@ class AgentContract:
         raise NotImplementedError
 
     def setUp(self) -> None:
-        self.port: Any = reactor.listenTCP(0, Site(_Echo()), interface="127.0.0.1")  # type: ignore[attr-defined]
-        self.addCleanup(self.port.stopListening)  # type: ignore[attr-defined]
+        self.port: Any = reactor.listenTCP(0, Site(_Echo()), interface="127.0.0.1")
+        self.addCleanup(self.port.stopListening)
         self.base = b"http://127.0.0.1:%d" % self.port.getHost().port
         self.agent = self.make()
 
     async def fetch(self, method: bytes, path: bytes, body: Any = None) -> Any:
         response = await self.agent.request(method, self.base + path, None, body)
-        content: Deferred[bytes] = readBody(response)
-        return response, await content
+        return response, await treq.content(response)
 
     async def test_get(self: Any) -> None:
         """Status, fields and content arrive."""
@@ -218,7 +218,7 @@ class AgentContract:
         self.assertEqual((response.code, response.phrase, response.length), (200, b"OK", 11))
         self.assertEqual(content, b"GET /p?q=1 ")
         self.assertEqual(response.version, (b"HTTP", 1, 1))
-        self.assertEqual(response.headers.getRawHeaders(b"content-length"), [b"11"])
+        self.assertEqual(response.headers.getRawHeaders(b"x-length"), [b"None"])
 
     async def test_post(self: Any) -> None:
         """Content is sent, with its length if that is known."""
@@ -303,10 +303,13 @@ class BackPressureTests(TestCase):
 
             def pauseProducing(self) -> None:
                 self.going = False
-                self.check = reactor.callLater(0.3, stalled.callback, None)  # type: ignore[attr-defined]
+                if stalled.called:
+                    return
+                self.check = reactor.callLater(0.3, stalled.callback, None)
 
             def resumeProducing(self) -> None:
-                self.check.cancel()
+                if self.check.active():
+                    self.check.cancel()
                 self.going = True
                 self.more()
 
@@ -318,7 +321,7 @@ class BackPressureTests(TestCase):
 
         factory = Factory.forProtocol(Endless)
         factory.noisy = False
-        port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+        port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         agent = UpstreamAgent(reactor)
         response = await agent.request(b"GET", b"http://127.0.0.1:%d/" % port.getHost().port)
@@ -330,9 +333,9 @@ class BackPressureTests(TestCase):
         before = len(taker.data)
         taker.pause_at = before + (8 << 20)
         taker.transport.resumeProducing()  # type: ignore[union-attr]
-        while len(taker.data) < taker.pause_at:
+        while len(taker.data) < taker.pause_at and taker.end is None:
             pause: Deferred[None] = Deferred()
-            reactor.callLater(0.01, pause.callback, None)  # type: ignore[attr-defined]
+            reactor.callLater(0.01, pause.callback, None)
             await pause
         self.assertIsNone(taker.end)
         taker.transport.stopProducing()  # type: ignore[union-attr]

@@ -1,0 +1,231 @@
+"""The validator behind ``gateway.model.schema``: draft 7, where the library's own rules would not do.
+
+What differs from the library, and why:
+
+* Regular expressions mean what JSON Schema says (ECMA 262): ``$`` is the end of the text. Python's
+  also matches before a last line end, which would let one into ids, hosts and field values.
+* A number is one that a float can hold; ``1e999`` is none.
+* Nothing takes time or memory out of proportion to the document: an array that is too long is
+  read as far as it may be long, and alternatives stop telling after ``MAX_TOLD`` problems each.
+* One error per missing and per unknown member. ``x-or`` is as ``schema`` says.
+* Where they are resolved, references pass every check of a text (Admin API contract §4.8).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import jsonschema
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+
+MAX_TOLD = 100
+"""How many problems are told of each alternative of ``anyOf`` and ``oneOf``."""
+
+Errors = Iterator[ValidationError]
+_Rule = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
+
+_REFERENCE_PREFIXES = ("$secret://", "$env://")
+_END = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
+_BASE = jsonschema.Draft7Validator
+_BASE_ITEMS: _Rule = _BASE.VALIDATORS["items"]
+
+
+def is_reference(value: object) -> bool:
+    """See ``gateway.model.schema.is_reference``."""
+    return isinstance(value, str) and value[:10].lower().startswith(_REFERENCE_PREFIXES)
+
+
+@lru_cache(1024)
+def regex(pattern: str) -> re.Pattern[str]:
+    """Compile a schema's regular expression, in which ``$`` is the very end of the text."""
+    return re.compile(_END.sub(lambda match: r"\Z" if match[0] == "$" else match[0], pattern))
+
+
+def _is_number(checker: Any, value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _is_integer(checker: Any, value: object) -> bool:
+    return _is_number(checker, value) and (isinstance(value, int) or float(value).is_integer())  # type: ignore[arg-type]
+
+
+def _type(validator: Any, wanted: Any, instance: Any, schema: Any) -> Errors:
+    other = schema.get("x-or")
+    if other is not None and validator.is_type(instance, other["type"]):
+        yield from validator.descend(instance, other, schema_path="x-or")
+    elif not any(
+        validator.is_type(instance, name) for name in ([wanted] if isinstance(wanted, str) else wanted)
+    ):
+        yield ValidationError("type")
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Errors:
+    if isinstance(instance, str) and not regex(pattern).search(instance):
+        yield ValidationError("pattern")
+
+
+def _pattern_properties(validator: Any, patterns: Any, instance: Any, schema: Any) -> Errors:
+    if isinstance(instance, dict):
+        for pattern, member in patterns.items():
+            for name, value in instance.items():
+                if regex(pattern).search(name):
+                    yield from validator.descend(value, member, path=name, schema_path=pattern)
+
+
+def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: Any) -> Errors:
+    if not isinstance(instance, dict):
+        return
+    known = schema.get("properties", {})
+    patterns = [regex(pattern) for pattern in schema.get("patternProperties", {})]
+    for name, value in instance.items():
+        if name in known or any(pattern.search(name) for pattern in patterns):
+            continue
+        if isinstance(allowed, Mapping):
+            yield from validator.descend(value, allowed, path=name)
+        elif not allowed:
+            yield ValidationError("unsupported", instance=name)
+
+
+def _required(validator: Any, names: Any, instance: Any, schema: Any) -> Errors:
+    if isinstance(instance, dict):
+        for name in names:
+            if name not in instance:
+                yield ValidationError("missing", validator_value=name)
+
+
+def _items(validator: Any, items: Any, instance: Any, schema: Any) -> Errors:
+    if isinstance(instance, list) and len(instance) > schema.get("maxItems", math.inf):
+        instance = instance[: schema["maxItems"]]
+    yield from _BASE_ITEMS(validator, items, instance, schema) or ()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _canonical(member) for name, member in value.items()}
+    return value
+
+
+def _unique_items(validator: Any, wanted: Any, instance: Any, schema: Any) -> Errors:
+    # The library compares each item with each other one if they do not sort.
+    if wanted and isinstance(instance, list):
+        seen = {json.dumps(_canonical(item), sort_keys=True) for item in instance}
+        if len(seen) != len(instance):
+            yield ValidationError("duplicate items")
+
+
+def _alternatives(validator: Any, branches: Any, instance: Any) -> tuple[int, list[ValidationError]]:
+    fitting, told = 0, []
+    for index, branch in enumerate(branches):
+        errors = list(islice(validator.descend(instance, branch, schema_path=index), MAX_TOLD))
+        told.extend(errors)
+        fitting += not errors
+    return fitting, told
+
+
+def _any_of(validator: Any, branches: Any, instance: Any, schema: Any) -> Errors:
+    fitting, told = _alternatives(validator, branches, instance)
+    if not fitting:
+        yield ValidationError("no alternative", context=told)
+
+
+def _one_of(validator: Any, branches: Any, instance: Any, schema: Any) -> Errors:
+    fitting, told = _alternatives(validator, branches, instance)
+    if fitting != 1:
+        yield ValidationError("not one alternative", context=() if fitting else told)
+
+
+PLAIN: Any = extend(
+    _BASE,
+    {
+        "type": _type,
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional_properties,
+        "required": _required,
+        "items": _items,
+        "uniqueItems": _unique_items,
+        "anyOf": _any_of,
+        "oneOf": _one_of,
+    },
+    type_checker=_BASE.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_integer}),
+)
+"""The validator class of documents in which nothing is a reference."""
+
+
+def _unless_reference(rule: _Rule) -> _Rule:
+    def check(validator: Any, expected: Any, instance: Any, schema: Any) -> Errors:
+        if not is_reference(instance):
+            yield from rule(validator, expected, instance, schema) or ()
+
+    return check
+
+
+WITH_REFERENCES: Any = extend(
+    PLAIN,
+    {
+        keyword: _unless_reference(PLAIN.VALIDATORS[keyword])
+        for keyword in ("minLength", "maxLength", "pattern", "format", "enum")
+    },
+)
+"""The validator class of plugin settings: a reference passes every check of a text."""
+
+
+def _types(expected: Any) -> str:
+    return " or ".join([expected] if isinstance(expected, str) else map(str, expected))
+
+
+_WORDS: Mapping[str, str] = {
+    "minLength": "must be at least {} characters long",
+    "maxLength": "must be at most {} characters long",
+    "pattern": 'must match "{}"',
+    "format": "must be of the format {}",
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be more than {}",
+    "exclusiveMaximum": "must be less than {}",
+    "multipleOf": "must be a multiple of {}",
+    "minItems": "must have at least {} items",
+    "maxItems": "must have at most {} items",
+    "minProperties": "must have at least {} members",
+    "maxProperties": "must have at most {} members",
+    "uniqueItems": "duplicate items found",
+    "anyOf": "fits none of the allowed forms",
+    "oneOf": "must fit exactly one of the allowed forms",
+    "required": 'property "{}" is missing',
+}
+
+
+def message(rule: str, expected: Any, got: Any) -> str:
+    """
+    Say what is wrong in words of the schema alone: a value that was sent may be a secret.
+
+    Args:
+        expected, got: As in ``Problem``; of *got* only the name of an unknown member is told.
+    """
+    match rule:
+        case "type":
+            return f"must be of type {_types(expected)}"
+        case "enum":
+            return "must be one of " + ", ".join(json.dumps(value, ensure_ascii=False) for value in expected)
+        case "const":
+            return f"must be {json.dumps(expected, ensure_ascii=False)}"
+        case "additionalProperties":
+            return f'property "{str(got)[:100]}" is unsupported'
+    words = _WORDS.get(rule)
+    return f'does not satisfy "{rule}"' if words is None else words.format(expected)

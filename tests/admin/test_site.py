@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.admin.site import AdminSite
+from tests.admin.kit import TOKEN, Gateway
+
+LIMIT = 1000
+
+
+class BoundedRequestTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        gateway = Gateway()
+        site = AdminSite(gateway.api.resource(), max_body_bytes=LIMIT, reactor=Clock())
+        self.protocol = site.buildProtocol(None)
+        self.transport = StringTransport()
+        self.protocol.makeConnection(self.transport)
+
+    def _send(self, framing: str, content: bytes = b"") -> bytes:
+        head = (
+            "PUT /apisix/admin/consumers/jack?gateway_group_id=default HTTP/1.1\r\n"
+            f"Host: h\r\nX-API-KEY: {TOKEN}\r\n{framing}\r\n\r\n"
+        )
+        self.protocol.dataReceived(head.encode() + content)
+        return bytes(self.transport.value())
+
+    def test_small(self) -> None:
+        """Content within the limit is taken as usual."""
+        self.assertIn(b" 200 ", self._send(f"Content-Length: {LIMIT}", b"{}".ljust(LIMIT)))
+
+    def test_large(self) -> None:
+        """Content a little above the limit is read, not kept, and answered 413."""
+        answer = self._send(f"Content-Length: {LIMIT + 1}", b" " * (LIMIT + 1))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 413 "))
+        self.assertIn(b"more than", answer)
+
+    def test_chunked(self) -> None:
+        """The limit holds for content of unknown length too."""
+        chunk = b"%x\r\n%s\r\n" % (600, b" " * 600)
+        answer = self._send("Transfer-Encoding: chunked", chunk * 2 + b"0\r\n\r\n")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 413 "))
+
+    def test_endless(self) -> None:
+        """A client that announces or sends far too much is cut off at once."""
+        answer = self._send("Content-Length: 9999999999")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 413 "))
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_endless_chunks(self) -> None:
+        """So is one that never stops sending chunks; it is told once."""
+        chunk = b"%x\r\n%s\r\n" % (600, b" " * 600)
+        self._send("Transfer-Encoding: chunked")
+        for _ in range(30):
+            self.protocol.dataReceived(chunk)
+        self.assertTrue(self.transport.disconnecting)
+        self.assertEqual(self.transport.value().count(b"HTTP/1.1 413 "), 1)
