@@ -16,7 +16,6 @@ from typing import Any
 
 from attrs import define, field, frozen
 from twisted.application.service import Service
-from twisted.internet import ssl
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -137,7 +136,8 @@ class GatewayService(Service):
         error = failure.value
         if isinstance(error, (GatewayError, CannotListenError, OSError)):
             log.critical("the gateway cannot start: {why}", why=str(error))
-            print(f"gateway: {error}", file=sys.stderr, flush=True)
+            # sys.stderr is the log by now.
+            print(f"gateway: {error}", file=sys.__stderr__, flush=True)
         else:
             log.failure("the gateway cannot start", failure)
         # twistd has no exit status of its own for this; supervisors and users need one.
@@ -266,13 +266,10 @@ class GatewayService(Service):
     def _open(
         self, kind: str, address: Address, site: Site, pair: certificates.CertificateFiles | None = None
     ) -> None:
-        site.noisy = False
         if pair is None:
             port = self._reactor.listenTCP(address.port, site, backlog=4096, interface=address.host)
         else:
-            context = ssl.PrivateCertificate.loadPEM(
-                pair.private_key.read_bytes() + b"\n" + pair.certificate.read_bytes()
-            ).options()
+            context = certificates.server_options(pair)
             port = self._reactor.listenSSL(address.port, site, context, backlog=4096, interface=address.host)
         self._listeners.append(_Listener(kind, port, site))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve, field, frozen
+from twisted.python.failure import Failure
+from zope.interface.exceptions import Invalid
+from zope.interface.verify import verifyObject
 
 from gateway.core.chain import BoundPlugin
 from gateway.core.merge import PluginUse
@@ -46,25 +49,25 @@ class PluginBinder:
     registry: PluginRegistry
     services: PluginServices
     environment: Mapping[str, str] = field(repr=False)
+    _verified: set[type] = field(factory=set, init=False, repr=False, eq=False)
 
     def bind(self, use: PluginUse) -> BoundPlugin:
         """
         Make the instance for one configuration.
 
         Raises:
-            ValueError: the plugin is not enabled, or refuses the settings.
+            ValueError: the plugin is not enabled, refuses the settings or is broken: one bad plugin
+                must not take the rest of a configuration down.
         """
         if use.name not in self.registry:
             raise ValueError(f"unknown plugin [{use.name}]")
         factory = self.registry.factory(use.name)
-        config = {name: value for name, value in use.config.items() if name != "_meta"}
-        try:
-            config = resolve(config, self.environment)
-        except UnresolvedReference as error:
-            # The literal stays in place on routes (data-plane contract §18); credentials fail closed.
-            self.services.log.error("{origin}: plugin {plugin}: {why}", origin=use.origin, plugin=use.name, why=error)
-        instance = factory.make(config, evolve(self.services, origin=use.origin))
-        hooks = {phase: getattr(instance, phase) for phase, interface in _PHASES if interface.providedBy(instance)}
+        config = self._settings(use)
+        services = evolve(self.services, origin=use.origin)
+        instance = self._call(use.name, use.origin, factory.make, config, services)
+        interfaces = [(phase, interface) for phase, interface in _PHASES if interface.providedBy(instance)]
+        self._verify(use.name, instance, [interface for _, interface in interfaces])
+        hooks = {phase: getattr(instance, phase) for phase, _ in interfaces}
         return BoundPlugin(
             use=use,
             priority=factory.priority,
@@ -93,4 +96,44 @@ class PluginBinder:
         key = resolved.get(factory.key_field)
         if not isinstance(key, str) or not key:
             raise ValueError(f"{factory.key_field} is missing")
-        return key, factory.credential(resolved)
+        return key, self._call(name, "a credential", factory.credential, resolved)
+
+    def _settings(self, use: PluginUse) -> dict[str, Any]:
+        settings: dict[str, Any] = {}
+        for name, value in use.config.items():
+            if name == "_meta":
+                continue
+            try:
+                settings.update(resolve({name: value}, self.environment))
+            except UnresolvedReference as error:
+                # The literal stays in place on routes (data-plane contract §18); credentials fail closed.
+                settings[name] = value
+                self.services.log.error(
+                    "{origin}: plugin {plugin}: {why}", origin=use.origin, plugin=use.name, why=str(error)
+                )
+        return settings
+
+    def _call(self, name: str, origin: str, make: Callable[..., Any], *args: Any) -> Any:
+        """Call a plugin's own code: what it does not refuse in words is a bug of the plugin."""
+        try:
+            return make(*args)
+        except ValueError:
+            raise
+        except Exception as error:
+            self.services.log.error(
+                "{origin}: plugin {plugin} is broken", origin=origin, plugin=name, log_failure=Failure()
+            )
+            raise ValueError(f"plugin [{name}] is broken: {type(error).__name__}") from error
+
+    def _verify(self, name: str, instance: object, interfaces: list[Any]) -> None:
+        kind = type(instance)
+        if kind in self._verified:
+            return
+        if not interfaces:
+            raise ValueError(f"plugin [{name}] is broken: it made an object without any phase")
+        for interface in interfaces:
+            try:
+                verifyObject(interface, instance)
+            except Invalid as error:
+                raise ValueError(f"plugin [{name}] is broken: {' '.join(str(error).split())}") from error
+        self._verified.add(kind)

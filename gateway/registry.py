@@ -49,8 +49,49 @@ def _with_meta(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**schema, "properties": {**schema.get("properties", {}), "_meta": META_SCHEMA}}
 
 
-def _origin(factory: object) -> str:
-    return f"{type(factory).__module__}:{getattr(factory, 'module', type(factory).__qualname__)}"
+_TEXTS = (tuple, "a tuple of str")
+_SCHEMA = (Mapping, "a mapping")
+_ATTRIBUTES: dict[Any, dict[str, tuple[Any, str]]] = {
+    IPluginFactory: {
+        "name": (str, "a str"),
+        "version": (str, "a str"),
+        "priority": (int, "an int"),
+        "kind": (str, "a str"),
+        "schema": _SCHEMA,
+        "metadata_schema": ((Mapping, type(None)), "a mapping or None"),
+        "secret_fields": _TEXTS,
+    },
+    ICredentialFactory: {
+        "credential_schema": _SCHEMA,
+        "credential_secret_fields": _TEXTS,
+        "key_field": (str, "a str"),
+    },
+}
+
+
+def _verify(interface: Any, factory: Any) -> None:
+    """
+    Check that *factory* provides *interface*, attribute types included.
+
+    Raises:
+        zope.interface.Invalid: an attribute or method is missing or cannot be called as declared.
+        TypeError: an attribute is of another type.
+    """
+    verifyObject(interface, factory)
+    for attribute, (wanted, words) in _ATTRIBUTES[interface].items():
+        value = getattr(factory, attribute)
+        fits = isinstance(value, wanted) and not isinstance(value, bool)
+        if fits and wanted is tuple:
+            fits = all(isinstance(text, str) for text in value)
+        if not fits or value == "":
+            raise TypeError(f"{attribute} must be {words}, not {value!r:.100}")
+    if interface is IPluginFactory and factory.kind not in ("auth", "general"):
+        raise TypeError(f"kind must be auth or general, not {factory.kind!r}")
+
+
+def _name(factory: object) -> str:
+    name = getattr(factory, "name", None)
+    return name if isinstance(name, str) and name else "?"
 
 
 class PluginRegistry:
@@ -66,12 +107,12 @@ class PluginRegistry:
         faults: list[str] = []
         entries: dict[str, _Entry] = {}
         for factory, origin in factories:
-            name = getattr(factory, "name", "?")
+            name = _name(factory)
             try:
-                verifyObject(IPluginFactory, factory)
+                _verify(IPluginFactory, factory)
                 auth = ICredentialFactory.providedBy(factory)
                 if auth:
-                    verifyObject(ICredentialFactory, factory)
+                    _verify(ICredentialFactory, factory)
                 entry = _Entry(
                     factory,
                     origin,
@@ -160,15 +201,19 @@ class PluginRegistry:
         return (*entry.factory.secret_fields, *credential)
 
 
-def _broken_modules(package: ModuleType) -> list[str]:
+def _import_all(package: ModuleType) -> tuple[list[tuple[str, Any]], list[str]]:
     # twisted.plugin logs a module that cannot be imported and goes on; we must not.
+    factories: list[tuple[str, Any]] = []
     faults = []
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+    for info in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         try:
-            importlib.import_module(module.name)
+            module = importlib.import_module(info.name)
         except Exception as error:
-            faults.append(f"{module.name} cannot be imported: {error!r}")
-    return faults
+            faults.append(f"{info.name} cannot be imported: {error!r}")
+            continue
+        held = ((f"{info.name}:{name}", value) for name, value in vars(module).items())
+        factories.extend((place, value) for place, value in held if IPluginFactory.providedBy(value))
+    return factories, faults
 
 
 def load_plugins(enabled: Sequence[str] | None, package: ModuleType = gateway.plugins) -> PluginRegistry:
@@ -181,19 +226,28 @@ def load_plugins(enabled: Sequence[str] | None, package: ModuleType = gateway.pl
     Raises:
         PluginLoadError: one is missing, broken or provided twice. All faults are in the text.
     """
-    faults = _broken_modules(package)
+    held, faults = _import_all(package)
     interface: type[Interface] = IPluginFactory
-    found: list[tuple[Any, str]] = [(factory, _origin(factory)) for factory in getPlugins(interface, package)]
+    built_in = list(getPlugins(interface, package))
+    places = {id(factory): place for place, factory in held}
+    found: list[tuple[Any, str]] = [(factory, places.get(id(factory), repr(factory))) for factory in built_in]
+    # What twisted.plugin passes over would vanish without a word: an auth plugin, say.
+    known = {id(factory) for factory in built_in}
+    faults.extend(
+        f"plugin {_name(factory)} ({place}) is broken: it does not provide twisted.plugin.IPlugin"
+        for place, factory in held
+        if id(factory) not in known
+    )
     for point in entry_points(group=ENTRY_POINT_GROUP):
         origin = f"{point.value} of {point.dist.name if point.dist else 'an unknown distribution'}"
         try:
             found.append((point.load(), origin))
         except Exception as error:
             faults.append(f"{origin} cannot be imported: {error!r}")
-    names = {getattr(factory, "name", "?") for factory, _ in found}
+    names = {_name(factory) for factory, _ in found}
     if enabled is not None:
         faults.extend(f"plugin {name} is enabled but not installed" for name in enabled if name not in names)
-        found = [(factory, origin) for factory, origin in found if getattr(factory, "name", "?") in enabled]
+        found = [(factory, origin) for factory, origin in found if _name(factory) in enabled]
     if faults:
         raise PluginLoadError("; ".join(faults))
     return PluginRegistry(found)

@@ -71,6 +71,10 @@ class AdminSite(Site):
         super().__init__(resource, requestFactory=limited, **kwargs)
         self.displayTracebacks = False
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is offered in TLS (ALPN): HTTP/1.1 alone; ``BoundedRequest`` knows no other."""
+        return [b"http/1.1"]
+
 
 class AdminResource(KleinResource):
     """The root: a Host that is no host name, or a path that is not UTF-8, is the client's fault."""

@@ -148,7 +148,7 @@ class Compiler:
         changes = [Change(r.group, r.kind, r.id, r.value, r.dialect) for r in records if r.key not in bad]
         snapshot = self._apply(self.empty(), changes, revision, strict=False)
         served = {key for key in bad if key[0] == self.group and key[1] in SERVED_KINDS}
-        why = {key: "its secrets cannot be decrypted with the key file" for key in sorted(served)}
+        why = dict.fromkeys(sorted(served), "its secrets cannot be decrypted with the key file")
         return evolve(snapshot, quarantined={**snapshot.quarantined, **why})
 
     def apply(self, last: Snapshot, changes: Sequence[Change], revision: int) -> Snapshot:

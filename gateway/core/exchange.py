@@ -97,7 +97,9 @@ class Reply:
 
         Half a surrogate pair, which has no UTF-8 form, becomes ``?``.
         """
-        body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        body = (
+            json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        )
         return cls(status, body, ((b"content-type", b"application/json"), *fields), reason, detail)
 
     @classmethod

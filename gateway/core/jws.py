@@ -93,11 +93,12 @@ def import_secret(algorithm: str, secret: bytes) -> VerificationKey:
     Raises:
         ValueError: it is empty, or it is the text of a PEM or SSH key, which is no secret.
     """
+    if not secret:
+        raise ValueError("secret is empty")
     try:
         native = OctKey.import_key(secret)
     except ValueError:
-        why = "is the text of a PEM or SSH key, which is no shared secret" if secret else "is empty"
-        raise ValueError(f"secret {why}") from None
+        raise ValueError("secret is the text of a PEM or SSH key, which is no shared secret") from None
     return VerificationKey(algorithm, int(algorithm[2:]) // 8, native)
 
 

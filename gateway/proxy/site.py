@@ -285,6 +285,10 @@ class ProxySite(Site):
             return None
         return super().buildProtocol(addr)
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is offered in TLS (ALPN): HTTP/1.1 alone, for that is what the channel speaks."""
+        return [b"http/1.1"]
+
     def drain(self) -> None:
         """No more requests: idle connections close now, the others after their answer."""
         self.draining = True

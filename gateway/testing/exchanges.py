@@ -12,6 +12,8 @@ from gateway.core.exchange import Connection, Exchange, RequestHead
 from gateway.core.fields import Fields
 from gateway.core.hosts import split_port, without_dot
 from gateway.core.opening import open_exchange
+from gateway.core.owners import entry_of
+from gateway.model.consumer import Consumer
 
 
 @frozen
@@ -25,16 +27,8 @@ class FakeSnapshot:
 
 def consumer(username: str = "jack", **more: Any) -> ConsumerEntry:
     """A consumer as a snapshot holds it. *more*: ``labels``, ``plugins``, ``group_id``."""
-    labels = more.get("labels", {})
-    custom = labels.get("custom_id")
-    return ConsumerEntry(
-        username=username,
-        group_id=more.get("group_id"),
-        labels=labels,
-        plugins=more.get("plugins", {}),
-        wire_username=username.encode(),
-        wire_custom_id=None if custom is None else custom.encode(),
-    )
+    made = Consumer(username, more.get("plugins", {}), more.get("labels", {}), more.get("group_id"))
+    return entry_of(made, lambda plugin: False)
 
 
 def exchange(
