@@ -1,4 +1,4 @@
-"""The composition root: from settings to a running gateway. The only module besides ``tap`` that knows the reactor.
+"""The composition root: from settings to a running gateway.
 
 ``make_service`` checks what can be checked before the process goes into the background.
 ``GatewayService`` opens the store, compiles the configuration, listens, and takes it all down again.
@@ -42,8 +42,8 @@ from gateway.model.record import Change, StoreView
 from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.resource import ProxyResource
-from gateway.proxy.site import ProxySite
 from gateway.proxy.runner import Runner
+from gateway.proxy.site import ProxySite
 from gateway.registry import PluginRegistry, load_plugins
 from gateway.settings import Settings
 from gateway.settings_fields import Address

@@ -14,7 +14,7 @@ from zope.interface import Attribute, Interface
 
 from gateway.core.exchange import Exchange, Reply
 
-Hook = Callable[[Exchange], "Reply | None | Coroutine[Any, Any, Reply | None]"]
+Hook = Callable[[Exchange], "Reply | Coroutine[Any, Any, Reply | None] | None"]
 """A hook of the rewrite, access or before_proxy phase: None goes on, a ``Reply`` ends the request.
 
 It is a plain function; where it has to wait it is ``async``."""

@@ -207,7 +207,7 @@ class Compiler:
                 work.notices.pop(change.key, None)
                 self._guard(work, change.key, _read, work, change)
         rules: list[Rule[CompiledRoute]] = []
-        redo = sorted(work.redo_routes, key=lambda id: work.orders.get(id, 0))
+        redo = sorted(work.redo_routes, key=lambda route: work.orders.get(route, 0))
         for id in redo:
             work.compiled.pop(id, None)
             if id in work.routes:

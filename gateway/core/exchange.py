@@ -213,7 +213,11 @@ class Exchange:
         return self.target.partition(b"?")[2]
 
     def args(self) -> list[tuple[str, str]]:
-        """The query's arguments in order, percent-decoded, ``+`` as a space; ``a`` without ``=`` has ``""``."""
+        """
+        The query's first ``MAX_ARGS`` arguments in order, percent-decoded, ``+`` as a space.
+
+        ``a`` without ``=`` has the value ``""``. Bytes that are not UTF-8 come as lone surrogates.
+        """
         query = self.query
         if self._args is None or self._args_of != query:
             # Arguments past the limit do not exist for plugins and variables; the upstream gets them all.

@@ -152,4 +152,5 @@ def response_fields(pairs: Sequence[Pair]) -> tuple[list[Pair], int | None]:
 def node_host(node: Node, scheme: str) -> bytes:
     """The Host for ``pass_host: node``: the node's name, and its port where that is not the scheme's own."""
     host = f"[{node.host}]" if ":" in node.host else node.host
-    return (host if node.port == DEFAULT_PORTS.get(scheme) else f"{host}:{node.port}").encode("idna" if not host.isascii() else "ascii")
+    # Node hosts are ASCII by their schema.
+    return (host if node.port == DEFAULT_PORTS.get(scheme) else f"{host}:{node.port}").encode()

@@ -212,7 +212,7 @@ class ProxyChannel(HTTPChannel):
         super().allHeadersReceived()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
-        """Whether the connection may be used again: ``close`` in any Connection field ends it (RFC 9112 section 9.3)."""
+        """Whether the connection may be used again: any ``close`` ends it (RFC 9112 section 9.3)."""
         lines = request.requestHeaders.getRawHeaders(b"connection", [])
         options = {option.strip().lower() for line in lines for option in line.split(b",")}
         if version == b"HTTP/1.1" and b"close" not in options:

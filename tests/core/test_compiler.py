@@ -31,13 +31,15 @@ class RouteTests(CompilerTestCase):
         """A route with its service is in the table, with the service's upstream and timeouts."""
         snapshot = self.load(service("s"), route("r", "/x"))
         got = matched(snapshot, "/x")
-        assert got is not None and got.upstream is not None and got.timeout is not None
+        assert got is not None
+        assert got.upstream is not None
+        assert got.timeout is not None
         self.assertEqual((snapshot.revision, got.id, got.service_name), (7, "r", "s"))
         self.assertEqual([node.key for node in got.upstream.upstream.nodes], ["127.0.0.1:8080"])
         self.assertEqual(got.timeout.read_s, 60.0)
 
     def test_prefix_and_hosts_come_from_the_service(self) -> None:
-        """The service's path_prefix stands in front of the route's path, its hosts apply, and the prefix is stripped."""
+        """The service's path_prefix stands before the route's path, its hosts apply, the prefix is stripped."""
         snapshot = self.load(service("s", path_prefix="/api", hosts=["a.example"]), route("r", "/x"))
         got = matched(snapshot, "/api/x", host="a.example")
         assert got is not None
@@ -56,7 +58,8 @@ class RouteTests(CompilerTestCase):
         """A route's timeout replaces the upstream's as a whole."""
         snapshot = self.load(service("s"), route("r", "/x", timeout={"connect": 1, "send": 2, "read": 3}))
         got = matched(snapshot, "/x")
-        assert got is not None and got.timeout is not None
+        assert got is not None
+        assert got.timeout is not None
         self.assertEqual((got.timeout.connect_s, got.timeout.send_s, got.timeout.read_s), (1, 2, 3))
 
     def test_disabled_service(self) -> None:

@@ -21,7 +21,7 @@ class ExplainTests(SynchronousTestCase):
         return explain(ask(snapshot, path, method))
 
     def test_proxied(self) -> None:
-        """For a request that would be proxied it names the route, the chain with origins, and the next node."""
+        """For a request that would be proxied it names the route, the chain's origins, and the next node."""
         snapshot = self.snapshot(
             service("s", plugins={"tag": {"value": 1}}), route("r", "/x", plugins={"other": {"value": 2}})
         )

@@ -1,4 +1,4 @@
-"""Upstreams that do exactly what a test wants, well-behaved or not: a thread a connection, on real sockets."""
+"""Upstreams that do exactly what a test wants, well-behaved or not, on real sockets."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class FailureTests(ProxyCase):
 
 class FieldTests(ProxyCase):
     def test_towards_the_upstream(self) -> None:
-        """The upstream is told about the client; what is of one connection only, or forged, does not arrive."""
+        """The upstream is told about the client; forged and hop-by-hop fields do not arrive."""
         upstream = self.raw_upstream(OK)
         self.serve("h", (upstream.port, 1))
         self.raw(
@@ -158,12 +158,18 @@ class FieldTests(ProxyCase):
     def test_encodings_pass(self) -> None:
         """Compressed content passes as it is, and redirects are the client's to follow."""
         body = b"\x1f\x8bnot really gzip"
-        response = b"HTTP/1.1 302 Found\r\nLocation: /c\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s"
+        response = (
+            b"HTTP/1.1 302 Found\r\nLocation: /c\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s"
+        )
         upstream = self.raw_upstream(answering(response % (len(body), body)))
         self.serve("c", (upstream.port, 1))
         answer = self.served.get("/c")
-        self.assertEqual((answer.status, answer.body, answer.headers["content-encoding"]), (302, body, "gzip"))
-        self.assertNotIn(b"accept-encoding", upstream.heads[0].lower().replace(b"accept-encoding: identity", b""))
+        self.assertEqual(
+            (answer.status, answer.body, answer.headers["content-encoding"]), (302, body, "gzip")
+        )
+        self.assertNotIn(
+            b"accept-encoding", upstream.heads[0].lower().replace(b"accept-encoding: identity", b"")
+        )
 
 
 class LargeContentTests(ProxyCase):
@@ -227,7 +233,9 @@ class StrictnessTests(ProxyCase):
         for bad in (
             b"GET /s HTTP/1.1\r\n\r\n",
             b"GET /s HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-            b"POST /s HTTP/1.1\r\n" + host + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            b"POST /s HTTP/1.1\r\n"
+            + host
+            + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             b"POST /s HTTP/1.1\r\n" + host + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
             b"POST /s HTTP/1.1\r\n" + host + b"Transfer-Encoding: identity\r\n\r\n",
             b"POST /s HTTP/1.0\r\n" + host + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",

@@ -38,14 +38,16 @@ class FakeClient:
         self.status, self.fields, self.length = status, dict(fields), length
 
     def write(self, data: bytes) -> None:
-        assert self.status is not None and not self.finished
+        assert self.status is not None
+        assert not self.finished
         self.content += data
 
     def flush(self) -> None:
         assert self.status is not None
 
     def finish(self) -> None:
-        assert self.status is not None and not self.finished and not self.aborted
+        assert self.status is not None
+        assert not (self.finished or self.aborted)
         self.finished = True
 
     def abort(self) -> None:

@@ -362,7 +362,7 @@ class ConnectionTests(SiteTestCase):
         self.assertTrue(self.transport.disconnected)
 
     def test_ambiguous_framing(self) -> None:
-        """Requests whose length could mean two things are refused and the connection ends (RFC 9112 section 6.3)."""
+        """Requests whose length could mean two things are refused (RFC 9112 section 6.3)."""
         for fields in (
             b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
             b"Content-Length: 3\r\nContent-Length: 4\r\n",

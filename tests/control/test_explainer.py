@@ -1,0 +1,59 @@
+"""From a question in words to an exchange, and its explanation."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.control.explainer import Explainer
+from gateway.core.compiler import Compiler
+from gateway.model.problems import ConfigErrors
+from tests.core.configs import FakePlugins, records, route, service
+from tests.proxy.fakes import InMemoryGateway
+from tests.proxy.test_runner import TestClock
+
+
+class ExplainerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        compiler = Compiler(FakePlugins(), "default")
+        changes = [
+            service("s", hosts=["a.example"]),
+            service("t"),
+            route("r", "/x"),
+            route("q", "/x", "t", vars=[["http_x_a", "==", "1"]]),
+        ]
+        gateway = InMemoryGateway(compiler.load(records(*changes), 1), TestClock())
+        self.gateway = gateway
+        self.explainer = Explainer(gateway.runner, TestClock())
+
+    def route(self, **query: Any) -> str | None:
+        found = self.explainer.explain(query)
+        json.dumps(found)
+        return found["route"] and found["route"]["id"]  # type: ignore[no-any-return]
+
+    def test_host_of_the_url(self) -> None:
+        """An absolute URL tells the host."""
+        self.assertEqual(self.route(method="GET", url="http://A.example:9080/x?y=1"), "r")
+
+    def test_host_header(self) -> None:
+        """A path takes the host from the headers, and headers count in conditions."""
+        self.assertEqual(self.route(method="GET", url="/x", headers=[("Host", "a.example")]), "r")
+        self.assertEqual(self.route(method="GET", url="/x", headers=[("X-A", "1")]), "q")
+        self.assertIsNone(self.route(method="GET", url="/x"))
+
+    def test_nothing_is_sent(self) -> None:
+        """Explaining sends nothing and is no request of the gateway."""
+        self.route(method="GET", url="http://a.example/x")
+        self.assertEqual((self.gateway.dispatcher.sent, self.gateway.ended), ([], []))
+
+    def test_impossible_requests(self) -> None:
+        """What no client could send is refused in words."""
+        for query in (
+            {"url": "x"},
+            {"url": "/a b"},
+            {"url": "/x", "headers": [("X", "a\r\nb")]},
+            {"url": "/../x"},
+        ):
+            self.assertRaises(ConfigErrors, self.explainer.explain, {"method": "GET", **query})

@@ -1,0 +1,63 @@
+"""Serving revisions in one process: prepared aside, swapped in one step."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.control.control import Control
+from gateway.control.local import LocalPublisher
+from gateway.control.state import State
+from gateway.core.compiler import Compiler
+from gateway.model.problems import ConfigErrors
+from gateway.model.record import Change, StoreView
+from gateway.store.memory import MemoryStore
+from tests.core.configs import FakePlugins, change, route, service
+from tests.proxy.fakes import InMemoryGateway
+from tests.proxy.test_runner import TestClock
+
+
+class LocalPublisherTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        clock = TestClock()
+        self.compiler = Compiler(FakePlugins(), "default")
+        self.gateway = InMemoryGateway(self.compiler.empty(), clock)
+        self.store = MemoryStore()
+        self.successResultOf(self.store.open())
+        self.publisher = LocalPublisher(self.compiler, self.gateway.runner)
+        self.control = Control(self.store, self.publisher, clock, State.of(StoreView(0, ())))
+
+    def write(self, *changes: Change) -> Deferred[object]:
+        return Deferred.fromCoroutine(self.control.write(lambda state: changes, author="tester"))
+
+    def test_an_answered_write_is_served(self) -> None:
+        """When a write has returned, the very next request meets it."""
+        self.successResultOf(self.write(service("s"), route("r", "/x")))
+        client, _ = self.gateway.request("GET", "/nothing")
+        self.assertEqual((client.status, len(self.gateway.dispatcher.sent)), (404, 0))
+        self.gateway.request("GET", "/x")
+        self.assertEqual(len(self.gateway.dispatcher.sent), 1)
+        self.assertEqual(self.gateway.runner.snapshot.revision, 1)
+
+    def test_a_refused_write_leaves_no_trace(self) -> None:
+        """What cannot be served is neither stored nor served, and the next write is not disturbed."""
+        self.successResultOf(self.write(service("s"), route("r", "/x")))
+        before = self.gateway.runner.snapshot
+        self.failureResultOf(self.write(route("r", "/x", plugins={"refused": {}})), ConfigErrors)
+        self.assertIs(self.gateway.runner.snapshot, before)
+        self.assertEqual(self.successResultOf(self.store.load()).revision, 1)
+        self.successResultOf(self.write(route("r", "/y")))
+        self.assertEqual(self.gateway.runner.snapshot.revision, 2)
+
+    def test_revisions_stay_in_step(self) -> None:
+        """Writes that concern no route move the served revision too."""
+        self.successResultOf(self.write(change("token", "t", {}, group="")))
+        self.assertEqual(self.gateway.runner.snapshot.revision, 1)
+
+    def test_an_unprepared_revision(self) -> None:
+        """A revision that somebody else prepared is compiled when it is published."""
+        self.publisher.prepare([service("other")])
+        changes = (service("s"), route("r", "/x"))
+        revision = self.successResultOf(self.store.commit(changes, author="a", reason=None, at=1.0))
+        self.successResultOf(Deferred.fromCoroutine(self.publisher.publish(revision)))
+        self.assertEqual(sorted(self.gateway.runner.snapshot.sources.services), ["s"])

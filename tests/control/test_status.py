@@ -1,0 +1,75 @@
+"""What the gateway says about itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.test.requesthelper import DummyRequest
+
+from gateway.control.status import StatusReport
+from gateway.core.compiler import Compiler
+from tests.core.configs import FakePlugins, records, route, service
+from tests.proxy.fakes import InMemoryGateway
+from tests.proxy.test_runner import TestClock
+
+
+class FakeControl:
+    class state:
+        revision = 7
+
+
+class StatusTests(SynchronousTestCase):
+    def status(self, revision: int) -> StatusReport:
+        changes = [service("s"), route("r", "/x"), route("bad", "/b", plugins={"refused": {}})]
+        snapshot = Compiler(FakePlugins(), "default").load(records(*changes), revision)
+        clock, control = TestClock(), FakeControl()
+        clock.advance(5)
+        fake: Any = control
+        return StatusReport(InMemoryGateway(snapshot, clock).runner, fake, clock, 1_700_000_000.0, "1.2")
+
+    def test_report(self) -> None:
+        """Revisions, counts, and every resource that is off with the reason."""
+        report = self.status(7).report()
+        self.assertEqual(
+            (
+                report["version"],
+                report["uptime_s"],
+                report["revision"],
+                report["served_revision"],
+                report["routes"],
+            ),
+            ("1.2", 5.0, 7, 7, 1),
+        )
+        self.assertEqual(
+            report["quarantined"],
+            [
+                {
+                    "gateway_group_id": "default",
+                    "kind": "route",
+                    "id": "bad",
+                    "why": "ValueError: refused will not be bound",
+                }
+            ],
+        )
+
+    def answer(self, status: StatusReport, *path: bytes) -> tuple[int, bytes]:
+        request = DummyRequest(list(path))
+        resource = status.resource()
+        while request.postpath:
+            resource = resource.getChildWithDefault(request.postpath.pop(0), request)
+        body = resource.render(request)
+        return request.responseCode or 200, body
+
+    def test_probes(self) -> None:
+        """A gateway with its configuration is alive and ready."""
+        ready = self.status(7)
+        self.assertEqual(self.answer(ready, b"status"), (200, b'{"status":"ok"}\n'))
+        self.assertEqual(self.answer(ready, b"status", b"ready"), (200, b'{"status":"ok"}\n'))
+
+    def test_not_ready(self) -> None:
+        """Before the configuration is loaded it is alive, but not ready."""
+        waiting = self.status(0)
+        self.assertEqual(self.answer(waiting, b"status")[0], 200)
+        status, body = self.answer(waiting, b"status", b"ready")
+        self.assertEqual((status, body[:18]), (503, b'{"status":"error",'))
