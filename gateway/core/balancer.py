@@ -9,16 +9,35 @@ from gateway.core.exchange import Exchange
 from gateway.core.round_robin import RoundRobin
 from gateway.model.upstream import Node, Upstream
 
-_REMEMBERED_REMAINDERS = 256
+REMEMBERED_REMAINDERS = 256
+"""For how many sets of tried nodes a picker remembers whose turn is next among the others."""
+
+_Address = tuple[str, int]
 
 
 class Picker(Protocol):
-    """Chooses nodes."""
+    """
+    Chooses nodes. It can be deep-copied: a copy goes on from the same turn, without moving the
+    original's.
+
+    Attributes:
+        notice: What an operator should know about how this upstream is balanced, or None.
+        unhealthy: Keys of nodes (``Node.key``) that are not to be used. If that is all of them,
+            all are used.
+    """
+
+    notice: str | None
+
+    @property
+    def unhealthy(self) -> frozenset[str]: ...
+
+    def set_unhealthy(self, keys: Iterable[str]) -> None:
+        """Take nodes out, or back in. Keys of no node of this upstream do no harm."""
 
     def pick(self, tried: Sequence[Node], exchange: Exchange) -> Node | None:
         """
         Args:
-            tried: Nodes already tried for this request; none is picked twice.
+            tried: Nodes already tried for this request. No address is picked twice for it.
         Returns:
             The node for the next try, or None if there is none left.
         """
@@ -26,55 +45,77 @@ class Picker(Protocol):
 
 class WeightedRoundRobin:
     """
-    Weighted round-robin with priority levels: a lower level is used only when every node of the
-    higher ones was tried for this request, or is known to be unhealthy.
+    Weighted round-robin with priority levels (see ``Picker``).
 
-    Attributes:
-        unhealthy: Keys of nodes not to be used. If that is all of them, all are used.
+    A lower level is used only when every node of the higher ones was tried for this request, or is
+    known to be unhealthy. A retry takes its turn among the nodes that are left: it does not move
+    the sequence of first tries.
+
+    A single node is served even if it weighs 0. Where several nodes all weigh 0 the upstream is
+    switched off: nothing is picked.
+
+    Source:
+        Data-plane contract §7.2.
     """
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self._all = tuple(nodes)
-        self.unhealthy: frozenset[str] = frozenset()
-        # Where several nodes all weigh 0 the upstream is switched off; a single one is served
-        # nevertheless, as its users expect (data-plane contract §7.2).
-        if len(self._all) == 1 and self._all[0].weight == 0:
-            only = self._all[0]
-            self._nodes: tuple[Node, ...] = (Node(only.host, only.port, 1, only.priority),)
-        else:
-            self._nodes = tuple(node for node in self._all if node.weight > 0)
+    def __init__(self, nodes: Sequence[Node], notice: str | None = None) -> None:
+        """
+        Args:
+            nodes: In the order to walk; the first pick is the first of the greatest weight.
+        """
+        self.notice = notice
+        single = len(nodes) == 1
+        self._turns = [(node, 1 if single else node.weight) for node in nodes if single or node.weight > 0]
+        self._unhealthy: frozenset[str] = frozenset()
         self._arrange()
+
+    @property
+    def unhealthy(self) -> frozenset[str]:
+        return self._unhealthy
 
     def set_unhealthy(self, keys: Iterable[str]) -> None:
-        """Take nodes out, or back in; the turn starts anew."""
-        self.unhealthy = frozenset(keys)
-        self._arrange()
+        """Take nodes out, or back in; where that changes anything the turn starts anew."""
+        known = frozenset(keys).intersection(node.key for node, _ in self._turns)
+        if known != self._unhealthy:
+            self._unhealthy = known
+            self._arrange()
 
     def _arrange(self) -> None:
-        usable = [node for node in self._nodes if node.key not in self.unhealthy] or list(self._nodes)
+        usable = [turn for turn in self._turns if turn[0].key not in self._unhealthy] or self._turns
         self._levels = [
-            [node for node in usable if node.priority == priority]
-            for priority in sorted({node.priority for node in usable}, reverse=True)
+            [turn for turn in usable if turn[0].priority == priority]
+            for priority in sorted({node.priority for node, _ in usable}, reverse=True)
         ]
-        self._first = RoundRobin(self._levels[0] if self._levels else ())
-        self._remainders: dict[frozenset[Node], RoundRobin] = {}
+        first = self._levels[0] if self._levels else []
+        self._only = first[0][0] if len(first) == 1 else None
+        self._next = RoundRobin(first).next
+        self._remainders: dict[frozenset[_Address], RoundRobin[Node]] = {}
+        self._forgotten = 0
 
     def pick(self, tried: Sequence[Node], exchange: Exchange) -> Node | None:
         """See ``Picker.pick``."""
-        if not tried:
-            return self._first.next()
-        # A retry takes its turn among the nodes that are left, without moving the main sequence.
-        gone = frozenset(tried)
-        remainder = self._remainders.get(gone)
+        if tried:
+            return self._pick_other(tried)
+        return self._only or self._next()
+
+    def _pick_other(self, tried: Sequence[Node]) -> Node | None:
+        gone = frozenset([(node.host, node.port) for node in tried])
+        remainders = self._remainders
+        remainder = remainders.pop(gone, None)
         if remainder is None:
-            left: list[Node] = []
+            left: list[tuple[Node, int]] = []
             for level in self._levels:
-                left = [node for node in level if node not in gone]
+                left = [turn for turn in level if (turn[0].host, turn[0].port) not in gone]
                 if left:
                     break
-            if len(self._remainders) >= _REMEMBERED_REMAINDERS:
-                self._remainders.clear()
-            remainder = self._remainders[gone] = RoundRobin(left)
+            if len(remainders) >= REMEMBERED_REMAINDERS:
+                del remainders[next(iter(remainders))]
+                self._forgotten += 1
+            # What is forgotten and made again all the time must not begin with the same node each time:
+            # that one would get every retry.
+            remainder = RoundRobin(left, skip=self._forgotten)
+        # Taken out and put back: the dict keeps the order of use, and its first entry is the oldest.
+        remainders[gone] = remainder
         return remainder.next()
 
 
@@ -82,6 +123,12 @@ def make_picker(upstream: Upstream) -> Picker:
     """
     The picker for an upstream's ``type``.
 
-    ``chash``, ``least_conn`` and ``ewma`` are served as weighted round-robin by this version.
+    ``chash``, ``least_conn`` and ``ewma`` are served as weighted round-robin by this version; the
+    picker's ``notice`` says so.
     """
-    return WeightedRoundRobin(upstream.nodes)
+    notice = None
+    if upstream.type != "roundrobin":
+        notice = (
+            f"type {upstream.type} is not available in this version; nodes are picked by weighted round-robin"
+        )
+    return WeightedRoundRobin(upstream.nodes, notice)

@@ -1,16 +1,23 @@
 """Fields on their way through: what stops here, and what the gateway says about the client.
 
 Each function makes one pass over the field lines; what does not change from request to request is
-computed beforehand.
+computed beforehand. Two attacks are kept in mind:
+
+* A client lists a field in ``Connection`` so that the gateway removes what a plugin, or the gateway
+  itself, put there for the upstream. Only the client's own lines can be removed so, and none of those
+  in ``_NEVER_NAMED``.
+* A client writes ``X_Real_IP``, which CGI, WSGI and many frameworks cannot tell from ``X-Real-IP``.
+  Every spelling of a field the gateway vouches for stops here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import product
 
 from gateway.core.consumers import CONSUMER_FIELDS
 from gateway.core.fields import Fields, Pair
-from gateway.model.upstream import DEFAULT_PORTS, Node
+from gateway.model.upstream import DEFAULT_PORTS, Node, Upstream
 
 HOP_BY_HOP = frozenset(
     {
@@ -25,38 +32,79 @@ HOP_BY_HOP = frozenset(
 )
 """Fields of one connection only (RFC 9110 section 7.6.1)."""
 
-_DROPPED_FROM_REQUESTS = HOP_BY_HOP | {
-    b"host",
-    b"content-length",
-    b"expect",
-    b"forwarded",
-    b"proxy-authorization",
-    b"x-real-ip",
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-}
-_DROPPED_FROM_RESPONSES = HOP_BY_HOP | {b"content-length", b"server", b"proxy-authenticate"}
-_NEVER_NAMED = frozenset(CONSUMER_FIELDS) | {b"authorization", b"cookie"}
-"""A client cannot have these removed by naming them in Connection: plugins put them there, or read them."""
+_OVERWRITABLE = frozenset({b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"})
+"""The gateway's say about these is replaced by a plugin's (data-plane contract §9.1)."""
 
-_CONSUMER_FIELDS = frozenset(CONSUMER_FIELDS)
+
+def _spellings(names: Iterable[bytes]) -> frozenset[bytes]:
+    """*names*, each ``-`` in them also as ``_``."""
+    found = set()
+    for name in names:
+        first, *rest = name.split(b"-")
+        for glue in product((b"-", b"_"), repeat=len(rest)):
+            found.add(first + b"".join(mark + part for mark, part in zip(glue, rest, strict=True)))
+    return frozenset(found)
+
+
+_DROPPED_FROM_REQUESTS = _spellings(
+    HOP_BY_HOP
+    | _OVERWRITABLE
+    | {
+        b"host",
+        # Framing follows from the content, as the client code sends it.
+        b"content-length",
+        # Expect: 100-continue is answered by the gateway (data-plane contract §10).
+        b"expect",
+        b"forwarded",
+        # Credentials for a proxy. Relaying them is for proxies that authenticate together (RFC 9110 section
+        # 11.7.2); an upstream is none.
+        b"proxy-authorization",
+        # CGI turns it into HTTP_PROXY, which programs take for their own settings.
+        b"proxy",
+        b"x-real-ip",
+        b"x-forwarded-for",
+    }
+)
+_DROPPED_FROM_RESPONSES = HOP_BY_HOP | {
+    b"content-length",
+    b"server",
+    # For the next client only (RFC 9110 sections 11.7.1 and 11.7.3).
+    b"proxy-authenticate",
+    b"proxy-authentication-info",
+}
+_NEVER_NAMED = frozenset(CONSUMER_FIELDS) | {b"authorization", b"cookie", b"cache-control"}
+"""
+A client cannot have these removed by naming them in Connection. The gateway and its plugins have
+acted on them, and what follows must see the same; Cache-Control is RFC 9110's own example of a field
+that is never an option of a connection (section 7.6.1). The gateway's Host, ``X-Real-IP`` and
+``X-Forwarded-*`` are not among the lines that can be removed to begin with.
+"""
+_CONSUMER_FIELDS = _spellings(CONSUMER_FIELDS)
 
 
 def strip_consumer_fields(fields: Fields) -> None:
-    """Drop what only the gateway may say about who sends a request (jwt-auth contract §6)."""
-    if any(pair[0] in _CONSUMER_FIELDS for pair in fields.pairs):
-        fields.pairs = [pair for pair in fields.pairs if pair[0] not in _CONSUMER_FIELDS]
+    """
+    Drop what only the gateway may say about who sends a request, however it is spelt.
+
+    To be called on what a client sent, before any plugin runs.
+
+    Source:
+        jwt-auth contract §6.
+    """
+    consumer_fields = _CONSUMER_FIELDS
+    for pair in fields.pairs:
+        if pair[0] in consumer_fields:
+            fields.pairs = [pair for pair in fields.pairs if pair[0] not in consumer_fields]
+            return
 
 
-def _named(pairs: Sequence[Pair]) -> frozenset[bytes]:
+def _named(pairs: Sequence[Pair]) -> set[bytes]:
     """The names listed in Connection fields, lower-cased."""
     found: set[bytes] = set()
     for name, value in pairs:
         if name == b"connection":
-            found.update(option.strip().lower() for option in value.split(b","))
-    return frozenset(found)
+            found.update([option.strip().lower() for option in value.split(b",")])
+    return found
 
 
 def request_fields(
@@ -68,50 +116,77 @@ def request_fields(
     scheme: bytes,
     port: bytes,
     trusted: bool | None,
+    received: Sequence[Pair] | None = None,
 ) -> list[Pair]:
     """
     The field lines to send to an upstream.
 
     Args:
-        fields: The request's, as plugins left them.
-        host: The Host to send. client_host: the Host the client sent.
-        client_ip: The client's address as text. scheme, port: Of the client's connection.
+        fields: The request's, as plugins left them; not changed.
+        host: The Host to send (``upstream_host_value``). client_host: The Host the client sent, letter
+            case and port included.
+        client_ip: The client's address as text.
+        scheme, port: ``http`` or ``https``, and ``port_of``: of the client's connection.
         trusted: Whether the peer's own forwarding fields are believed; None if nobody said which
             peers are (then its ``X-Forwarded-For`` is kept and the others are replaced).
+        received: ``RequestHead.fields`` of this request: which lines are the client's. All others
+            are a plugin's: Connection does not remove them, and of ``X-Forwarded-Proto``, ``-Host``
+            and ``-Port`` they are what is sent. None: all lines count as the client's.
     Returns:
-        Names and values in order, without content-length and transfer-encoding.
+        Names and values in order, ``host`` first; without content-length and transfer-encoding.
     Source:
         Data-plane contract §9.1; RFC 9110 section 7.6.1.
     """
     pairs = fields.pairs
-    named: frozenset[bytes] = frozenset()
-    chain: list[bytes] = []
-    believed: dict[bytes, bytes] = {}
+    dropped = _DROPPED_FROM_REQUESTS
     sent: list[Pair] = [(b"host", host)]
+    special: list[Pair] = []
     for pair in pairs:
-        name = pair[0]
-        if name not in _DROPPED_FROM_REQUESTS:
+        if pair[0] not in dropped:
             sent.append(pair)
-        elif name == b"x-forwarded-for":
-            chain.append(pair[1])
-        elif name == b"connection":
-            named = _named(pairs)
-        elif trusted and pair[1]:
-            believed.setdefault(name, pair[1])
-    if named:
-        named -= _NEVER_NAMED
-        sent = [sent[0], *(pair for pair in sent[1:] if pair[0] not in named)]
-    if trusted is False:
-        chain = []
-    chain = [value for value in chain if value]
-    chain.append(client_ip)
+        elif pair[0] != b"host":
+            special.append(pair)
+    forwarded_for, proto, forwarded_host, forwarded_port = client_ip, scheme, client_host, port
+    forwarded = b""
+    if special:
+        # A line is the client's if it is the very object that arrived: an equal one may be a plugin's.
+        own = None if received is None else {id(pair) for pair in received}
+        chain: list[bytes] = []
+        said: dict[bytes, bytes] = {}
+        for pair in special:
+            name, value = pair
+            if name == b"connection":
+                if named := _named(pairs).difference(dropped, _NEVER_NAMED):
+                    sent[1:] = [
+                        one
+                        for one in sent[1:]
+                        if one[0] not in named or (own is not None and id(one) not in own)
+                    ]
+                continue
+            by_plugin = own is not None and id(pair) not in own
+            if not value:
+                continue
+            if name == b"x-forwarded-for":
+                if by_plugin or trusted is not False:
+                    chain.append(value)
+            elif by_plugin and name in _OVERWRITABLE:
+                said[name] = value
+            elif trusted and name == b"forwarded":
+                forwarded = b"%b, %b" % (forwarded, value) if forwarded else value
+            elif trusted:
+                said.setdefault(name, value)
+        if chain:
+            forwarded_for = b"%b, %b" % (b", ".join(chain), client_ip)
+        if said:
+            proto = said.get(b"x-forwarded-proto", proto)
+            forwarded_host = said.get(b"x-forwarded-host", forwarded_host)
+            forwarded_port = said.get(b"x-forwarded-port", forwarded_port)
     sent.append((b"x-real-ip", client_ip))
-    sent.append((b"x-forwarded-for", b", ".join(chain)))
-    sent.append((b"x-forwarded-proto", believed.get(b"x-forwarded-proto", scheme)))
-    sent.append((b"x-forwarded-host", believed.get(b"x-forwarded-host", client_host)))
-    sent.append((b"x-forwarded-port", believed.get(b"x-forwarded-port", port)))
-    forwarded = believed.get(b"forwarded")
-    if forwarded is not None:
+    sent.append((b"x-forwarded-for", forwarded_for))
+    sent.append((b"x-forwarded-proto", proto))
+    sent.append((b"x-forwarded-host", forwarded_host))
+    sent.append((b"x-forwarded-port", forwarded_port))
+    if forwarded:
         sent.append((b"forwarded", forwarded))
     return sent
 
@@ -129,20 +204,23 @@ def response_fields(pairs: Sequence[Pair]) -> tuple[list[Pair], int | None]:
     Hop-by-hop fields, those named in Connection, ``Server`` (the gateway has its own) and
     ``X-Accel-*`` (orders to another proxy) stop here.
 
+    Args:
+        pairs: As received, names in lower case, framing checked: a content-length is a number.
     Source:
-        Data-plane contract §9.2.
+        Data-plane contract §9.2; RFC 9110 section 7.6.1.
     """
     length: int | None = None
-    named: frozenset[bytes] = frozenset()
+    named: set[bytes] | None = None
     kept: list[Pair] = []
+    dropped = _DROPPED_FROM_RESPONSES
     for pair in pairs:
         name = pair[0]
-        if name not in _DROPPED_FROM_RESPONSES:
-            if not name.startswith(b"x-accel-"):
+        if name not in dropped:
+            if name[:8] != b"x-accel-":
                 kept.append(pair)
         elif name == b"content-length":
             length = int(pair[1])
-        elif name == b"connection":
+        elif name == b"connection" and named is None:
             named = _named(pairs)
     if named:
         kept = [pair for pair in kept if pair[0] not in named]
@@ -152,5 +230,28 @@ def response_fields(pairs: Sequence[Pair]) -> tuple[list[Pair], int | None]:
 def node_host(node: Node, scheme: str) -> bytes:
     """The Host for ``pass_host: node``: the node's name, and its port where that is not the scheme's own."""
     host = f"[{node.host}]" if ":" in node.host else node.host
-    # Node hosts are ASCII by their schema.
-    return (host if node.port == DEFAULT_PORTS.get(scheme) else f"{host}:{node.port}").encode()
+    if node.port != DEFAULT_PORTS.get(scheme):
+        host = f"{host}:{node.port}"
+    # Names are ASCII by the schema; what is not is no name, but must not end in an exception here.
+    return host.encode("ascii", "backslashreplace")
+
+
+def upstream_host_value(
+    upstream: Upstream, node: Node, *, client_host: bytes, override: bytes | None = None
+) -> bytes:
+    """
+    The Host to send to *node*; with TLS also the name to ask for.
+
+    Args:
+        client_host: The client's Host, verbatim; empty if it sent none (then the node's is sent).
+        override: ``Exchange.upstream_host``: what a plugin put in the place of the client's. It
+            counts under ``pass``; ``node`` and ``rewrite`` say what they want to be sent.
+    Source:
+        Data-plane contract §7.
+    """
+    mode = upstream.pass_host
+    if mode == "rewrite" and upstream.upstream_host:
+        return upstream.upstream_host.encode("ascii", "backslashreplace")
+    if mode == "node":
+        return node_host(node, upstream.scheme)
+    return override or client_host or node_host(node, upstream.scheme)

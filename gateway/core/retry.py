@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from attrs import frozen
 
@@ -10,25 +12,42 @@ from gateway.core import reasons
 from gateway.model.upstream import Upstream
 
 IDEMPOTENT_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
-"""Sending these twice has the effect of sending them once (RFC 9110 section 9.2.2)."""
+"""
+Sending these twice has the effect of sending them once (RFC 9110 section 9.2.2). Of a method that is
+not among them nobody knows that: POST, PATCH, LOCK, CONNECT, and whatever we have never heard of.
+"""
 
-_STATUSES = {
-    reasons.UPSTREAM_CONNECT_FAILED: 502,
-    reasons.UPSTREAM_CLOSED: 502,
-    reasons.UPSTREAM_BAD_RESPONSE: 502,
-    reasons.UPSTREAM_CONNECT_TIMEOUT: 504,
-    reasons.UPSTREAM_SEND_TIMEOUT: 504,
-    reasons.UPSTREAM_READ_TIMEOUT: 504,
-}
+STATUSES: Mapping[str, int] = MappingProxyType(
+    {
+        reasons.NO_UPSTREAM: 503,
+        reasons.NO_NODES: 503,
+        reasons.NO_HEALTHY_NODE: 502,
+        reasons.UPSTREAM_CONNECT_FAILED: 502,
+        reasons.UPSTREAM_CONNECT_TIMEOUT: 504,
+        reasons.UPSTREAM_SEND_TIMEOUT: 504,
+        reasons.UPSTREAM_READ_TIMEOUT: 504,
+        reasons.UPSTREAM_CLOSED: 502,
+        reasons.UPSTREAM_BAD_RESPONSE: 502,
+        reasons.RETRY_TIMEOUT: 502,
+    }
+)
+"""What each way of getting no answer from an upstream looks like to the client (data-plane contract §7.5)."""
 
 
 def status_of(kind: str) -> int:
-    """The status a failed try counts as (data-plane contract §7.5): 504 for timeouts, else 502."""
-    return _STATUSES.get(kind, 502)
+    """The status that a failure of this kind counts as; 502 for one that is not in ``STATUSES``."""
+    return STATUSES.get(kind, 502)
 
 
 class RetryVerdict(enum.Enum):
-    """What to do after a failed try."""
+    """
+    What to do after a failed try.
+
+    Attributes:
+        AGAIN: Pick another node.
+        GIVE_UP: Answer with what the last try failed of.
+        TOO_LATE: Answer 502, reason ``retry_timeout``: there was a try left, but no time.
+    """
 
     AGAIN = "again"
     GIVE_UP = "give up"
@@ -38,9 +57,11 @@ class RetryVerdict(enum.Enum):
 @frozen
 class RetryPolicy:
     """
+    An upstream's rules for trying again.
+
     Attributes:
-        tries: At most this many tries, the first included.
-        timeout_s: Since the first try, after which none is started; 0 is no limit.
+        tries: At most this many tries, the first included; at least 1.
+        timeout_s: Seconds since the first try began, after which none is started; 0 is no limit.
     Source:
         Data-plane contract §7.4.
     """
@@ -59,10 +80,11 @@ class RetryPolicy:
         self, *, attempts: int, elapsed_s: float, method: bytes, sent: bool, body_started: bool
     ) -> RetryVerdict:
         """
-        Decide after a try that failed before any of a response arrived.
+        Decide after a try that failed before the head of a response arrived. After that there is
+        nothing to decide: an answer has begun, and a status such as 500 or 503 is an answer.
 
         Args:
-            attempts: Tries so far. elapsed_s: Since the first began.
+            attempts: Tries so far, the failed one included. elapsed_s: Seconds since the first began.
             sent: Whether the node may have received any of the request.
             body_started: Whether content was passed on: it streams, and cannot be had again.
         """

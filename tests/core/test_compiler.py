@@ -39,7 +39,7 @@ class RouteTests(CompilerTestCase):
         self.assertEqual(got.timeout.read_s, 60.0)
 
     def test_prefix_and_hosts_come_from_the_service(self) -> None:
-        """The service's path_prefix stands before the route's path, its hosts apply, the prefix is stripped."""
+        """The service's path_prefix comes first, its hosts apply, and the prefix is stripped."""
         snapshot = self.load(service("s", path_prefix="/api", hosts=["a.example"]), route("r", "/x"))
         got = matched(snapshot, "/api/x", host="a.example")
         assert got is not None

@@ -47,7 +47,8 @@ class FakeClient:
 
     def finish(self) -> None:
         assert self.status is not None
-        assert not (self.finished or self.aborted)
+        assert not self.finished
+        assert not self.aborted
         self.finished = True
 
     def abort(self) -> None:
