@@ -7,6 +7,21 @@ from typing import Any
 
 from gateway.model.schema import Checker, Schema
 
+NODE: dict[str, Any] = {"host": "a.test", "port": 80, "weight": 1}
+UPSTREAM_DEFAULTS: dict[str, Any] = {
+    "name": "default",
+    "scheme": "http",
+    "type": "roundrobin",
+    "hash_on": "vars",
+    "pass_host": "pass",
+    "retry_timeout": 0,
+    "nodes": [{"priority": 0}],
+    "timeout": {"connect": 60, "send": 60, "read": 60},
+    "keepalive_pool": {"size": 320, "idle_timeout": 60, "requests": 1000},
+    "discovery_args": {},
+}
+"""What the enterprise gateway announces of an HTTP service's upstream (Admin API contract §6.4)."""
+
 
 def faults(schema: Schema, document: object) -> list[tuple[str, str]]:
     """(JSON pointer, rule) of every problem."""

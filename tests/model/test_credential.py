@@ -48,7 +48,7 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parsed, Credential("c1", "jack", "key-auth", {"key": "k"}))
 
     def test_not_one_plugin(self) -> None:
-        """A document of another version that holds no single plugin is a ValueError, not half a credential."""
+        """A document of another version that holds no single plugin is a ValueError."""
         self.assertRaises(ValueError, Credential.parse, "jack/c1", {"plugins": {}})
         self.assertRaises(ValueError, Credential.parse, "jack/c1", {"plugins": {**KEY_AUTH, "x": {}}})
 

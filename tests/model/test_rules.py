@@ -30,9 +30,11 @@ class NumberTests(SynchronousTestCase):
 
     def test_numbers(self) -> None:
         """What no float can hold is no number, so that a time limit can always be used as one."""
-        for value in (0, 0.5, -3, 10**300):
+        good: tuple[Any, ...] = (0, 0.5, -3, 10**300)
+        bad: tuple[Any, ...] = (True, "1", None, float("nan"), float("inf"), -float("inf"), 10**400)
+        for value in good:
             self.assertTrue(fits({"type": "number"}, value), value)
-        for value in (True, "1", None, float("nan"), float("inf"), -float("inf"), 10**400):
+        for value in bad:
             self.assertFalse(fits({"type": "number"}, value), value)
 
 
@@ -87,16 +89,18 @@ class MemberTests(SynchronousTestCase):
     def test_unique_items(self) -> None:
         """Items are compared as JSON: 1 is 1.0, but not true; order of members does not matter."""
         schema = {"uniqueItems": True}
-        for same in (
+        same: list[list[Any]] = [
             [1, 1.0],
             [{"a": 1, "b": 2}, {"b": 2.0, "a": 1}],
             [[1], [1.0]],
             ["x", "x"],
             [None, None],
-        ):
-            self.assertFalse(fits(schema, same), same)
-        for different in ([1, True], [0, False], ["1", 1], [[1, 2], [2, 1]], [], [{}, []]):
-            self.assertTrue(fits(schema, different), different)
+        ]
+        different: list[list[Any]] = [[1, True], [0, False], ["1", 1], [[1, 2], [2, 1]], [], [{}, []]]
+        for items in same:
+            self.assertFalse(fits(schema, items), items)
+        for items in different:
+            self.assertTrue(fits(schema, items), items)
         self.assertTrue(fits({"uniqueItems": False}, [1, 1]))
 
 
@@ -136,7 +140,7 @@ class AlternativeTests(SynchronousTestCase):
         self.assertEqual([[p.rule for p in branch] for branch in none.branches], [["type"], ["minimum"]])
 
     def test_older_form(self) -> None:
-        """A value in the form of ``x-or`` is checked by that; one of another type is told the announced form."""
+        """A value in the form of ``x-or`` is checked by that; others are told the announced one."""
         schema = {
             "type": "array",
             "items": {"type": "integer"},
@@ -252,7 +256,7 @@ class MessageTests(SynchronousTestCase):
     def test_no_value(self) -> None:
         """No message quotes what was sent: it may be a secret."""
         secret = "hunter2 hunter2"
-        for schema in (
+        schemas: list[Schema] = [
             {"type": "integer"},
             {"minLength": 50},
             {"maxLength": 3},
@@ -263,7 +267,8 @@ class MessageTests(SynchronousTestCase):
             {"not": {}},
             {"anyOf": [{"type": "integer"}]},
             {"oneOf": [{}, {}]},
-        ):
+        ]
+        for schema in schemas:
             for problem in Checker({"properties": {"s": schema}}).problems({"s": secret}):
                 self.assertNotIn("hunter2", problem.message)
                 self.assertNotIn("hunter2", repr(problem))
@@ -275,7 +280,7 @@ class MessageTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """Messages name the limit."""
-        for schema, value, words in (
+        told: list[tuple[Schema, Any, str]] = [
             ({"type": ["string", "object"]}, 1, "must be of type string or object"),
             ({"enum": ["a", 1, None]}, 2, 'must be one of "a", 1, null'),
             ({"minimum": 3}, 2, "must be at least 3"),
@@ -284,6 +289,7 @@ class MessageTests(SynchronousTestCase):
             ({"additionalProperties": False}, {"b": 1}, 'property "b" is unsupported'),
             ({"propertyNames": {"const": "a"}}, {"b": 1}, 'must be "a"'),
             ({"contains": {"const": 1}}, [], 'does not satisfy "contains"'),
-        ):
-            (problem,) = Checker(schema).problems(value)  # type: ignore[arg-type]
+        ]
+        for schema, value, words in told:
+            (problem,) = Checker(schema).problems(value)
             self.assertEqual(problem.message, words)

@@ -98,7 +98,8 @@ class CheckerTests(SynchronousTestCase):
 
     def test_not_an_object(self) -> None:
         """Anything JSON has may be checked."""
-        for value in (None, 1, "x", [], True):
+        values: list[Any] = [None, 1, "x", [], True]
+        for value in values:
             self.assertEqual([p.rule for p in Checker({"type": "object"}).problems(value)], ["type"])
 
 
@@ -118,12 +119,19 @@ class FillScalarsTests(SynchronousTestCase):
 
     def test_given_values_stay(self) -> None:
         """What a writer sent is kept, null and false included."""
-        document = {"count": None, "quiet": True, "kind": "", "more": 0, "nodes": {"a:1": 2}, "limits": []}
+        document: dict[str, Any] = {
+            "count": None,
+            "quiet": True,
+            "kind": "",
+            "more": 0,
+            "nodes": {"a:1": 2},
+            "limits": [],
+        }
         self.assertEqual(fill_scalars(NESTED, document), document)
 
     def test_original_untouched(self) -> None:
         """The document that was given is not changed."""
-        document = {"limits": {}, "nodes": [{}]}
+        document: dict[str, Any] = {"limits": {}, "nodes": [{}]}
         before = copy.deepcopy(document)
         fill_scalars(NESTED, document)
         self.assertEqual(document, before)

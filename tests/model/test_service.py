@@ -7,8 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.model import service
 from gateway.model.schema import fill_scalars
 from gateway.model.service import SCHEMA, STREAM_SCHEMA, Service
-from tests.model.shapes import announced, faults, refused
-from tests.model.test_upstream import NODE, DefaultTests
+from tests.model.shapes import NODE, UPSTREAM_DEFAULTS, announced, faults, refused
 
 NAMED = {"name": "s"}
 
@@ -59,12 +58,12 @@ class SchemaTests(SynchronousTestCase):
         )
 
 
-class DefaultTest(SynchronousTestCase):
+class DefaultTests(SynchronousTestCase):
     """Admin API contract §6.4."""
 
     def test_announced(self) -> None:
         """The defaults announced are exactly those of the enterprise gateway."""
-        self.assertEqual(announced(SCHEMA), {"strip_path_prefix": True, "upstream": DefaultTests.HTTP})
+        self.assertEqual(announced(SCHEMA), {"strip_path_prefix": True, "upstream": UPSTREAM_DEFAULTS})
         self.assertEqual(list(announced(STREAM_SCHEMA)), ["upstream"])
 
     def test_stored(self) -> None:

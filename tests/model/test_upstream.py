@@ -8,9 +8,8 @@ from gateway.model import upstream
 from gateway.model.schema import fill_scalars
 from gateway.model.timeout import Timeout
 from gateway.model.upstream import SCHEMA, STREAM_SCHEMA, KeepalivePool, Node, Upstream
-from tests.model.shapes import announced, faults, refused
+from tests.model.shapes import NODE, UPSTREAM_DEFAULTS, announced, faults, refused
 
-NODE = {"host": "a.test", "port": 80, "weight": 1}
 CERT, KEY = "c" * 128, "k" * 64
 
 
@@ -54,7 +53,7 @@ class SchemaTests(SynchronousTestCase):
         )
 
     def test_nodes_as_array(self) -> None:
-        """Nodes have a host and a weight; ports are 1 to 65535, weights 0 to 65535, priorities any integer."""
+        """Nodes have a host and a weight; ports are 1 to 65535, weights 0 to 65535."""
         self._check(
             "nodes",
             [
@@ -214,29 +213,18 @@ class SchemaTests(SynchronousTestCase):
 class DefaultTests(SynchronousTestCase):
     """Admin API contract §6.4: what clients add before they compare, the server adds, and nothing else."""
 
-    HTTP = {
-        "name": "default",
-        "scheme": "http",
-        "type": "roundrobin",
-        "hash_on": "vars",
-        "pass_host": "pass",
-        "retry_timeout": 0,
-        "nodes": [{"priority": 0}],
-        "timeout": {"connect": 60, "send": 60, "read": 60},
-        "keepalive_pool": {"size": 320, "idle_timeout": 60, "requests": 1000},
-        "discovery_args": {},
-    }
-
     def test_announced(self) -> None:
         """The defaults announced are exactly those of the enterprise gateway."""
-        self.assertEqual(announced(SCHEMA), self.HTTP)
+        self.assertEqual(announced(SCHEMA), UPSTREAM_DEFAULTS)
         left_out = ("pass_host", "keepalive_pool", "discovery_args")
-        stream = {name: value for name, value in self.HTTP.items() if name not in left_out}
+        stream = {name: value for name, value in UPSTREAM_DEFAULTS.items() if name not in left_out}
         self.assertEqual(announced(STREAM_SCHEMA), {**stream, "scheme": "tcp"})
 
     def test_stored_scalars(self) -> None:
         """An upstream without members gets the scalar defaults and no object or array."""
-        scalars = {name: value for name, value in self.HTTP.items() if not isinstance(value, (dict, list))}
+        scalars = {
+            name: value for name, value in UPSTREAM_DEFAULTS.items() if not isinstance(value, (dict, list))
+        }
         self.assertEqual(fill_scalars(SCHEMA, {}), scalars)
 
     def test_stored_in_objects(self) -> None:
@@ -250,7 +238,7 @@ class DefaultTests(SynchronousTestCase):
         filled = fill_scalars(SCHEMA, given)
         self.assertEqual(filled["nodes"], [{**NODE, "priority": 0}, {**NODE, "priority": 2}])
         self.assertEqual(filled["timeout"], {"connect": 60, "send": 60, "read": 5})
-        self.assertEqual(filled["keepalive_pool"], self.HTTP["keepalive_pool"])
+        self.assertEqual(filled["keepalive_pool"], UPSTREAM_DEFAULTS["keepalive_pool"])
         self.assertEqual(filled["discovery_args"], {})
 
     def test_kept_as_sent(self) -> None:
@@ -339,13 +327,14 @@ class ParseTests(SynchronousTestCase):
 
     def test_verification(self) -> None:
         """Certificates are verified if the newer setting says so, else the older one."""
-        for document, verify in (
+        told: list[tuple[dict[str, Any], bool]] = [
             ({}, False),
             ({"tls": {"verify": True}}, True),
             ({"tls_verify": True}, True),
             ({"tls_verify": False, "tls": {"verify": True}}, False),
-        ):
-            self.assertIs(Upstream.parse(document).tls_verify, verify)  # type: ignore[arg-type]
+        ]
+        for document, verify in told:
+            self.assertIs(Upstream.parse(document).tls_verify, verify)
 
     def test_checks(self) -> None:
         """Health checks come with every default (contract §5.8); passive ones only if there are any."""
