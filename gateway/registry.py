@@ -74,9 +74,15 @@ def _verify(interface: Any, factory: Any) -> None:
     Check that *factory* provides *interface*, attribute types included.
 
     Raises:
-        zope.interface.Invalid: an attribute or method is missing or cannot be called as declared.
-        TypeError: an attribute is of another type.
+        zope.interface.Invalid: a method cannot be called as declared.
+        TypeError: it is not provided, or an attribute is missing or of another type.
     """
+    # Asked first, in words of our own: the library's quote the object's repr, which a broken one may lack.
+    if not interface.providedBy(factory):
+        raise TypeError(f"it does not provide {interface.__name__}")
+    missing = [name for name in interface.names(all=True) if not hasattr(factory, name)]
+    if missing:
+        raise TypeError(f"it has no {', '.join(sorted(missing))}")
     verifyObject(interface, factory)
     for attribute, (wanted, words) in _ATTRIBUTES[interface].items():
         value = getattr(factory, attribute)
@@ -87,6 +93,11 @@ def _verify(interface: Any, factory: Any) -> None:
             raise TypeError(f"{attribute} must be {words}, not {value!r:.100}")
     if interface is IPluginFactory and factory.kind not in ("auth", "general"):
         raise TypeError(f"kind must be auth or general, not {factory.kind!r}")
+
+
+def _words(error: Exception) -> str:
+    text = str(error) if isinstance(error, (Invalid, TypeError)) else repr(error)
+    return " ".join(text.split())
 
 
 def _name(factory: object) -> str:
@@ -120,8 +131,7 @@ class PluginRegistry:
                     Checker(_with_meta(factory.credential_schema), references=True) if auth else None,
                 )
             except Exception as error:
-                text = str(error).replace("\n", " ") if isinstance(error, Invalid) else repr(error)
-                faults.append(f"plugin {name} ({origin}) is broken: {text}")
+                faults.append(f"plugin {name} ({origin}) is broken: {_words(error)}")
                 continue
             if name in entries:
                 faults.append(f"plugin {name} is provided twice: by {entries[name].origin} and by {origin}")

@@ -57,6 +57,16 @@ def shielded(work: Coroutine[Any, Any, _T], log: Logger) -> Deferred[_T]:
     return waiting
 
 
+def field_value(request: Any, name: str) -> str | None:
+    """
+    Read a field of the request: its lines joined as RFC 9110 section 5.3 says, None if there are none.
+
+    Bytes that are not UTF-8 are replaced: they match no tag, and do no harm in a reason.
+    """
+    lines = request.requestHeaders.getRawHeaders(name.encode("ascii"))
+    return None if lines is None else b", ".join(lines).decode("utf-8", "replace")
+
+
 class AdminAPI:
     """
     The Admin API of one gateway.
@@ -135,7 +145,7 @@ class AdminAPI:
             method="GET" if request.method == b"HEAD" else request.method.decode("ascii"),
             path=path,
             query=Query.parse(request.uri.partition(b"?")[2]),
-            headers=request.getHeader,
+            headers=lambda name: field_value(request, name),
             read=lambda: self._content(request),
             author=author,
         )

@@ -140,6 +140,8 @@ def expression(draft: Draft) -> Iterator[Problem]:
 def unique_group_name(draft: Draft) -> Iterator[Problem]:
     """Clients choose a group by its name, so no two groups share one."""
     name = draft.document.get("name")
+    if draft.id == DEFAULT_GROUP and isinstance(name, str) and name != DEFAULT_GROUP:
+        yield Problem(("name",), "conflict", f"the built-in group is called {DEFAULT_GROUP}", DEFAULT_GROUP)
     others = draft.state.all("", "gateway_group")
     taken = any(id != draft.id and record.value.get("name") == name for id, record in others.items())
     # The built-in group has its name though it may not be stored yet.

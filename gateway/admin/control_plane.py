@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -158,6 +159,11 @@ def _asked(document: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(document[name], str):
                 raise BadBody(f'Error at "/{name}": value must be a string')
             asked[name] = document[name]
+    if asked.get("client_ip"):
+        try:
+            ipaddress.ip_address(asked["client_ip"])
+        except ValueError:
+            raise BadBody('Error at "/client_ip": value is not an IP address') from None
     if not asked.get("url"):
         raise BadBody('Error at "/url": property "url" is missing')
     try:

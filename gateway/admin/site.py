@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import Any
 
@@ -14,6 +15,8 @@ from gateway.admin.json_text import write_json
 
 _DRAIN = 8
 """A client that sends up to this many times the limit is heard to the end, so that it reads its 413."""
+
+_AUTHORITY = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 
 _TOO_LARGE = (
     b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
@@ -53,6 +56,16 @@ class BoundedRequest(Request):
             self.content = BytesIO()
         self._refuse(self._received)
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        # Content is JSON whatever its type says; twisted would read a form, or refuse a bad one.
+        if b"form" in b"".join(self.requestHeaders.getRawHeaders(b"content-type", [])).lower():
+            self.requestHeaders.removeHeader(b"content-type")
+        # A client may send the whole URL as its target (RFC 9112 section 3.2.2).
+        if (authority := _AUTHORITY.match(path)) is not None:
+            path = path[authority.end() :]
+            path = path if path.startswith(b"/") else b"/" + path
+        super().requestReceived(command, path, version)
+
     def _refuse(self, length: int) -> None:
         self.too_large = True
         channel: Any = self.channel
@@ -77,9 +90,15 @@ class AdminSite(Site):
 
 
 class AdminResource(KleinResource):
-    """The root: a Host that is no host name, or a path that is not UTF-8, is the client's fault."""
+    """
+    The root: a Host that is no host name, or a path that is not UTF-8, is the client's fault.
+
+    An encoded slash stays encoded. It is part of an id, where no rule allows it, and never a
+    border between two segments.
+    """
 
     def render(self, request: Any) -> Any:
+        request.postpath = [segment.replace(b"/", b"%2F") for segment in request.postpath]
         try:
             b"/".join(request.postpath).decode("utf-8")
             request.method.decode("ascii")

@@ -16,6 +16,8 @@ from gateway.core.reasons import AUTH_ANONYMOUS_MISSING
 
 FAILURE = "auth_failure"
 """In ``Exchange.context``: why a request goes on as the anonymous consumer; a reason code."""
+REDACTED_ARGS = "redacted_args"
+"""In ``Exchange.context``: a set of names of query arguments whose values no log may show."""
 
 HIDE_CREDENTIALS: dict[str, Any] = {
     "type": "boolean",
@@ -99,6 +101,16 @@ def query_values(query: bytes, name: str) -> list[bytes | None]:
         if argument and (raw == wanted or _decoded(raw) == wanted):
             found.append(_decoded(value) if equals else None)
     return found
+
+
+def redact_argument(exchange: Exchange, name: str) -> None:
+    """
+    Have logs mask the query argument *name*, if there is a query: a credential may stand there.
+
+    It need not be the one that counts. A key in the query beside one in a field is a key all the same.
+    """
+    if b"?" in exchange.request.target:
+        exchange.context.setdefault(REDACTED_ARGS, set()).add(name)
 
 
 def hide_argument(exchange: Exchange, name: str) -> None:

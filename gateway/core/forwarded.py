@@ -79,6 +79,8 @@ acted on them, and what follows must see the same; Cache-Control is RFC 9110's o
 that is never an option of a connection (section 7.6.1). The gateway's Host, ``X-Real-IP`` and
 ``X-Forwarded-*`` are not among the lines that can be removed to begin with.
 """
+_NOTHING_SAID = frozenset({b"", b"keep-alive", b"Keep-Alive", b"close"})
+"""Values of dropped fields that need no second look: nearly every Connection field."""
 _CONSUMER_FIELDS = _spellings(CONSUMER_FIELDS)
 
 
@@ -144,13 +146,13 @@ def request_fields(
     for pair in pairs:
         if pair[0] not in dropped:
             sent.append(pair)
-        elif pair[0] != b"host":
+        elif pair[0] != b"host" and pair[1] not in _NOTHING_SAID:
             special.append(pair)
     forwarded_for, proto, forwarded_host, forwarded_port = client_ip, scheme, client_host, port
     forwarded = b""
     if special:
         # A line is the client's if it is the very object that arrived: an equal one may be a plugin's.
-        own = None if received is None else {id(pair) for pair in received}
+        own = None if received is None else frozenset(map(id, received))
         chain: list[bytes] = []
         said: dict[bytes, bytes] = {}
         for pair in special:
@@ -164,8 +166,6 @@ def request_fields(
                     ]
                 continue
             by_plugin = own is not None and id(pair) not in own
-            if not value:
-                continue
             if name == b"x-forwarded-for":
                 if by_plugin or trusted is not False:
                     chain.append(value)

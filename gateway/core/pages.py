@@ -13,8 +13,6 @@ REASON_PHRASES: Mapping[int, str] = MappingProxyType(
         301: "Moved Permanently",
         302: "Found",
         303: "See Other",
-        304: "Not Modified",
-        305: "Use Proxy",
         307: "Temporary Redirect",
         308: "Permanent Redirect",
         400: "Bad Request",

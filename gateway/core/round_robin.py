@@ -9,6 +9,7 @@ Any ``sum(weights) / gcd(weights)`` turns in a row hold each member ``weight / g
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from math import gcd
 from typing import Generic, TypeVar
@@ -16,18 +17,35 @@ from typing import Generic, TypeVar
 Member = TypeVar("Member")
 
 
+_KEPT = 4096
+"""Walks with fewer members than there are may be kept ready: up to this many places in all."""
+
+
 class RoundRobin(Generic[Member]):
     """
     One turn after another, for ever.
 
-    A turn costs the same however many members there are, save for those that begin a walk on which
-    more members take part than on the last one: these cost one look at each member.
+    A turn costs the same however many members there are. Only with many members of many different
+    weights do those turns cost one look at each member that begin a walk on which more members
+    take part than on the last one.
 
     Source:
         Data-plane contract §7.2.
     """
 
-    __slots__ = ("_active", "_count", "_index", "_joins_at", "_max", "_members", "_step", "_threshold")
+    __slots__ = (
+        "_active",
+        "_count",
+        "_index",
+        "_joins_at",
+        "_kept",
+        "_max",
+        "_members",
+        "_places",
+        "_step",
+        "_threshold",
+        "_weights",
+    )
 
     def __init__(self, members: Iterable[tuple[Member, int]], *, skip: int = 0) -> None:
         """
@@ -39,16 +57,26 @@ class RoundRobin(Generic[Member]):
         weights = [weight for _, weight in self._members]
         self._step = gcd(*weights)
         self._max = self._threshold = max(weights, default=0)
+        # By the greatest weight that takes no part (0: all do): who walks.
+        self._kept: dict[int, tuple[Member, ...]] = {}
+        self._places = 0
+        self._weights = sorted({0, *weights})
         self._gather()
         self._index = skip % self._count if self._count else 0
 
     def _gather(self) -> None:
-        """Find who takes part at this threshold."""
-        threshold = self._threshold
-        self._active = tuple([member for member, weight in self._members if weight >= threshold])
-        # From this threshold on there are more of them; 0 if they are all in.
-        self._joins_at = max([weight for _, weight in self._members if weight < threshold], default=0)
-        self._count = len(self._active)
+        """Find who walks at this threshold: those whose weight reaches it."""
+        # The greatest weight that does not. From that threshold on more members take part.
+        joins_at = self._weights[bisect_left(self._weights, self._threshold) - 1]
+        active = self._kept.get(joins_at)
+        if active is None:
+            active = tuple([member for member, weight in self._members if weight > joins_at])
+            if self._places + len(active) <= _KEPT:
+                self._places += len(active)
+                self._kept[joins_at] = active
+        self._joins_at = joins_at
+        self._active = active
+        self._count = len(active)
 
     def next(self) -> Member | None:
         """Whose turn it is; None if nobody has a weight."""
@@ -58,14 +86,12 @@ class RoundRobin(Generic[Member]):
             return self._active[index]
         if not self._count:
             return None
-        threshold = self._threshold - self._step
-        if threshold <= 0:
-            self._threshold = self._max
-            if self._step != self._max:  # Else there is only one kind of walk.
-                self._gather()
-        else:
-            self._threshold = threshold
-            if threshold <= self._joins_at:
-                self._gather()
         self._index = 1
+        self._threshold -= self._step
+        if self._threshold <= 0:
+            self._threshold = self._max
+            if self._step != self._max:  # Else every walk is the same.
+                self._gather()
+        elif self._threshold <= self._joins_at:
+            self._gather()
         return self._active[0]

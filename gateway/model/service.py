@@ -35,6 +35,9 @@ def _members(upstream_schema: Schema) -> dict[str, Schema]:
 _STREAM = _members(upstream.STREAM_SCHEMA)
 # Means nothing there, but clients send it and compare it (contract §6.4 rule 4).
 _STREAM["strip_path_prefix"] = {"type": "boolean"}
+for _name in ("hosts", "path_prefix"):
+    # Only HTTP has them (contract §3.2).
+    del _STREAM[_name]
 
 SCHEMA = object_of(_members(upstream.SCHEMA), required=("name",))
 STREAM_SCHEMA = object_of(_STREAM, required=("name",))

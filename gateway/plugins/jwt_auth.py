@@ -236,6 +236,7 @@ class JwtAuth:
 
     def _token(self, exchange: Exchange) -> bytes | None:
         config = self.config
+        auth.redact_argument(exchange, config.query)
         value = exchange.fields.get(config.header)
         if value is not None:
             if config.hide_credentials:

@@ -53,6 +53,7 @@ class Dispatcher:
             scheme=b"https" if connection.tls else b"http",
             port=port_of(client_host, connection.server_port),
             trusted=None if self._trusted is None else connection.client_ip in self._trusted,
+            received=exchange.request.fields,
         )
         prepared = PreparedRequest(
             self._peer(upstream, node, host),

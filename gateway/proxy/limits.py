@@ -22,8 +22,8 @@ class ProxyLimits:
         read_ahead_bytes: Content kept in memory while no upstream takes it.
     """
 
-    max_in_flight: int = 10_000
-    max_connections: int = 20_000
+    max_in_flight: int = 6_000
+    max_connections: int = 12_000
     max_body_bytes: int = 0
     max_header_bytes: int = 32_768
     max_headers: int = 100

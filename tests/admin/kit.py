@@ -219,14 +219,18 @@ class Gateway:
         *,
         query: Mapping[str, str] | str | None = None,
         token: str | None = TOKEN,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | bytes | list[str]] | None = None,
     ) -> Deferred[Any]:
         """Send; bytes go out as they are, anything else as JSON."""
         if query is None and path.startswith("/apisix/admin/"):
             query = GROUP
         if query:
             path += "?" + (query if isinstance(query, str) else urlencode(query))
-        fields = Headers({name: [value] for name, value in (headers or {}).items()})
+        fields = Headers()
+        for name, value in (headers or {}).items():
+            for line in value if isinstance(value, list) else [value]:
+                raw_line = line if isinstance(line, bytes) else line.encode()
+                fields.addRawHeader(name.encode(), raw_line)
         if token is not None:
             fields.setRawHeaders("X-API-KEY", [token])
         raw = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()

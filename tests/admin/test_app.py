@@ -119,9 +119,46 @@ class PathTests(SynchronousTestCase):
                 gateway.call("GET", path, query={"gateway_group_id": "default"}).status, 200, path
             )
 
+    def test_encoded_slash(self) -> None:
+        """An encoded slash is part of an id, which allows none; it never leads to another resource."""
+        gateway = Gateway()
+        gateway.seed()
+        for path, status in (
+            ("/apisix/admin/consumers/jwt-auth-consumer%2Fcredentials%2Fjwt-auth-consumer-cred", 404),
+            ("/apisix/admin%2Froutes", 404),
+            ("/apisix/admin/routes%2Fjwt-auth-route", 404),
+            ("/apisix/admin/routes/a%2Fb", 404),
+        ):
+            for method in ("GET", "DELETE"):
+                self.assertEqual(gateway.call(method, path).status, status, (method, path))
+        reply = gateway.call("PUT", "/apisix/admin/routes/a%2fb", GUIDE[1][1])
+        self.assertEqual(reply.status, 400)
+        self.assertIn('Error at "/id"', reply.error)
+        self.assertEqual(gateway.call("GET", GUIDE[3][0]).status, 200)
+
     def test_strange_hosts(self) -> None:
         """A Host field that is no host name is the client's fault."""
         gateway = Gateway()
         for host in ("a..b", "\u20ac" * 70, "x" * 300, "[::1", "a b"):
             reply = gateway.call("GET", "/api/version", headers={"Host": host})
             self.assertIn(reply.status, (200, 400), host)
+
+
+class FieldTests(SynchronousTestCase):
+    def test_not_utf_8(self) -> None:
+        """Fields may hold any bytes: no tag matches them, and a reason is kept as far as it can be read."""
+        gateway = Gateway()
+        gateway.seed()
+        for name, status in (("If-Match", 412), ("If-None-Match", 200), ("X-Gateway-Reason", 200)):
+            reply = gateway.call("PUT", *GUIDE[2], headers={name: b"caf\xe9 \xff"})
+            self.assertEqual(reply.status, status, name)
+        newest = gateway.call("GET", "/api/revisions?limit=1").json["list"][0]
+        self.assertEqual(newest["reason"], "caf\ufffd \ufffd")
+
+    def test_repeated(self) -> None:
+        """A field sent in several lines counts as one list."""
+        gateway = Gateway()
+        gateway.seed()
+        tag = gateway.call("GET", GUIDE[2][0]).field("ETag")
+        reply = gateway.call("PUT", *GUIDE[2], headers={"If-Match": [tag or "", '"0"']})
+        self.assertEqual(reply.status, 200)

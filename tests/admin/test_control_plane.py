@@ -117,6 +117,8 @@ class ExplainTests(SynchronousTestCase):
             {"url": "http://h:x/"},
             {"url": "http://[::1/"},
             {"url": "/", "method": []},
+            {"url": "/", "client_ip": "localhost"},
+            {"url": "/", "client_ip": "192.0.2.300"},
             {"url": "/", "headers": {"a": 1}},
             {"url": "/", "headers": [["a"]]},
             {"url": "/", "headers": "x"},

@@ -33,6 +33,14 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual((reply.status, reply.value["description"]), (200, "x"))
         self.assertEqual(self.gateway.call("GET", PATH).json["total"], 1)
 
+    def test_default_keeps_its_name(self) -> None:
+        """Clients find the built-in group by its name, so nobody takes that away."""
+        reply = self.gateway.call("PUT", PATH + "/default", {"name": "main"})
+        self.assertEqual(
+            (reply.status, reply.error), (400, 'Error at "/name": the built-in group is called default')
+        )
+        self.assertEqual(self.gateway.call("GET", PATH + "?name=default").json["total"], 1)
+
     def test_life_of_a_group(self) -> None:
         """A group is made under a UUID, whatever id is sent, and can be changed."""
         made = self.gateway.call("POST", PATH, {"id": "mine", "name": "a", "labels": {"x": "y"}}).value

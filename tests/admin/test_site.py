@@ -30,6 +30,32 @@ class BoundedRequestTests(SynchronousTestCase):
         """Content within the limit is taken as usual."""
         self.assertIn(b" 200 ", self._send(f"Content-Length: {LIMIT}", b"{}".ljust(LIMIT)))
 
+    def test_content_type(self) -> None:
+        """Content is JSON, whatever its type says: that of a form too, and without the form's syntax."""
+        for type in ("multipart/form-data", "multipart/form-data; boundary=x", "text/plain",
+                     "application/x-www-form-urlencoded", ""):  # fmt: skip
+            content = b'{"name":"s"}'
+            head = (
+                "POST /apisix/admin/services?gateway_group_id=default HTTP/1.1\r\nHost: h\r\n"
+                f"X-API-KEY: {TOKEN}\r\nContent-Type: {type}\r\nContent-Length: {len(content)}\r\n\r\n"
+            )
+            self.transport.clear()
+            self.protocol.dataReceived(head.encode() + content)
+            self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 200 "), type)
+
+    def test_absolute_target(self) -> None:
+        """A client may send the whole URL as the target of its request."""
+        for target, status in (
+            ("https://h:7443/api/version", b"200"),
+            ("HTTP://h/api/version?a=b", b"200"),
+            ("https://h", b"404"),
+            ("https://h?a=b", b"404"),
+        ):
+            self.transport.clear()
+            head = f"GET {target} HTTP/1.1\r\nHost: h\r\nX-API-KEY: {TOKEN}\r\n\r\n"
+            self.protocol.dataReceived(head.encode())
+            self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 %s " % status), target)
+
     def test_large(self) -> None:
         """Content a little above the limit is read, not kept, and answered 413."""
         answer = self._send(f"Content-Length: {LIMIT + 1}", b" " * (LIMIT + 1))

@@ -44,6 +44,19 @@ class QueryTests(SynchronousTestCase):
         self.assertEqual(auth.query_values(b"", ""), [])
         self.assertEqual(auth.query_values(b"a%ZZ=1&jwt=%", "jwt"), [b"%"])
 
+    def test_redact(self) -> None:
+        """An argument that may hold a credential is marked for the logs, beside those marked before."""
+        request = exchange(target="/a?jwt=x&b=1")
+        auth.redact_argument(request, "jwt")
+        auth.redact_argument(request, "key")
+        self.assertEqual(request.context[auth.REDACTED_ARGS], {"jwt", "key"})
+        request.target = b"/a"
+        auth.redact_argument(request, "late")
+        self.assertIn("late", request.context[auth.REDACTED_ARGS], "the log shows the request as it came")
+        request = exchange(target="/a")
+        auth.redact_argument(request, "jwt")
+        self.assertEqual(request.context, {})
+
     def hidden(self, target: str, name: str = "jwt") -> str:
         request = exchange(target=target)
         auth.hide_argument(request, name)

@@ -57,6 +57,14 @@ class SchemaTests(SynchronousTestCase):
             faults(STREAM_SCHEMA, {**stream, "upstream": {"scheme": "http"}}), [("/upstream/scheme", "enum")]
         )
 
+    def test_stream_has_no_hosts(self) -> None:
+        """Hosts and a path prefix mean nothing on a stream service, so they are refused there."""
+        stream = {"name": "s", "type": "stream", "hosts": ["a.test"], "path_prefix": "/a"}
+        self.assertEqual(
+            faults(STREAM_SCHEMA, stream),
+            [("/hosts", "additionalProperties"), ("/path_prefix", "additionalProperties")],
+        )
+
 
 class DefaultTests(SynchronousTestCase):
     """Admin API contract §6.4."""

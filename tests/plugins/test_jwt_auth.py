@@ -194,6 +194,22 @@ class ExtractionTests(JwtAuthTestCase):
             request = gateway.request(f"/?{query}")
             self.refused((request, gateway.plugin.rewrite(request)), MALFORMED, "jwt_malformed")
 
+    def test_query_is_redacted(self) -> None:
+        """The query argument a token may stand in is marked for the logs, whether the token is good or not."""
+        token = known(GOOD)
+        for config, name in (({}, "jwt"), ({"query": "t"}, "t"), ({"hide_credentials": True}, "jwt")):
+            gateway = Gateway(**config)
+            for query in (f"{name}={token}", f"{name}=bad", f"{name}={token}&{name}={token}"):
+                request = gateway.request(f"/?{query}")
+                gateway.plugin.rewrite(request)
+                self.assertEqual(request.context["redacted_args"], {name}, query)
+            request = gateway.request(f"/?{name}={token}", [("Authorization", token)])
+            self.accepted(request, gateway.plugin.rewrite(request))
+            self.assertEqual(request.context["redacted_args"], {name}, "beside the token that counts")
+            request = gateway.request("/", [("Authorization", token)])
+            self.accepted(request, gateway.plugin.rewrite(request))
+            self.assertNotIn("redacted_args", request.context)
+
     def test_no_prefix_in_cookies(self) -> None:
         """In a cookie no scheme is cut off."""
         gateway = Gateway()

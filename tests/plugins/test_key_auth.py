@@ -140,6 +140,24 @@ class RewriteTests(SynchronousTestCase):
         self.accepted(sent, plugin.rewrite(sent))
         self.assertEqual(sent.target, b"/p?a=+&b=%7e")
 
+    def test_redacted(self) -> None:
+        """The query argument a key may stand in is marked for the logs, by the route's own name for it."""
+        for plugin, target, name in (
+            (instance(), "/p?apikey=auth-one", "apikey"),
+            (instance(hide_credentials=True), "/p?apikey=auth-one", "apikey"),
+            (instance(query="k"), "/p?k=bad", "k"),
+            (instance(query="k"), "/p?k=auth-one&k=auth-one", "k"),
+        ):
+            sent = request(target)
+            plugin.rewrite(sent)
+            self.assertEqual(sent.context["redacted_args"], {name})
+        sent = request("/p?apikey=auth-one", ("apikey", "auth-one"))
+        self.accepted(sent, instance().rewrite(sent))
+        self.assertEqual(sent.context["redacted_args"], {"apikey"}, "the key beside the one that counts")
+        sent = request("/p", ("apikey", "auth-one"))
+        self.accepted(sent, instance().rewrite(sent))
+        self.assertEqual(sent.context, {})
+
     def test_not_hidden(self) -> None:
         """Unless asked, nothing is hidden, on the anonymous path neither."""
         sent = request("/p?apikey=x", ("apikey", "auth-one"))

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.core.exchange import MAX_ARGS, Connection, Outcome, Reply, RequestHead
+from gateway.testing.exchanges import exchange
+
+
+class ReplyTests(SynchronousTestCase):
+    def test_json(self) -> None:
+        """A JSON answer is compact, in UTF-8, and ends with a line end."""
+        reply = Reply.json(
+            401, {"message": "Füße", "n": [1, 2]}, fields=((b"x-a", b"1"),), reason="nope", detail="d"
+        )
+        self.assertEqual(reply.body, '{"message":"Füße","n":[1,2]}\n'.encode())
+        self.assertEqual(reply.fields, ((b"content-type", b"application/json"), (b"x-a", b"1")))
+        self.assertEqual((reply.status, reply.reason, reply.detail), (401, "nope", "d"))
+
+    def test_text(self) -> None:
+        """A text answer is the text and nothing else."""
+        reply = Reply.text(503, "späte", fields=((b"retry-after", b"1"),), reason="busy")
+        self.assertEqual(reply.body, "späte".encode())
+        self.assertEqual(
+            reply.fields, ((b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1"))
+        )
+
+    def test_half_a_surrogate_pair(self) -> None:
+        """Text that came in as broken UTF-8 does not break the answer that quotes it."""
+        self.assertEqual(Reply.json(400, {"a": "\udcff"}, reason="x").body, b'{"a":"?"}\n')
+        self.assertEqual(Reply.text(400, "\udcff", reason="x").body, b"?")
+
+    def test_page(self) -> None:
+        """Without a body it is the standard page of its status."""
+        self.assertIsNone(Reply(503).body)
+        self.assertEqual(Reply(503).reason, "plugin_replied")
+
+
+class ArgumentTests(SynchronousTestCase):
+    def test_decoding(self) -> None:
+        """Arguments come decoded and in order, repeated and empty ones too."""
+        for query, args in (
+            ("", []),
+            ("a=1&b=2&a=3", [("a", "1"), ("b", "2"), ("a", "3")]),
+            ("a&b=", [("a", ""), ("b", "")]),
+            ("a=b+c%20d&%C3%A9=%2B", [("a", "b c d"), ("é", "+")]),
+            ("a=1;b=2", [("a", "1;b=2")]),
+            ("&&a=1&", [("a", "1")]),
+            ("a=b=c", [("a", "b=c")]),
+            ("a=%zz%", [("a", "%zz%")]),
+            ("a=%ff", [("a", "\udcff")]),
+            ("a=1?b=2", [("a", "1?b=2")]),
+        ):
+            self.assertEqual(exchange(target=f"/p?{query}").args(), args, query)
+        self.assertEqual(exchange(target="/p").args(), [])
+
+    def test_follows_the_target(self) -> None:
+        """A plugin that changes the target changes the arguments."""
+        ex = exchange(target="/p?a=1")
+        self.assertEqual(ex.args(), [("a", "1")])
+        self.assertIs(ex.args(), ex.args())
+        ex.target = b"/p?a=2"
+        self.assertEqual((ex.query, ex.args()), (b"a=2", [("a", "2")]))
+
+    def test_many(self) -> None:
+        """Arguments past the limit do not exist; they are no error."""
+        for count in (MAX_ARGS - 1, MAX_ARGS, MAX_ARGS + 1, 3 * MAX_ARGS):
+            query = "&".join(f"a={number}" for number in range(count))
+            args = exchange(target=f"/?{query}").args()
+            self.assertEqual(len(args), min(count, MAX_ARGS))
+            self.assertEqual(args[-1], ("a", str(min(count, MAX_ARGS) - 1)))
+
+    @settings(deadline=None, max_examples=200)
+    @given(st.binary(max_size=30))
+    def test_any_bytes(self, query: bytes) -> None:
+        """No query makes reading it fail."""
+        ex = exchange()
+        ex.target = b"/?" + query
+        self.assertIsInstance(ex.args(), list)
+
+
+class CookieTests(SynchronousTestCase):
+    def test_reading(self) -> None:
+        """Cookies of all lines count; of a repeated name the first."""
+        for lines, cookies in (
+            ([], {}),
+            (["a=1; b=2"], {"a": "1", "b": "2"}),
+            (["a=1;b=2;  c=3"], {"a": "1", "b": "2", "c": "3"}),
+            (["a=1", "a=2; b=3"], {"a": "1", "b": "3"}),
+            (["jwt=x.y=="], {"jwt": "x.y=="}),
+            (['a="1"; flag; =x; b='], {"a": '"1"', "": "x", "b": ""}),
+            (["", ";;;"], {}),
+        ):
+            self.assertEqual(exchange(headers=[("Cookie", line) for line in lines]).cookies(), cookies)
+
+    def test_remembered(self) -> None:
+        """They are read once; whoever changes the field says so."""
+        ex = exchange(headers=[("Cookie", "a=1")])
+        self.assertIs(ex.cookies(), ex.cookies())
+        ex.fields.remove(b"cookie")
+        ex.forget_cookies()
+        self.assertEqual(ex.cookies(), {})
+
+
+class ReprTests(SynchronousTestCase):
+    def test_no_credentials(self) -> None:
+        """What a request carries to prove who it is from is in no repr."""
+        ex = exchange(
+            target="/p?jwt=hunter2",
+            headers=[("Authorization", "Bearer hunter2"), ("Cookie", "jwt=hunter2"), ("apikey", "hunter2")],
+        )
+        ex.args()
+        ex.cookies()
+        ex.context["jwt_auth_payload"] = {"secret": "hunter2"}
+        ex.response_fields.add(b"set-cookie", b"hunter2")
+        self.assertNotIn("hunter2", repr(ex))
+        self.assertNotIn("hunter2", repr(ex.request))
+        self.assertIn("/p?...", repr(ex))
+        self.assertNotIn("hunter2", repr(Reply(200, b"hunter2", ((b"set-cookie", b"hunter2"),))))
+
+
+class ValueTests(SynchronousTestCase):
+    def test_exchanges_are_not_alike(self) -> None:
+        """Two requests that look alike are two requests."""
+        self.assertNotEqual(exchange(), exchange())
+
+    def test_defaults(self) -> None:
+        """Values say the usual unless told otherwise."""
+        self.assertEqual(RequestHead(b"GET", b"/", ()).version, (1, 1))
+        self.assertFalse(Connection("127.0.0.1", 1, "127.0.0.1", 2).tls)
+        self.assertEqual(Outcome(200, "upstream", "ok").detail, "")
