@@ -205,6 +205,7 @@ class _BodySender:
             self._body.resumeProducing()
 
     def stopProducing(self) -> None:
+        self._connection.sending_failed()
         self.stop()
 
     def stop(self) -> None:
@@ -365,6 +366,17 @@ class HTTP1Client(TwistedProtocol):
         """The socket has taken everything."""
         if self._awaited == reasons.UPSTREAM_SEND_TIMEOUT:
             self._deadline = inf
+
+    def sending_failed(self) -> None:
+        """
+        The socket takes no more, ever; it is still open.
+
+        Twisted gives a connection up at the first write that fails. An upstream that refuses a
+        large upload answers and closes, so its answer may be there, unread.
+        """
+        read = getattr(self.transport, "doRead", None)
+        if read is not None and not self._closing and not self._paused:
+            read()
 
     def _stop_sending(self) -> None:
         sender, self._sender = self._sender, None

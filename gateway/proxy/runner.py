@@ -304,7 +304,9 @@ class Run:
         status = status_of(error.kind)
         node = self._tried[-1]
         self.exchange.attempts.append(Attempt(node.key, status, now - self._try_started_s, error.kind))
-        self._failed = Reply(status, None, (), error.kind, f"{node.key}: {error}")
+        if self._failed is None or error.kind != reasons.NO_NODES:
+            # A node whose name has no address counts as none, unless all are such (§7.5).
+            self._failed = Reply(status, None, (), error.kind, f"{node.key}: {error}")
         route = self.exchange.route
         assert route is not None
         assert route.upstream is not None

@@ -6,6 +6,7 @@ The names this module reads that twisted.web keeps to itself are ``HTTPChannel._
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -23,6 +24,7 @@ _LAST = b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TIMEOUT = b"HTTP/1.1 408 Request Timeout" + _LAST
 _TOO_LONG = b"HTTP/1.1 414 URI Too Long" + _LAST
 _FIELD_TOO_LONG = b"HTTP/1.1 400 Bad Request" + _LAST
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 class ProxyRequest(Request):
@@ -205,6 +207,12 @@ class ProxyChannel(HTTPChannel):
         if not self._head_complete and self._head_timer is None and not self.transport.disconnecting:
             wait = self.site.limits.header_timeout_s
             self._head_timer = self.site.clock.callLater(wait, self._head_timed_out)
+
+    def lineReceived(self, line: bytes) -> None:
+        """One line of the head. Some clients send targets that are not ASCII; twisted.web refuses those."""
+        if not line.isascii() and not hasattr(self, "_path"):
+            line = _NOT_ASCII.sub(lambda found: b"%%%02X" % found[0][0], line)
+        super().lineReceived(line)
 
     def allHeadersReceived(self) -> None:
         self._head_complete = True

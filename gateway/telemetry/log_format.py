@@ -14,6 +14,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any
 from urllib.parse import unquote_plus
 
+from gateway.core.auth import REDACTED_ARGS
 from gateway.core.exchange import Exchange
 from gateway.core.variables import Getter, getter, spell
 
@@ -49,8 +50,6 @@ JSON_VARIABLES = (
 )
 """The members of the objects that the format ``json`` writes, in order."""
 
-REDACTED_ARGS = "redacted_args"
-"""In ``Exchange.context``: a set of str, the names of query arguments that hold credentials."""
 DEFAULT_REDACTED_ARGS = frozenset({"jwt", "apikey", "access_token"})
 """
 Query arguments whose values are hidden in every request, also in those that ended before the plugin

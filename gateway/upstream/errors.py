@@ -13,9 +13,9 @@ class UpstreamError(Exception):
     A try at an upstream failed.
 
     Attributes:
-        kind: A reason code of ``gateway.core.reasons``: ``UPSTREAM_CONNECT_FAILED``,
-            ``UPSTREAM_CONNECT_TIMEOUT``, ``UPSTREAM_SEND_TIMEOUT``, ``UPSTREAM_READ_TIMEOUT``,
-            ``UPSTREAM_CLOSED`` or ``UPSTREAM_BAD_RESPONSE``.
+        kind: A reason code of ``gateway.core.reasons``: ``NO_NODES`` (its name has no address),
+            ``UPSTREAM_CONNECT_FAILED``, ``UPSTREAM_CONNECT_TIMEOUT``, ``UPSTREAM_SEND_TIMEOUT``,
+            ``UPSTREAM_READ_TIMEOUT``, ``UPSTREAM_CLOSED`` or ``UPSTREAM_BAD_RESPONSE``.
         sent: Whether any byte of the request may have reached the peer.
         reused: Whether it went out on a pooled connection.
         detail: What happened, for the log; no field values, no content.
@@ -39,11 +39,12 @@ def connect_error(failure: Failure) -> UpstreamError:
     Args:
         failure: Of ``connectTCP``, of an endpoint, of name resolution or of a TLS handshake.
     """
-    kind = (
-        reasons.UPSTREAM_CONNECT_TIMEOUT
-        if failure.check(*_CONNECT_TIMEOUTS)
-        else reasons.UPSTREAM_CONNECT_FAILED
-    )
+    if failure.check(*_CONNECT_TIMEOUTS):
+        kind = reasons.UPSTREAM_CONNECT_TIMEOUT
+    elif failure.check(net.DNSLookupError):
+        kind = reasons.NO_NODES
+    else:
+        kind = reasons.UPSTREAM_CONNECT_FAILED
     return UpstreamError(kind, failure.getErrorMessage() or repr(failure.type), sent=False)
 
 

@@ -86,7 +86,7 @@ class SequenceTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=150)
     @given(WEIGHTS, st.integers(0, 200), st.integers(0, 20))
     def test_any_window_is_exact(self, weights: list[int], offset: int, skip: int) -> None:
-        """Any sum(weights)/gcd turns in a row hold each member weight/gcd times, wherever one begins to look."""
+        """Any sum(weights)/gcd turns in a row hold each member weight/gcd times, wherever one begins."""
         step = gcd(*weights)
         members = RoundRobin(enumerate(weights), skip=skip)
         # After a skipped start the sequence is the same, begun later.
@@ -100,7 +100,7 @@ class CostTests(SynchronousTestCase):
         """A node that outweighs the others 65535 times gets 65535 turns, and the others theirs."""
         members = RoundRobin([(0, 65535), *((i, 1) for i in range(1, 8))])
         got = turns(members, 65535 + 7)
-        self.assertEqual(Counter(got), Counter({0: 65535, **{i: 1 for i in range(1, 8)}}))
+        self.assertEqual(Counter(got), Counter({0: 65535, **dict.fromkeys(range(1, 8), 1)}))
         self.assertEqual(got[-8:], list(range(8)))
 
     def test_memory(self) -> None:

@@ -314,6 +314,17 @@ class RequestContentTests(ClientCase):
         self.network.pass_time(0)
         self.assertEqual(self.network.agent.stats(), {})
 
+    def test_answer_behind_a_failed_write(self) -> None:
+        """An upstream that answers an upload and closes is heard, though writing to it fails first."""
+        body = Content(10)
+        deferred, socket = self.started(body, b"POST")
+        body.consumer.write(b"abc")
+        socket.doRead = lambda: socket.says(ANSWER)
+        socket.hangs_up(ConnectionLost())
+        self.assert_done(self.taken(deferred), b"hi")
+        self.assertEqual(body.calls, ["start", "stop"])
+        self.assertEqual(self.network.agent.stats(), {})
+
     def test_early_head(self) -> None:
         """While an answer is arriving, the request goes on; complete, the connection is kept."""
         body = Content(6)

@@ -220,6 +220,20 @@ class RetryTests(RunnerTestCase):
         self.assertEqual((client.status, client.fields[b"x-apisix-upstream-status"]), (502, b"502, 502"))
         self.assertEqual(self.outcome(gateway), (502, "upstream", reasons.UPSTREAM_CONNECT_FAILED))
 
+    def test_names_without_address(self) -> None:
+        """If no node's name leads to an address: 503; where one was reached, what that one failed of."""
+        for first, last, status in (
+            (reasons.NO_NODES, reasons.NO_NODES, 503),
+            (reasons.UPSTREAM_READ_TIMEOUT, reasons.NO_NODES, 504),
+            (reasons.NO_NODES, reasons.UPSTREAM_CONNECT_FAILED, 502),
+        ):
+            gateway = self.simple(nodes=2)
+            client, _ = gateway.request("GET", "/x")
+            for kind in (first, last):
+                gateway.dispatcher.fail(UpstreamError(kind, sent=False, detail="failed"))
+            self.assertEqual(client.status, status)
+            self.assertEqual(self.outcome(gateway)[0], status)
+
     def test_timeout(self) -> None:
         """A timeout on the last try is a 504."""
         gateway = self.simple()

@@ -388,6 +388,15 @@ class ConnectionTests(SiteTestCase):
             self.send(b"GET /x HTTP/1.1\r\n" + fields + b"\r\n")
             self.assertTrue(self.read().startswith(b"HTTP/1.1 400 "))
 
+    def test_target_not_ascii(self) -> None:
+        """A target with raw UTF-8, as curl sends it, is served in its percent-encoded spelling."""
+        self.send("GET /x?q=é HTTP/1.1\r\nHost: a\r\nX-A: ü\r\n\r\n".encode())
+        self.answer(200, (b"content-length", b"0")).end()
+        self.assertTrue(self.read().startswith(b"HTTP/1.1 200 "))
+        exchange = self.gateway.ended[-1]
+        self.assertEqual(exchange.request.target, b"/x?q=%C3%A9")
+        self.assertEqual(exchange.fields.get(b"x-a"), "ü".encode())
+
     def test_close_in_any_field(self) -> None:
         """``close`` ends the connection wherever among the Connection fields it stands."""
         self.send(GET[:-2] + b"Connection: x-a\r\nConnection: x-b, Close\r\n\r\n")

@@ -65,7 +65,7 @@ class DialTests(SynchronousTestCase):
         """A name without addresses is a failure to connect, with its reason."""
         self.network.reactor.nameResolver = Names()
         error = self.error(self.network.get(peer=Peer("http", "nowhere.example", 81)))
-        self.assertEqual((error.kind, error.sent), (reasons.UPSTREAM_CONNECT_FAILED, False))
+        self.assertEqual((error.kind, error.sent), (reasons.NO_NODES, False))
         self.assertIn("nowhere.example", error.detail)
 
     def test_bad_name(self) -> None:

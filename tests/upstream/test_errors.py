@@ -17,7 +17,7 @@ class NamingTests(SynchronousTestCase):
         for cause, kind in (
             (error.ConnectionRefusedError(), reasons.UPSTREAM_CONNECT_FAILED),
             (error.NoRouteError(), reasons.UPSTREAM_CONNECT_FAILED),
-            (error.DNSLookupError("x"), reasons.UPSTREAM_CONNECT_FAILED),
+            (error.DNSLookupError("x"), reasons.NO_NODES),
             (SSL.Error([("a", "b", "c")]), reasons.UPSTREAM_CONNECT_FAILED),
             (error.ConnectionDone(), reasons.UPSTREAM_CONNECT_FAILED),
             (ValueError("bad name"), reasons.UPSTREAM_CONNECT_FAILED),
