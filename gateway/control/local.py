@@ -39,4 +39,4 @@ class LocalPublisher:
         else:
             snapshot = self._compiler.apply(served, revision.changes, revision.number)
         self._runner.snapshot = snapshot
-        self._compiler.forget(served, snapshot)
+        self._compiler.forget(revision.changes)

@@ -162,19 +162,12 @@ class Compiler:
             return evolve(last, revision=revision)
         return self._apply(last, changes, revision, strict=True)
 
-    def forget(self, last: Snapshot, current: Snapshot) -> None:
-        """Drop what only *last* used; to be called once *current* is served."""
-        old, new = last.sources, current.sources
-        for kind, before, after in (
-            ("service", old.services, new.services),
-            ("route", old.routes, new.routes),
-            ("consumer", old.owners, new.owners),
-            ("global_rule", old.global_rules, new.global_rules),
-        ):
-            if len(before) != len(after) or before.keys() != after.keys():
-                for id in before.keys() - after.keys():
-                    self._bound.pop(f"{kind}/{id}", None)
-                    self._upstreams.pop(f"{kind}/{id}", None)
+    def forget(self, changes: Iterable[Change]) -> None:
+        """Drop what belonged to removed resources; to be called once their removal is served."""
+        for change in changes:
+            if change.value is None and change.group == self.group:
+                self._bound.pop(f"{change.kind}/{change.id}", None)
+                self._upstreams.pop(f"{change.kind}/{change.id}", None)
 
     # -- plugins and upstreams, remembered by where they stand
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.web.iweb import IBodyProducer
 
 from gateway.core.fields import Pair
+from gateway.proxy.request_body import RequestBody
 
 
 class Downstream(Protocol):
@@ -18,12 +18,12 @@ class Downstream(Protocol):
     ``abort``. After ``gone`` was reported to the runner all of them do nothing.
 
     Attributes:
-        body: The request's content: an ``IBodyProducer`` that can be started once, or None if
-            the request has none. Nothing is read ahead of a small buffer until it is started.
+        body: The request's content, or None if the request has none. Nothing is read ahead of
+            a small buffer until it is started.
     """
 
     @property
-    def body(self) -> IBodyProducer | None:
+    def body(self) -> RequestBody | None:
         """The request's content, if it has any."""
 
     def respond(self, status: int, fields: list[Pair], length: int | None) -> None:

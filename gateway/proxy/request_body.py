@@ -26,10 +26,11 @@ class RequestBody:
     """
     Content that streams: a small read-ahead until somebody starts it, then straight through.
 
+    As long as all of it fits into the read-ahead it is kept, so that another node can be tried.
+
     Attributes:
         length: Bytes in all, or ``UNKNOWN_LENGTH`` for a chunked request.
         expected: The same, with None for a chunked request.
-        started: Whether any of it may have been passed on, so that it cannot be sent again.
         complete: Whether all of it has arrived.
         received: Bytes that have arrived.
     """
@@ -50,7 +51,6 @@ class RequestBody:
         """
         self.length = UNKNOWN_LENGTH if length is None else length
         self.expected = length
-        self.started = False
         self.complete = False
         self.received = 0
         self._source = source
@@ -62,6 +62,13 @@ class RequestBody:
         self._dropping = False
         self._consumer: IConsumer | None = None
         self._done: Deferred[None] | None = None
+        self._passed: list[bytes] | None = []
+        self._passed_bytes = 0
+
+    @property
+    def can_start(self) -> bool:
+        """Whether it can be passed on from its beginning, for the first time or once more."""
+        return self._passed is not None and not self._dropping
 
     # -- from the server
 
@@ -71,7 +78,7 @@ class RequestBody:
         if self._dropping:
             return
         if self._consumer is not None and not self._paused:
-            self._consumer.write(data)
+            self._pass_on(self._consumer, data)
             return
         self._held.append(data)
         self._held_bytes += len(data)
@@ -92,10 +99,13 @@ class RequestBody:
             ask()
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Pass the content on. Can be called once; a second try has to be decided before."""
-        if self._consumer is not None or self._dropping:
+        """Pass the content on from its beginning; RuntimeError if that is gone (``can_start``)."""
+        if self._consumer is not None or self._passed is None or self._dropping:
             raise RuntimeError("this content was passed on already")
-        self.started = True
+        self._hold(self._passed + self._held)
+        self._passed = []
+        self._passed_bytes = 0
+        self._paused = False
         self._consumer = consumer
         self._done = Deferred()
         self.want()
@@ -115,24 +125,42 @@ class RequestBody:
         self._pass_held_on()
 
     def stopProducing(self) -> None:
-        """Nobody wants the rest."""
-        self.drop()
+        """This upstream wants no more. If all of it is still here, the next one may have it."""
+        if not self.can_start:
+            self.drop()
+            return
+        self._consumer = None
+        self._done = None
 
     def drop(self) -> None:
         """Read the rest and forget it."""
         self._dropping = True
         self._held.clear()
         self._held_bytes = 0
+        self._passed = None
         self._consumer = None
         self._done = None
         if not self.complete:
             self._source.resume_reading()
 
+    def _hold(self, pieces: list[bytes]) -> None:
+        self._held = pieces
+        self._held_bytes = sum(map(len, pieces))
+
+    def _pass_on(self, consumer: IConsumer, data: bytes) -> None:
+        if self._passed is not None:
+            self._passed_bytes += len(data)
+            if self._passed_bytes <= self._read_ahead:
+                self._passed.append(data)
+            else:
+                self._passed = None
+        consumer.write(data)
+
     def _pass_held_on(self) -> None:
         held, self._held = self._held, []
         self._held_bytes = 0
         if held and self._consumer is not None:
-            self._consumer.write(b"".join(held))
+            self._pass_on(self._consumer, b"".join(held))
         if not self.complete and not self._paused and not self._dropping:
             self._source.resume_reading()
         self._finish_if_done()
@@ -140,4 +168,5 @@ class RequestBody:
     def _finish_if_done(self) -> None:
         if self.complete and not self._held and self._done is not None and self._consumer is not None:
             done, self._done = self._done, None
+            self._consumer = None
             done.callback(None)

@@ -310,12 +310,13 @@ class Run:
         route = self.exchange.route
         assert route is not None
         assert route.upstream is not None
+        body = self.downstream.body
         verdict = route.upstream.retry.verdict(
             attempts=len(self._tried),
             elapsed_s=now - self._first_try_s,
             method=self.exchange.method,
             sent=error.sent,
-            body_started=getattr(self.downstream.body, "started", False),
+            body_started=body is not None and not body.can_start,
         )
         if verdict is RetryVerdict.AGAIN:
             self._pick()

@@ -157,8 +157,9 @@ class IncrementalTests(CompilerTestCase):
     def test_what_is_gone_is_forgotten(self) -> None:
         """A removed resource's plugins are not kept for ever."""
         first = self.load(service("s"), route("r", "/x", plugins={"tag": {}}))
-        second = self.compiler.apply(first, [change("route", "r", None)], 8)
-        self.compiler.forget(first, second)
+        removal = [change("route", "r", None)]
+        second = self.compiler.apply(first, removal, 8)
+        self.compiler.forget(removal)
         self.compiler.apply(second, [route("r", "/x", plugins={"tag": {}})], 9)
         self.assertEqual([use.origin for use in self.plugins.bound], ["route/r", "route/r"])
 

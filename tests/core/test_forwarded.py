@@ -133,7 +133,7 @@ class RequestTests(RequestTestCase):
         st.sampled_from((None, True, False)),
     )
     def test_always(self, pairs: list[Pair], trusted: bool | None) -> None:
-        """Whatever a client sends, there is one Host, one address, nothing hop-by-hop, and the peer is last."""
+        """Whatever a client sends, there is one Host, one address, nothing hop-by-hop; the peer is last."""
         sent = self.send(pairs, trusted)
         names = [name for name, _ in sent]
         for name in (b"host", b"x-real-ip", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"):

@@ -206,11 +206,18 @@ class GatewayProcess:
         with AdminClient(self) as client:
             return client.call(method, path, body)
 
-    def get(self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
+    def get(
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
         """One request to the data plane on a fresh connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.ports["proxy"], timeout=LIMIT_S)
         try:
-            return exchange(connection, method, path, headers=headers or {})
+            return exchange(connection, method, path, body=body, headers=headers or {})
         finally:
             connection.close()
 

@@ -87,6 +87,15 @@ class BalanceTests(ProxyCase):
         statuses[self.served.get("/d", method="POST").status] += 1
         self.assertEqual((statuses, len(alive.heads)), ({200: 5}, 5))
 
+    def test_a_node_that_closes(self) -> None:
+        """A PUT with little content is sent again, whole, to another node; a POST is not."""
+        closing, alive = self.raw_upstream(once(b"")), self.raw_upstream(streams)
+        self.serve("p", (closing.port, 1), (alive.port, 1))
+        answers = [self.served.get("/p", method="PUT", body=b"x" * 3000) for _ in range(2)]
+        self.assertEqual([(a.status, a.body) for a in answers], [(200, b"3000")] * 2)
+        statuses = sorted(self.served.get("/p", method="POST", body=b"x").status for _ in range(2))
+        self.assertEqual(statuses, [200, 502])
+
 
 class FailureTests(ProxyCase):
     def status(self, behaviour: Behaviour | None, **upstream: Any) -> tuple[int, str | None]:

@@ -122,15 +122,48 @@ class RequestBodyTests(SynchronousTestCase):
         body, consumer = self.body(), FakeConsumer()
         body.startProducing(consumer)
         body.pauseProducing()
-        body.stopProducing()
+        body.drop()
         self.assertTrue(self.source.reading)
         body.data(b"x" * 1000)
-        self.assertEqual((consumer.written, body.received), ([], 1000))
+        self.assertEqual((consumer.written, body.received, body.can_start), ([], 1000, False))
+        self.assertRaises(RuntimeError, body.startProducing, consumer)
 
-    def test_cannot_be_sent_twice(self) -> None:
-        """Streamed content is gone once it was passed on; a second start is refused."""
+    def test_small_content_can_be_sent_again(self) -> None:
+        """While all of it is kept, another node gets it from the beginning, and what comes meanwhile."""
+        body, first, second = self.body(), FakeConsumer(), FakeConsumer()
+        body.startProducing(first)
+        body.data(b"abc")
+        body.stopProducing()
+        body.data(b"def")
+        self.assertTrue(body.can_start)
+        done = body.startProducing(second)
+        body.end()
+        self.successResultOf(done)
+        self.assertEqual((first.written, second.written), ([b"abc"], [b"abcdef"]))
+        self.assertEqual(self.asked, 1)
+
+    def test_large_content_cannot(self) -> None:
+        """Content past the read-ahead is not kept; when its upstream is gone the rest is dropped."""
+        body, consumer = self.body(), FakeConsumer()
+        body.startProducing(consumer)
+        body.data(b"12345")
+        body.data(b"678901")
+        self.assertFalse(body.can_start)
+        body.stopProducing()
+        body.data(b"x" * 100)
+        self.assertTrue(self.source.reading)
+        self.assertRaises(RuntimeError, body.startProducing, FakeConsumer())
+
+    def test_between_two_tries(self) -> None:
+        """Between two tries no more than the read-ahead is taken from the client."""
         body = self.body()
-        self.assertFalse(body.started)
         body.startProducing(FakeConsumer())
-        self.assertTrue(body.started)
+        body.stopProducing()
+        body.data(b"1234567890")
+        self.assertFalse(self.source.reading)
+
+    def test_one_consumer_at_a_time(self) -> None:
+        """Content that is being passed on cannot be started a second time."""
+        body = self.body()
+        body.startProducing(FakeConsumer())
         self.assertRaises(RuntimeError, body.startProducing, FakeConsumer())
