@@ -8,7 +8,7 @@ costs one route, and no counter, picker or cache elsewhere starts anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from attrs import define, evolve, field
 
@@ -31,6 +31,8 @@ from gateway.model.record import Change, Key, Record
 from gateway.model.route import Route
 from gateway.model.service import Service
 from gateway.model.upstream import Upstream
+
+_T = TypeVar("_T")
 
 SERVED_KINDS = frozenset({"service", "route", "consumer", "credential", "global_rule"})
 """The kinds a snapshot is made of; changes of others leave it as it is."""
@@ -80,20 +82,32 @@ class _Work:
     _own_members: set[str] = field(factory=set)
 
     @classmethod
-    def on(cls, last: Snapshot) -> _Work:
+    def on(cls, last: Snapshot, kinds: Collection[str]) -> _Work:
+        """Start from *last*; tables that changes of *kinds* cannot touch are shared, not copied."""
         src = last.sources
+
+        def table(have: Mapping[str, _T], *touched_by: str) -> dict[str, _T]:
+            if any(kind in kinds for kind in touched_by):
+                return dict(have)
+            shared: Any = have
+            return shared  # type: ignore[no-any-return]
+
+        routing, owning = ("service", "route"), ("consumer", "credential")
+        identities = last.identities
+        if any(kind in kinds for kind in owning):
+            identities = {plugin: dict(keys) for plugin, keys in identities.items()}
         return cls(
-            services=dict(src.services),
-            routes=dict(src.routes),
-            orders=dict(src.orders),
-            routes_of=dict(src.routes_of),
+            services=table(src.services, "service"),
+            routes=table(src.routes, "route"),
+            orders=table(src.orders, "route"),
+            routes_of=table(src.routes_of, "route"),
             next_order=src.next_order,
-            global_rules=dict(src.global_rules),
-            owners=dict(src.owners),
-            owned=dict(src.owned),
-            compiled=dict(last.routes),
-            consumers=dict(last.consumers),
-            identities={plugin: dict(keys) for plugin, keys in last.identities.items()},
+            global_rules=table(src.global_rules, "global_rule"),
+            owners=table(src.owners, *owning),
+            owned=table(src.owned, *owning),
+            compiled=table(last.routes, *routing),
+            consumers=table(last.consumers, *owning),
+            identities=table(identities),  # type: ignore[arg-type]  # a copy by now, where one is needed
             quarantined=dict(last.quarantined),
             notices=dict(last.notices),
         )
@@ -193,12 +207,12 @@ class Compiler:
     # -- the steps
 
     def _apply(self, last: Snapshot, changes: Sequence[Change], revision: int, *, strict: bool) -> Snapshot:
-        work = _Work.on(last)
-        for change in changes:
-            if change.group == self.group and change.kind in SERVED_KINDS:
-                work.quarantined.pop(change.key, None)
-                work.notices.pop(change.key, None)
-                self._guard(work, change.key, _read, work, change)
+        ours = [change for change in changes if change.group == self.group and change.kind in SERVED_KINDS]
+        work = _Work.on(last, {change.kind for change in ours})
+        for change in ours:
+            work.quarantined.pop(change.key, None)
+            work.notices.pop(change.key, None)
+            self._guard(work, change.key, _read, work, change)
         rules: list[Rule[CompiledRoute]] = []
         redo = sorted(work.redo_routes, key=lambda route: work.orders.get(route, 0))
         for id in redo:
@@ -346,7 +360,11 @@ def _read(work: _Work, change: Change) -> None:
             work.redo_routes.update(work.routes_of.get(id, ()))
             work.services.pop(id, None)
             if value is not None and value.get("type", "http") == "http":
-                work.services[id] = Service.parse(id, value)
+                service = work.services[id] = Service.parse(id, value)
+                if service.upstream is not None:
+                    notice = make_picker(service.upstream).notice
+                    if notice is not None:
+                        work.notices[change.key] = notice
         case "route":
             work.redo_routes.add(id)
             _read_route(work, id, None if value is None else Route.parse(id, value))

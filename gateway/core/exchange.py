@@ -167,7 +167,7 @@ class Exchange:
         started_s: Wall-clock time of its arrival, in Unix seconds.
         id: An id that is unique in this gateway's logs.
         method, target, fields: What will be sent upstream; *target* in origin form.
-        upstream_host: If a plugin sets it, the Host to send instead of what ``pass_host`` says.
+        upstream_host: If a plugin sets it, the Host to send where ``pass_host`` is ``pass``.
         snapshot: The configuration that serves it, to its end.
         route: The matched route, or None before matching and if there is none.
         path_params: Values of ``:name`` and ``*name`` in the matched pattern.

@@ -9,7 +9,8 @@ from twisted.web.iweb import IBodyProducer
 
 from gateway.core.addresses import AddressSet
 from gateway.core.exchange import Exchange
-from gateway.core.forwarded import node_host, port_of, request_fields
+from gateway.core.forwarded import port_of, request_fields, upstream_host_value
+from gateway.core.hosts import split_port, without_dot
 from gateway.model.upstream import Node, Upstream
 from gateway.upstream.client import ProxyClient
 from gateway.upstream.request import Peer, PreparedRequest
@@ -67,12 +68,7 @@ class Dispatcher:
 
     def _host(self, exchange: Exchange, upstream: Upstream, node: Node, client_host: bytes) -> bytes:
         """The Host to send (data-plane contract §7)."""
-        mode = upstream.pass_host
-        if mode == "node":
-            return node_host(node, upstream.scheme)
-        if mode == "rewrite" and upstream.upstream_host:
-            return upstream.upstream_host.encode("idna" if not upstream.upstream_host.isascii() else "ascii")
-        return exchange.upstream_host or client_host or node_host(node, upstream.scheme)
+        return upstream_host_value(upstream, node, client_host=client_host, override=exchange.upstream_host)
 
     def _peer(self, upstream: Upstream, node: Node, host: bytes) -> Peer:
         scheme = _HTTP_SCHEMES.get(upstream.scheme, "http")
@@ -82,13 +78,12 @@ class Dispatcher:
         if peer is None:
             if len(self._peers) >= _PEER_LIMIT:
                 self._peers.clear()
-            server_name = None if name is None else _without_port(name.decode("latin-1"))
+            server_name = None if name is None else _without_port(name.decode("latin-1")) or None
             peer = Peer(scheme, node.host, node.port, server_name, upstream.tls_verify)
             self._peers[key] = peer
         return peer
 
 
 def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host[1 : host.find("]")]
-    return host.partition(":")[0]
+    """The name in a Host as it stands in SNI: without port, in lower case, without a dot at its end."""
+    return without_dot(split_port(host)[0].strip("[]").lower())

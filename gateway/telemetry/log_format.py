@@ -12,8 +12,9 @@ import re
 from collections.abc import Callable, Collection
 from json.encoder import encode_basestring_ascii
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_to_bytes
 
+from gateway.core.auth import REDACTED_ARGS
 from gateway.core.auth import REDACTED_ARGS
 from gateway.core.exchange import Exchange
 from gateway.core.variables import Getter, getter, spell
@@ -73,7 +74,7 @@ _CLIENTS_OWN = (
     | _REQUEST_LINES
     | _TARGETS
     | {"remote_user", "uri", "document_uri", "host", "upstream_host", "content_type", "content_length"}
-    | {"method", "request_method"}
+    | {"method", "request_method", "detail", "reason_detail"}
 )
 _CLIENTS_OWN_FAMILIES = ("http_", "arg_", "cookie_", "uri_param_", "uri_arg_")
 
@@ -108,6 +109,19 @@ def compile_format(
         return _json_template_line(frame, names, hidden)
     bare = [not inside and _is_clients_own(name) for name, inside in zip(names, quoted, strict=True)]
     return _plain_line(frame, names, hidden, "".join(literals), bare)
+
+
+def check_format(template: str) -> list[str]:
+    """
+    What is wrong with a template, one line each; empty if nothing is.
+
+    ``compile_format`` takes such a template all the same: unknown variables are absent, and a ``$`` that
+    begins none stands for itself.
+    """
+    found = [f"${name} is no variable" for name in dict.fromkeys(unknown_variables(template))]
+    if any("$" in literal for literal in _split(template)[0]):
+        found.append("a $ is not followed by the name of a variable")
+    return found
 
 
 def unknown_variables(template: str) -> list[str]:
@@ -321,9 +335,14 @@ def _hide(query: str, names: Collection[str]) -> str:
     arguments = query.split("&")
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
-        if value and (name in names or (("%" in name or "+" in name) and unquote_plus(name) in names)):
+        if value and (name in names or (("%" in name or "+" in name) and _decoded(name) in names)):
             arguments[index] = f"{name}{equals}{MASK}"
     return "&".join(arguments)
+
+
+def _decoded(name: str) -> str:
+    """As plugins read it: an escape may be any part of a character."""
+    return unquote_to_bytes(_bytes(name).replace(b"+", b" ")).decode("utf-8", "surrogateescape")
 
 
 def _outcome(member: str) -> Getter:
@@ -350,6 +369,7 @@ _OWN: dict[str, Getter] = {
     "outcome_by": _outcome("decided_by"),
     "reason": _outcome("reason"),
     "reason_detail": _outcome("detail"),
+    "detail": _outcome("detail"),
     # Filled in by _values, which is told when the request ended.
     "request_time": lambda exchange: None,
 }
