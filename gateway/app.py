@@ -88,6 +88,7 @@ def make_service(settings: Settings, reactor: Any) -> GatewayService:
     Raises:
         SettingsErrors, PluginLoadError: it cannot be started with these settings.
     """
+    bootstrap.check_formats(settings)
     registry = load_plugins(settings.plugins.enabled)
     bootstrap.ensure_data_dir(settings)
     token = bootstrap.admin_token(settings)

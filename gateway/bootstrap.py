@@ -29,6 +29,7 @@ from gateway.errors import SettingsErrors
 from gateway.files import write_atomically
 from gateway.settings import Settings
 from gateway.settings_fields import Address
+from gateway.telemetry.log_format import check_format
 
 TOKEN_FILE = "admin-token"  # noqa: S105 - a file's name
 PORTS_FILE = "ports.json"
@@ -58,6 +59,18 @@ class AdminToken:
     def is_new(self) -> bool:
         """Whether it was made just now."""
         return self.origin == "made"
+
+
+def check_formats(settings: Settings) -> None:
+    """
+    Check what only those who use a setting can check: the access log's line.
+
+    Raises:
+        SettingsErrors: it has a variable that means nothing, or a stray ``$``.
+    """
+    problems = check_format(settings.log.access_format)
+    if problems:
+        raise SettingsErrors([f"[log] access_format: {problem}" for problem in problems])
 
 
 def ensure_data_dir(settings: Settings) -> Path:

@@ -81,8 +81,10 @@ def makeService(options: Options) -> IService:
 
 
 def _plugins(settings: Settings) -> PluginRegistry:
+    from gateway.bootstrap import check_formats
     from gateway.registry import load_plugins
 
+    check_formats(settings)
     return load_plugins(settings.plugins.enabled)
 
 

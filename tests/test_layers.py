@@ -38,7 +38,7 @@ TABLE: Mapping[str, frozenset[str]] = {
     "settings_fields": frozenset({"model", "errors"}),
     "settings_source": frozenset({"model", "errors"}),
     "settings": frozenset({"model", "errors", "certificates", "settings_fields", "settings_source"}),
-    "bootstrap": frozenset({"errors", "files", "settings", "settings_fields"}),
+    "bootstrap": frozenset({"errors", "files", "settings", "settings_fields", "telemetry"}),
     # Finding plugins (the folder, no plugin by name), and binding them into chains.
     "registry": _VALUES | {"plugins"},
     "binding": _VALUES | {"registry"},
@@ -49,7 +49,7 @@ TABLE: Mapping[str, frozenset[str]] = {
     "app": _VALUES
     | _SHELLS
     | {"admin", "binding", "bootstrap", "certificates", "control", "registry", "settings", "settings_fields"},
-    "tap": frozenset({"app", "errors", "registry", "settings"}),
+    "tap": frozenset({"app", "bootstrap", "errors", "registry", "settings"}),
 }
 """
 What a folder, or a module beside the folders, may import of the package besides itself; ``""`` is

@@ -109,6 +109,13 @@ class CheckTests(Case):
         self.assertEqual(self.status("[proxy]\nworkers = 3\n", "--check"), 0)
         self.assertIn("warning: [proxy] workers", self.err.getvalue())
 
+    def test_access_format(self) -> None:
+        """A variable of the access log that means nothing is told, the exit status is 1."""
+        self.plugins(lambda enabled: registry.PluginRegistry(()))
+        self.assertEqual(self.status("[log]\naccess_format = $status $nonsense\n", "--check"), 1)
+        self.assertIn("[log] access_format: ", self.err.getvalue())
+        self.assertIn("nonsense", self.err.getvalue())
+
     def test_plugins(self) -> None:
         """A plugin that is enabled and cannot be loaded is told, the exit status is 1."""
 

@@ -79,6 +79,8 @@ class BoundedRequest(Request):
 class AdminSite(Site):
     """A ``Site`` whose requests are ``BoundedRequest``."""
 
+    noisy = False
+
     def __init__(self, resource: IResource, *, max_body_bytes: int, **kwargs: Any) -> None:
         limited = type("LimitedRequest", (BoundedRequest,), {"max_body_bytes": max_body_bytes})
         super().__init__(resource, requestFactory=limited, **kwargs)

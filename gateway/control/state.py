@@ -63,15 +63,5 @@ class State:
             if change.value is None:
                 copied[table].pop(change.id, None)
                 continue
-            copied[table][change.id] = Record(
-                group=change.group,
-                kind=change.kind,
-                id=change.id,
-                value=change.value,
-                dialect=change.dialect,
-                created_at=int(revision.at) if before is None else before.created_at,
-                updated_at=int(revision.at),
-                created_revision=revision.number if before is None else before.created_revision,
-                modified_revision=revision.number,
-            )
+            copied[table][change.id] = revision.record(change, before)
         return State(revision.number, records, revision)

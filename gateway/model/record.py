@@ -82,6 +82,28 @@ class Revision:
     changes: tuple[Change, ...]
     before: tuple[Record | None, ...]
 
+    def record(self, change: Change, before: Record | None) -> Record:
+        """
+        The record that one of *changes* makes.
+
+        Args:
+            change: One that sets a value.
+            before: The record it replaces: creation is that one's, not this revision's.
+        """
+        assert change.value is not None
+        now = int(self.at)
+        return Record(
+            group=change.group,
+            kind=change.kind,
+            id=change.id,
+            value=change.value,
+            dialect=change.dialect,
+            created_at=now if before is None else before.created_at,
+            updated_at=now,
+            created_revision=self.number if before is None else before.created_revision,
+            modified_revision=self.number,
+        )
+
 
 @frozen
 class StoreView:

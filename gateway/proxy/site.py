@@ -269,6 +269,7 @@ class ProxySite(Site):
         draining: Whether connections close after the answer in flight.
     """
 
+    noisy = False
     # Plain HTTP/1.1, without the wrapper that may turn into HTTP/2.
     protocol = ProxyChannel  # type: ignore[assignment]
 

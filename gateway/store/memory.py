@@ -20,18 +20,7 @@ def _apply(records: dict[Key, Record], revision: Revision) -> None:
         if change.value is None:
             del records[change.key]
             continue
-        now = int(revision.at)
-        records[change.key] = Record(
-            group=change.group,
-            kind=change.kind,
-            id=change.id,
-            value=change.value,
-            dialect=change.dialect,
-            created_at=now if before is None else before.created_at,
-            updated_at=now,
-            created_revision=revision.number if before is None else before.created_revision,
-            modified_revision=revision.number,
-        )
+        records[change.key] = revision.record(change, before)
 
 
 @implementer(IConfigStore)

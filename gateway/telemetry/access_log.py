@@ -7,9 +7,10 @@ reads a pipe, and never sees an error. When writing cannot keep up, lines are dr
 from __future__ import annotations
 
 import os
+import select
 import stat
 import threading
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from attrs import define
@@ -234,19 +235,31 @@ class _Writer:
     # -- the thread's side
 
     def _run(self) -> None:
-        stop = False
-        while not stop:
-            batch = self._queue.get()
-            stop = batch.stop
-            if batch.data:
-                self._write_batch(batch)
-            if batch.reopen or stop:
+        last = None
+        while last is None or not last.stop:
+            batches = self._next_batches()
+            last = batches[-1]
+            data = b"".join([batch.data for batch in batches])
+            if data:
+                self._write_batch(_Batch(data, sum([batch.lines for batch in batches])))
+            if last.reopen or last.stop:
                 self._close_file()
             with self._lock:
-                self.waiting -= len(batch.data)
-                self._jobs -= 1
+                self.waiting -= len(data)
+                self._jobs -= len(batches)
                 if not self._jobs:
                     self._idle.set()
+
+    def _next_batches(self) -> list[_Batch]:
+        """Wait for a batch, and take all that came with it, up to the first errand."""
+        # In a busy process this thread gets its turn only now and then. Its turns must not be few and small.
+        batches = [self._queue.get()]
+        while not (batches[-1].reopen or batches[-1].stop):
+            try:
+                batches.append(self._queue.get_nowait())
+            except Empty:
+                break
+        return batches
 
     def _write_batch(self, batch: _Batch) -> None:
         rest = memoryview(batch.data)
@@ -259,7 +272,11 @@ class _Writer:
                 os.write(self._fd, b"\n")
                 self._torn = False
             while rest:
-                rest = rest[os.write(self._fd, rest) :]
+                try:
+                    rest = rest[os.write(self._fd, rest) :]
+                except BlockingIOError:
+                    # Standard output may have been made so by whoever else has it.
+                    select.select((), (self._fd,), ())
         except OSError as error:
             done = len(batch.data) - len(rest)
             whole = batch.data.count(b"\n", 0, done)
@@ -277,7 +294,13 @@ class _Writer:
             return 1
         # Without O_NONBLOCK this would wait for a reader where the path is a pipe.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
-        fd = os.open(self._path, flags, _PERMISSIONS)
+        try:
+            fd = os.open(self._path, flags | os.O_EXCL, _PERMISSIONS)
+        except FileExistsError:
+            fd = os.open(self._path, flags, _PERMISSIONS)
+        else:
+            # A daemon's umask leaves nothing to the group, which log shippers read by.
+            os.fchmod(fd, _PERMISSIONS)
         os.set_blocking(fd, True)
         return fd
 
@@ -290,12 +313,21 @@ class _Writer:
         try:
             named = os.stat(self._path)
         except FileNotFoundError:
-            self._close_file()
+            pass
         except OSError:
-            pass  # Nobody can tell; the file that is open will do.
+            return  # Nobody can tell; the file that is open will do.
         else:
-            if (named.st_dev, named.st_ino) != (have.st_dev, have.st_ino):
-                self._close_file()
+            if (named.st_dev, named.st_ino) == (have.st_dev, have.st_ino):
+                return
+        try:
+            fd = self._open()
+        except OSError:
+            if have.st_nlink:
+                return  # It has another name now. Better there than nowhere.
+            self._close_file()
+            raise
+        self._close_file()
+        self._fd = fd
 
     def _close_file(self) -> None:
         fd, self._fd = self._fd, None

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from gateway.core.auth import REDACTED_ARGS
-from gateway.core.auth import REDACTED_ARGS
 from gateway.core.exchange import Exchange
 from gateway.core.variables import Getter, getter, spell
 

@@ -195,7 +195,7 @@ class ExtractionTests(JwtAuthTestCase):
             self.refused((request, gateway.plugin.rewrite(request)), MALFORMED, "jwt_malformed")
 
     def test_query_is_redacted(self) -> None:
-        """The query argument a token may stand in is marked for the logs, whether the token is good or not."""
+        """The query argument a token may stand in is marked for the logs, good token or not."""
         token = known(GOOD)
         for config, name in (({}, "jwt"), ({"query": "t"}, "t"), ({"hide_credentials": True}, "jwt")):
             gateway = Gateway(**config)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
 from gateway.core.exchange import Exchange
+from gateway.core.fields import Fields
 from gateway.core.opening import match_route
+from gateway.proxy import dispatch
 from gateway.proxy.dispatch import Dispatcher
 from gateway.upstream.request import PreparedRequest
 from tests.core.configs import FakePlugins, ask, change, records, route
@@ -27,7 +30,7 @@ class FakeClient:
         return Deferred()
 
 
-class DispatcherTests(SynchronousTestCase):
+class DispatchTestCase(SynchronousTestCase):
     trusted: AddressSet | None = None
 
     def setUp(self) -> None:
@@ -53,6 +56,8 @@ class DispatcherTests(SynchronousTestCase):
     def fields(self, **upstream: Any) -> dict[bytes, bytes]:
         return dict(self.send(self.exchange(**upstream)).fields)
 
+
+class DispatcherTests(DispatchTestCase):
     def test_the_request(self) -> None:
         """Method, target, node and time limits are the exchange's and its route's; content goes along."""
         body = object()
@@ -102,7 +107,7 @@ class DispatcherTests(SynchronousTestCase):
         self.assertTrue(self.send(self.exchange(scheme="https", tls_verify=True)).peer.verify)
 
 
-class TrustedPeerTests(DispatcherTests):
+class TrustedPeerTests(DispatchTestCase):
     trusted = AddressSet.parse(["127.0.0.0/8"])
 
     def test_its_word_counts(self) -> None:
@@ -113,3 +118,113 @@ class TrustedPeerTests(DispatcherTests):
         fields = dict(self.send(exchange).fields)
         self.assertEqual(fields[b"x-forwarded-proto"], b"https")
         self.assertEqual(fields[b"x-forwarded-for"], b"9.9.9.9, 127.0.0.1")
+
+    def test_others_are_not_believed(self) -> None:
+        """What a client says that is not among the trusted ones is replaced; its chain is dropped."""
+        exchange = self.exchange()
+        head = (*exchange.request.fields, (b"x-forwarded-proto", b"https"), (b"x-forwarded-for", b"9.9.9.9"))
+        exchange.request = evolve(exchange.request, fields=head)
+        exchange.fields = Fields(head)
+        exchange.connection = evolve(exchange.connection, client_ip="2001:db8::7")
+        fields = dict(self.send(exchange).fields)
+        self.assertEqual(
+            (fields[b"x-forwarded-proto"], fields[b"x-forwarded-for"]), (b"http", b"2001:db8::7")
+        )
+
+
+class NodeTests(DispatchTestCase):
+    """Which name a node is called by."""
+
+    def to(self, scheme: str, host: str, port: int | None, **more: Any) -> dict[str, Any]:
+        node = {"host": host, "weight": 1, **({} if port is None else {"port": port})}
+        return {"scheme": scheme, "nodes": [node], **more}
+
+    def test_host_of_nodes(self) -> None:
+        """The node's own Host has a port only if it is not the scheme's; IPv6 addresses are in brackets."""
+        for scheme, host, port, sent in (
+            ("http", "node.example", None, b"node.example"),
+            ("http", "node.example", 443, b"node.example:443"),
+            ("https", "node.example", None, b"node.example"),
+            ("https", "node.example", 80, b"node.example:80"),
+            ("http", "[2001:db8::1]", None, b"[2001:db8::1]"),
+            ("http", "[2001:db8::1]", 8080, b"[2001:db8::1]:8080"),
+        ):
+            self.assertEqual(self.fields(**self.to(scheme, host, port, pass_host="node"))[b"host"], sent)
+
+    def test_client_without_host(self) -> None:
+        """For a client that sent no Host it is the node's: HTTP/1.1 needs one."""
+        exchange = self.exchange()
+        exchange.fields.remove(b"host")
+        self.assertEqual(self.send(exchange).fields[0], (b"host", b"node.example:8080"))
+
+    def test_server_name(self) -> None:
+        """With TLS the name asked for is the Host that is sent: no port, no dot at the end, lower case."""
+        upstream = self.to("https", "10.0.0.1", None)
+        for host, name in (
+            ("Example.COM:9443", "example.com"),
+            ("example.com.", "example.com"),
+            ("[2001:DB8::1]:443", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("192.0.2.1:443", "192.0.2.1"),
+            (":443", None),
+        ):
+            peer = self.send(self.exchange(host, **upstream)).peer
+            self.assertEqual((peer.host, peer.port, peer.server_name), ("10.0.0.1", 443, name))
+        rewritten = {**upstream, "pass_host": "rewrite", "upstream_host": "fixed.example:8443"}
+        self.assertEqual(self.send(self.exchange(**rewritten)).peer.server_name, "fixed.example")
+        named = self.to("https", "node.example", 8443, pass_host="node")
+        self.assertEqual(self.send(self.exchange(**named)).peer.server_name, "node.example")
+
+    def test_spellings_share(self) -> None:
+        """A client cannot have a connection of its own made by spelling a name another way."""
+        upstream = self.to("https", "10.0.0.1", None)
+        hosts = ("example.com", "EXAMPLE.com", "example.com:443", "example.com:1", "example.com.")
+        self.assertEqual(len({self.send(self.exchange(host, **upstream)).peer for host in hosts}), 1)
+
+    def test_verified_apart(self) -> None:
+        """A connection whose certificate nobody looked at is not used where it must be verified."""
+        upstream = self.to("https", "10.0.0.1", None)
+        peers = [self.send(self.exchange(**upstream, tls_verify=verify)).peer for verify in (False, True)]
+        self.assertNotEqual(*peers)
+
+    def test_grpc(self) -> None:
+        """The gRPC schemes go over HTTP, in the clear or over TLS."""
+        for scheme, wire, port in (("grpc", "http", 80), ("grpcs", "https", 443)):
+            peer = self.send(self.exchange(**self.to(scheme, "10.0.0.1", None))).peer
+            self.assertEqual((peer.scheme, peer.port), (wire, port))
+
+    def test_bounded(self) -> None:
+        """However many names clients invent, what is remembered of them is bounded."""
+        self.patch(dispatch, "_PEER_LIMIT", 10)
+        exchange = self.exchange(**self.to("https", "10.0.0.1", None))
+        for number in range(50):
+            exchange.fields.set(b"host", b"h%d.example" % number)
+            self.assertEqual(self.send(exchange).peer.server_name, f"h{number}.example")
+            self.assertLessEqual(len(self.dispatcher._peers), 10)
+
+
+class ConnectionOptionTests(DispatchTestCase):
+    def test_named(self) -> None:
+        """A client's Connection field does not remove what the gateway or a plugin tells the upstream."""
+        exchange = self.exchange("example.com")
+        head = (
+            (b"host", b"example.com"),
+            (b"connection", b"X-Consumer-Username, Host, X-Real-IP, X-Added, X-Mine, Authorization"),
+            (b"x-mine", b"1"),
+            (b"authorization", b"Bearer x"),
+        )
+        exchange.request = evolve(exchange.request, fields=head)
+        exchange.fields = Fields(head)
+        exchange.fields.add(b"x-consumer-username", b"jack")
+        exchange.fields.add(b"x-added", b"by a plugin")
+        sent = dict(self.send(exchange).fields)
+        for name, value in (
+            (b"host", b"example.com"),
+            (b"x-real-ip", b"127.0.0.1"),
+            (b"x-consumer-username", b"jack"),
+            (b"x-added", b"by a plugin"),
+            (b"authorization", b"Bearer x"),
+        ):
+            self.assertEqual(sent.get(name), value)
+        self.assertNotIn(b"x-mine", sent)
+        self.assertNotIn(b"connection", sent)

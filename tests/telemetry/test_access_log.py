@@ -124,6 +124,15 @@ class BatchTests(AccessLogTestCase):
         log.close()
         self.assertEqual(self.lines(), ["before", LINE])
 
+    def test_permissions(self) -> None:
+        """Whatever the umask, a new file is for owner and group; one that is there is left alone."""
+        self.addCleanup(os.umask, os.umask(0o077))
+        self.log()
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o640)
+        self.path.chmod(0o600)
+        self.log()
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+
     def test_unused(self) -> None:
         """A log that had nothing to write can be closed; the file is there, and not for everybody to read."""
         self.log().close()
@@ -170,6 +179,21 @@ class RotationTests(AccessLogTestCase):
         self.write(log)
         self.assertTrue(log.drain(30))
         self.assertEqual(self.lines(), ["new", LINE])
+
+    def test_no_new_file(self) -> None:
+        """As long as no new file can be made lines go to the one that was moved away."""
+        log = self.log()
+        self.write(log, path="/a")
+        self.assertTrue(log.drain(30))
+        old = self.moved()
+        self.path.mkdir()
+        self.write(log, path="/b")
+        self.assertTrue(log.drain(30))
+        self.path.rmdir()
+        self.write(log, path="/c")
+        self.assertTrue(log.drain(30))
+        self.assertEqual(self.lines(old), [LINE, "GET /b 0.500"])
+        self.assertEqual((self.lines(), log.dropped), (["GET /c 0.500"], 0))
 
 
 class TroubleTests(AccessLogTestCase):
@@ -294,3 +318,32 @@ class StandardOutputTests(AccessLogTestCase):
             os.dup2(kept, 1)
             os.close(kept)
         self.assertEqual(os.read(read_end, 1000).decode().splitlines(), [LINE, LINE])
+
+    def test_reader_is_slow(self) -> None:
+        """Where standard output does not block, a full pipe is waited for: no line is lost or cut."""
+        sys.stdout.flush()
+        read_end, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        full = 0
+        try:
+            while True:
+                full += os.write(write_end, b"x" * 4096)
+        except BlockingIOError:
+            pass
+        kept = os.dup(1)
+        os.dup2(write_end, 1)
+        os.close(write_end)
+        got = b""
+        try:
+            log = self.log("-")
+            self.write(log, 1000)
+            log.flush()
+            while not got.endswith((LINE + "\n").encode()) or len(got) < full + 1000 * (len(LINE) + 1):
+                got += os.read(read_end, 65536)
+            log.close()
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+            os.close(read_end)
+        self.assertEqual(got[full:].decode(), (LINE + "\n") * 1000)
+        self.assertEqual((log.written, log.dropped), (1000, 0))

@@ -16,6 +16,7 @@ from gateway.settings import ACCESS_FORMAT
 from gateway.telemetry.log_format import (
     JSON_VARIABLES,
     MAX_VALUE_CHARS,
+    check_format,
     compile_format,
     escaped,
     json_string,
@@ -113,11 +114,24 @@ class TemplateTests(SynchronousTestCase):
 
     def test_own_variables(self) -> None:
         """The outcome has names of its own."""
-        self.assertEqual(line("$outcome_by $reason $reason_detail", ended()), "upstream ok some detail")
+        self.assertEqual(line("$outcome_by $reason '$detail'", ended()), "upstream ok 'some\\x20detail'")
+        self.assertEqual(line('"$reason_detail"', ended()), '"some detail"')
 
     def test_unknown(self) -> None:
         """Names that mean nothing are found."""
         self.assertEqual(unknown_variables("$status $statsu ${request_time} $arg_x"), ["statsu"])
+
+    def test_check(self) -> None:
+        """What is wrong with a format can be told at the start: misspelt variables, stray dollar signs."""
+        for fine in (ACCESS_FORMAT, "json", " json ", "no variables", "${arg_a-b} $detail $reason_detail"):
+            self.assertEqual(check_format(fine), [], fine)
+        self.assertEqual(check_format("$statsu $status $statsu"), ["$statsu is no variable"])
+        self.assertEqual(
+            check_format("${nope} $"),
+            ["$nope is no variable", "a $ is not followed by the name of a variable"],
+        )
+        for stray in ("$ status", "${status", "$", "$$status", "${}"):
+            self.assertEqual(check_format(stray), ["a $ is not followed by the name of a variable"], stray)
 
     def test_wrong_escape(self) -> None:
         """There are two ways to escape, and no third."""
@@ -256,6 +270,10 @@ class SecretTests(SynchronousTestCase):
         """Percent escapes in the name do not help, and a repeated argument is hidden each time."""
         text = line("$args", ended("/x?%6Awt=hunter2&jwt=hunter3&jwt=&jwt"))
         self.assertEqual(text, "%6Awt=***&jwt=***&jwt=&jwt")
+        subject = ended("/")
+        subject.target = "/?кл%D1%8E%D1".encode() + b"\x87=hunter2"
+        subject.context[REDACTED_ARGS] = {"ключ"}
+        self.assertNotIn("hunter2", line("$args", subject))
 
     def test_fields(self) -> None:
         """Of credentials in fields the scheme is shown, of cookies nothing."""
