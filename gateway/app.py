@@ -40,6 +40,7 @@ from gateway.errors import GatewayError
 from gateway.interfaces import IConfigStore, PluginServices
 from gateway.model.record import Change, StoreView
 from gateway.proxy.dispatch import Dispatcher
+from gateway.proxy.lean import LeanFactory
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.resource import ProxyResource
 from gateway.proxy.runner import Runner
@@ -99,7 +100,7 @@ def make_service(settings: Settings, reactor: Any) -> GatewayService:
 class _Listener:
     kind: str
     port: IListeningPort
-    site: Site
+    site: Site | LeanFactory
 
     @property
     def address(self) -> Address:
@@ -175,7 +176,7 @@ class GatewayService(Service):
             status=status.report,
             ready=status.not_ready_because,
         )
-        self._listen(api, status, ProxyResource(runner))
+        self._listen(api, status, runner)
         self._announce(store.describe())
 
     async def _open_store(self) -> IConfigStore:
@@ -239,7 +240,7 @@ class GatewayService(Service):
 
     # -- listeners
 
-    def _listen(self, api: AdminAPI, status: StatusReport, resource: ProxyResource) -> None:
+    def _listen(self, api: AdminAPI, status: StatusReport, runner: Runner) -> None:
         settings = self._settings
         admin, proxy = settings.admin, settings.proxy
         pair = self._certificate() if admin.tls or proxy.tls_listen else None
@@ -250,13 +251,18 @@ class GatewayService(Service):
         for address in admin.listen:
             self._open("admin", address, admin_site, pair if admin.tls else None)
         for address in proxy.listen:
-            self._open("proxy", address, ProxySite(resource, resource.runner.limits, self._reactor))
+            self._open("proxy", address, self._proxy_factory(runner))
         for address in proxy.tls_listen:
-            self._open("proxy_tls", address, ProxySite(resource, resource.runner.limits, self._reactor), pair)
+            self._open("proxy_tls", address, self._proxy_factory(runner, tls=True), pair)
         for address in settings.status.listen:
             site = Site(status.resource(), reactor=self._reactor, timeout=60)
             _mute(site)
             self._open("status", address, site)
+
+    def _proxy_factory(self, runner: Runner, *, tls: bool = False) -> ProxySite | LeanFactory:
+        if self._settings.proxy.engine == "lean":
+            return LeanFactory(runner, self._reactor, tls=tls)
+        return ProxySite(ProxyResource(runner), runner.limits, self._reactor)
 
     def _certificate(self) -> certificates.CertificateFiles:
         admin = self._settings.admin
@@ -265,7 +271,11 @@ class GatewayService(Service):
         return certificates.ensure_self_signed(self._settings.gateway.data_dir, socket.gethostname())
 
     def _open(
-        self, kind: str, address: Address, site: Site, pair: certificates.CertificateFiles | None = None
+        self,
+        kind: str,
+        address: Address,
+        site: Site | LeanFactory,
+        pair: certificates.CertificateFiles | None = None,
     ) -> None:
         if pair is None:
             port = self._reactor.listenTCP(address.port, site, backlog=4096, interface=address.host)
@@ -298,7 +308,7 @@ class GatewayService(Service):
         bootstrap.remove_ports(self._settings.gateway.data_dir)
         await DeferredList([_maybe(listener.port.stopListening()) for listener in self._listeners])
         for listener in self._listeners:
-            if isinstance(listener.site, ProxySite):
+            if isinstance(listener.site, (ProxySite, LeanFactory)):
                 listener.site.drain()
         runner = self._runner
         if runner is not None and runner.runs:

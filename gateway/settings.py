@@ -87,6 +87,7 @@ class ProxySection:
 
     Attributes:
         listen, tls_listen: Where it listens for HTTP and for HTTPS; each may be empty.
+        engine: What speaks HTTP/1.1 with clients: ``lean``, our own, or ``twisted``, twisted.web.
         workers: Processes besides the first. This version serves in one process whatever it says.
         max_in_flight: Requests served at a time; one more is answered 503.
         max_connections: Client connections at a time on one listener; 0 is no limit.
@@ -106,6 +107,7 @@ class ProxySection:
 
     listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9080", many=True)
     tls_listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "", many=True)
+    engine: str = setting(fields.one_of(("lean", "twisted")), "lean")
     workers: int | Literal["auto"] = setting(fields.workers, "0")
     max_in_flight: int = setting(fields.whole(1), "6000")
     max_connections: int = setting(fields.whole(0), "12000")

@@ -14,6 +14,8 @@ from gateway.core.paths import BadPath, normalise
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z").match
 _TARGET = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]+\Z").match
 """A request target: no controls, white space or fragment. Bytes over 0x7f pass: some browsers send them."""
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+"""Upstreams get these percent-encoded, as RFC 3986 section 2.5 would have had them sent."""
 _HOST = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z").match
 _FIELD_BAD = re.compile(rb"[\x00\r\n]").search
 _ABSOLUTE = re.compile(rb"(?i)https?://([^/?#]*)")
@@ -68,6 +70,8 @@ def admit(method: bytes, target: bytes, pairs: list[Pair], version: tuple[int, i
         return _refuse("the Host field is not a host")
     if _TARGET(target) is None:
         return _refuse("the request target holds bytes that no target may hold")
+    if not target.isascii():
+        target = _BEYOND_ASCII.sub(lambda found: b"%%%02X" % found.group()[0], target)
     if target[0] != 0x2F:
         reduced = _origin_form(method, target, host)
         if isinstance(reduced, Reply):

@@ -70,6 +70,11 @@ class RequestBody:
         """Whether it can be passed on from its beginning, for the first time or once more."""
         return self._passed is not None and not self._dropping
 
+    @property
+    def waiting_for_upstream(self) -> bool:
+        """Whether reading waits for an upstream to take what is here, not for the client."""
+        return self._paused or self._held_bytes >= self._read_ahead
+
     # -- from the server
 
     def data(self, data: bytes) -> None:

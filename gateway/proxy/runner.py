@@ -45,6 +45,7 @@ _NO_UPSTREAM = Reply(503, None, (), reasons.NO_UPSTREAM)
 _NO_NODES = Reply(503, None, (), reasons.NO_NODES)
 _NO_NODE = Reply(502, None, (), reasons.NO_HEALTHY_NODE)
 _TOO_LARGE = Reply(413, None, ((b"connection", b"close"),), reasons.BODY_TOO_LARGE)
+_BAD_CONTENT = Reply(400, None, ((b"connection", b"close"),), reasons.BAD_REQUEST, "bad chunks")
 _SLOW_BODY = Reply(408, None, ((b"connection", b"close"),), reasons.CLIENT_BODY_TIMEOUT)
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
@@ -185,6 +186,10 @@ class Run:
     def too_large(self) -> None:
         """The content turned out to be over the limit while it was read."""
         self._cut_short(_TOO_LARGE)
+
+    def bad_content(self) -> None:
+        """The content's framing is broken."""
+        self._cut_short(_BAD_CONTENT)
 
     def slow_body(self) -> None:
         """The content stopped coming."""

@@ -1,0 +1,202 @@
+"""Reading requests from the wire: strict, without I/O.
+
+A head is taken as a whole and matched by one expression that knows the grammar of RFC 9112 and
+nothing looser: what does not match is refused, so there is no leniency to inherit from a parser.
+Content is either counted (Content-Length) or taken out of its chunks by ``ChunkReader``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from gateway.core.fields import Pair
+
+HEAD_END = b"\r\n\r\n"
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_LINE = re.compile(rb"(" + _TOKEN + rb") ([^\x00-\x20\x7f]+) HTTP/1\.([01])\r\n")
+"""RFC 9112 section 3: exactly one space between the parts."""
+_FIELD = rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n"
+"""RFC 9112 section 5: no space before the colon, no line folding, no control characters but tab."""
+_FIELDS = re.compile(rb"(?:" + _FIELD.replace(b"(", b"(?:") + rb")*")
+_EACH = re.compile(_FIELD)
+_BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
+"""Line ends that are none, and NUL."""
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_MAX_CHUNK_LINE = 256
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+
+
+@frozen
+class Refused:
+    """
+    A request that is not served; the connection ends after the answer.
+
+    Attributes:
+        status: 400 or 414. why: For the log.
+    """
+
+    status: int
+    why: str
+
+
+@frozen(eq=False)
+class Head:
+    """
+    A request's head.
+
+    Attributes:
+        pairs: Field lines in order, names in lower case, values without white space around them.
+        length: Bytes of content; None if it is chunked; 0 without any.
+        has_length: Whether a Content-Length was sent at all.
+        persistent: Whether the client allows another request on the connection.
+        expects: Whether it waits for 100 (Continue).
+    """
+
+    method: bytes
+    target: bytes
+    pairs: list[Pair]
+    version: tuple[int, int]
+    length: int | None
+    has_length: bool
+    persistent: bool
+    expects: bool
+
+
+def parse_head(block: bytes, max_fields: int) -> Head | Refused:
+    """
+    Read a head.
+
+    Args:
+        block: From the first byte of the request line to the blank line, that one excluded; ends
+            with the line end of the last line.
+        max_fields: More field lines are refused.
+    Source:
+        RFC 9112 sections 3, 5, 6 and 9.3.
+    """
+    line = _LINE.match(block)
+    if line is None:
+        return Refused(400, "the request line is not one of HTTP/1.1")
+    start = line.end()
+    fields = _FIELDS.match(block, start)
+    if fields is None or fields.end() != len(block):
+        return Refused(400, "a field line breaks the grammar")
+    pairs = [(name.lower(), value.strip(b" \t")) for name, value in _EACH.findall(block, start)]
+    if len(pairs) > max_fields:
+        return Refused(400, f"more than {max_fields} field lines")
+    method, target, minor = line.groups()
+    version = (1, 1) if minor == b"1" else (1, 0)
+    length: int | None = 0
+    has_length = chunked = expects = False
+    persistent = version == (1, 1)
+    for name, value in pairs:
+        if name == b"content-length":
+            if has_length or _DIGITS.fullmatch(value) is None:
+                return Refused(400, "Content-Length is not one number")
+            has_length = True
+            length = int(value)
+        elif name == b"transfer-encoding":
+            if chunked or version == (1, 0) or value.lower() != b"chunked":
+                return Refused(400, "the only transfer coding taken is chunked, and that of HTTP/1.1")
+            chunked = True
+        elif name == b"connection":
+            if any(option.strip().lower() == b"close" for option in value.split(b",")):
+                persistent = False
+        elif name == b"expect":
+            expects = version == (1, 1) and value.lower() == b"100-continue"
+    if chunked:
+        if has_length:
+            return Refused(400, "Content-Length and Transfer-Encoding exclude each other")
+        length = None
+    return Head(method, target, pairs, version, length, has_length, persistent, expects)
+
+
+def is_broken(unfinished: bytes, seen: int) -> bool:
+    """
+    Whether what has come of a head can never become one.
+
+    Args:
+        unfinished: The bytes so far. seen: How many of them were looked at before.
+    """
+    return _BARE.search(unfinished, max(0, seen - 1)) is not None
+
+
+class BadChunks(ValueError):
+    """Chunked content breaks the grammar of RFC 9112 section 7.1."""
+
+
+class ChunkReader:
+    """
+    Takes content out of its chunks.
+
+    Attributes:
+        done: Whether the last chunk and the trailers, which are dropped, have been read.
+    """
+
+    def __init__(self, max_trailer_bytes: int = 8192) -> None:
+        self.done = False
+        self._left = 0
+        self._state = "size"
+        self._rest = b""
+        self._trailers = max_trailer_bytes
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """
+        Read on.
+
+        Returns:
+            Content, and once ``done`` the bytes behind the end: the next request's.
+        Raises:
+            BadChunks: nothing that follows can be trusted.
+        """
+        data = self._rest + data
+        self._rest = b""
+        content: list[bytes] = []
+        at = 0
+        while not self.done:
+            if self._state == "data":
+                piece = data[at : at + self._left]
+                content.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                if self._left:
+                    return b"".join(content), b""
+                self._state = "end"
+            if self._state == "end":
+                mark = data[at : at + 2]
+                if mark != b"\r\n"[: len(mark)]:
+                    raise BadChunks("a chunk does not end with CRLF")
+                if len(mark) < 2:
+                    break
+                at += 2
+                self._state = "size"
+            end = data.find(b"\n", at)
+            if end < 0:
+                break
+            line = data[at:end]
+            if not line.endswith(b"\r"):
+                raise BadChunks("a line ends with a bare LF")
+            at = end + 1
+            self._line(line[:-1])
+        if self.done:
+            return b"".join(content), data[at:]
+        self._rest = data[at:]
+        if len(self._rest) > (_MAX_CHUNK_LINE if self._state == "size" else self._trailers):
+            raise BadChunks("a line is too long")
+        return b"".join(content), b""
+
+    def _line(self, line: bytes) -> None:
+        if self._state == "trailers":
+            self._trailers -= len(line) + 2
+            if not line:
+                self.done = True
+            elif self._trailers < 0 or _EACH.fullmatch(line + b"\r\n") is None:
+                raise BadChunks("a trailer field breaks the grammar, or there are too many")
+            return
+        size = _CHUNK_LINE.fullmatch(line)
+        if size is None or len(line) > _MAX_CHUNK_LINE:
+            raise BadChunks("a chunk size breaks the grammar")
+        self._left = int(size.group(1), 16)
+        self._state = "data" if self._left else "trailers"

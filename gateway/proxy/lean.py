@@ -1,0 +1,557 @@
+"""The lean HTTP/1.1 server: a thin Protocol between a socket and the runner.
+
+It does what ``gateway.proxy.site`` does over twisted.web, with nothing per request that could be done
+per connection or per configuration: no call to the reactor, no Deferred, one write for head and first
+content. Timeouts are kept as deadlines that one coarse clock of the listener compares.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from math import inf
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IProtocolNegotiationFactory, IPushProducer
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
+from zope.interface import implementer
+
+from gateway.core import reasons
+from gateway.core.exchange import Connection, Reply, RequestHead
+from gateway.core.fields import Pair, wire_name
+from gateway.http1.request import HEAD_END, BadChunks, ChunkReader, Head, Refused, is_broken, parse_head
+from gateway.proxy.admission import admit
+from gateway.proxy.limits import ProxyLimits
+from gateway.proxy.request_body import RequestBody
+from gateway.proxy.runner import Run, Runner
+
+TICK_S = 0.5
+"""How often deadlines are looked at: no timeout is more exact than this."""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LINES = {
+    status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() for status in map(int, HTTPStatus)
+}
+_NOTHING: tuple[Pair, ...] = ()
+
+
+def _status_line(status: int) -> bytes:
+    return _LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+
+
+@implementer(IPushProducer)
+class LeanConnection(Protocol):
+    """One client connection. Requests on it are served one after the other."""
+
+    factory: LeanFactory
+    transport: Any
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._seen = 0
+        self._stream: LeanStream | None = None
+        self._client: Connection | None = None
+        self._reading_paused = False
+        self.deadline = inf
+        self._on_deadline = self._idle_too_long
+        self._closing = False
+        self._going_on = False
+
+    # -- from the transport
+
+    def connectionMade(self) -> None:
+        transport = self.transport
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+        peer, host = transport.getPeer(), transport.getHost()
+        self._client = Connection(
+            getattr(peer, "host", "127.0.0.1"),
+            getattr(peer, "port", 0),
+            getattr(host, "host", "127.0.0.1"),
+            getattr(host, "port", 0),
+            self.factory.tls,
+        )
+        # Slow readers of what we write pause whoever feeds us.
+        transport.registerProducer(self, True)
+        self.factory.connections.add(self)
+        self._wait_for_request()
+
+    def dataReceived(self, data: bytes) -> None:
+        stream = self._stream
+        if stream is not None:
+            if not stream.received:
+                data = stream.content(data)
+                if not data:
+                    return
+            if self._stream is not None:
+                self._hold(data)
+                return
+        self._buffer = self._buffer + data if self._buffer else data
+        self._go_on()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.deadline = inf
+        self._closing = True
+        self.factory.connections.discard(self)
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.client_gone()
+
+    # -- IPushProducer: the transport's buffer is full, or has room again
+
+    def pauseProducing(self) -> None:
+        if self._stream is not None:
+            self._stream.pause()
+
+    def resumeProducing(self) -> None:
+        if self._stream is not None:
+            self._stream.resume()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; ``connectionLost`` follows."""
+
+    # -- requests, one by one
+
+    def _hold(self, data: bytes) -> None:
+        """Keep the next request's bytes until the one in flight is answered."""
+        self._buffer = self._buffer + data if self._buffer else data
+        if len(self._buffer) > self.factory.limits.max_header_bytes:
+            self.pause_reading()
+
+    def _go_on(self) -> None:
+        """Serve what is in the buffer, until it is used up or a request is in flight."""
+        self._going_on = True
+        while self._stream is None and self._buffer and not self._closing:
+            waiting = len(self._buffer)
+            self._advance()
+            if len(self._buffer) == waiting:
+                break
+        self._going_on = False
+
+    def _advance(self) -> None:
+        """Start the next request, if its head is complete."""
+        limits = self.factory.limits
+        buffer = self._buffer
+        while buffer.startswith(b"\r\n"):
+            buffer = buffer[2:]  # RFC 9112 section 2.2
+        end = buffer.find(HEAD_END, max(0, self._seen - 3))
+        if end < 0:
+            self._buffer = buffer
+            if not buffer:
+                return
+            if is_broken(buffer, self._seen):
+                self._refuse(Refused(400, "a line ends with a bare CR or LF, or holds NUL"))
+            elif len(buffer) > limits.max_header_bytes:
+                self._refuse(_too_long(buffer))
+            else:
+                if not self._seen:
+                    self._set_deadline(limits.header_timeout_s, self._head_too_slow)
+                self._seen = len(buffer)
+            return
+        self._seen = 0
+        self._buffer = buffer[end + 4 :]
+        if end > limits.max_header_bytes:
+            self._refuse(_too_long(buffer))
+            return
+        head = parse_head(buffer[: end + 2], limits.max_headers)
+        if isinstance(head, Refused):
+            self._refuse(head)
+        else:
+            self._start(head)
+
+    def _start(self, head: Head) -> None:
+        self.deadline = inf
+        stream = self._stream = LeanStream(self, head)
+        request = RequestHead(head.method, head.target, tuple(head.pairs), head.version)
+        admitted = admit(head.method, head.target, head.pairs, head.version)
+        assert self._client is not None
+        stream.serve(self.factory.runner.handle(admitted, request, self._client, stream))
+        if self._buffer and self._stream is stream and not stream.received:
+            # Its own content first; what is left is the next request's.
+            data, self._buffer = self._buffer, b""
+            self._buffer = stream.content(data)
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer bytes that are no request, and log them like one."""
+        self.deadline = inf
+        self._buffer = b""
+        stream = self._stream = LeanStream(self, Head(b"-", b"-", [], (1, 1), 0, False, False, False))
+        reason = reasons.CLIENT_HEAD_TIMEOUT if refused.status == 408 else reasons.BAD_REQUEST
+        reply = Reply(refused.status, None, ((b"connection", b"close"),), reason, refused.why)
+        assert self._client is not None
+        head = RequestHead(b"-", b"-", _NOTHING)
+        stream.serve(self.factory.runner.handle(reply, head, self._client, stream))
+
+    def request_done(self, keep: bool) -> None:
+        """The request in flight is answered and read; for its stream."""
+        self._stream = None
+        if not keep or self.factory.draining:
+            self.close()
+            return
+        self._wait_for_request()
+        if self._reading_paused:
+            self.resume_reading()
+        if self._buffer and not self._going_on:
+            # Pipelined. Not from here: whoever ends the request has not returned yet.
+            self.factory.clock.callLater(0, self._go_on)
+
+    # -- reading, closing, waiting
+
+    def pause_reading(self) -> None:
+        if not self._reading_paused and not self._closing:
+            self._reading_paused = True
+            self.transport.pauseProducing()
+
+    def resume_reading(self) -> None:
+        if self._reading_paused and not self._closing:
+            self._reading_paused = False
+            self.transport.resumeProducing()
+
+    def close(self) -> None:
+        """Close once everything written is sent; a client that does not take it is cut off."""
+        self._closing = True
+        self._set_deadline(self.factory.limits.send_timeout_s, self.abort)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._closing = True
+        self.deadline = inf
+        self.transport.abortConnection()
+
+    def drain(self) -> None:
+        """Close now if no request is in flight, else after its answer."""
+        if self._stream is None:
+            self.close()
+
+    def _set_deadline(self, wait_s: float, then: Any) -> None:
+        self.deadline = self.factory.clock.seconds() + wait_s
+        self._on_deadline = then
+
+    def set_deadline(self, wait_s: float, then: Any) -> None:
+        """Call *then* unless another deadline is set, or none, within *wait_s*; for the stream."""
+        self._set_deadline(wait_s, then)
+
+    def past_deadline(self) -> None:
+        """The time is up; for the factory."""
+        self.deadline = inf
+        self._on_deadline()
+
+    def _wait_for_request(self) -> None:
+        self._set_deadline(self.factory.limits.idle_timeout_s, self._idle_too_long)
+
+    def _idle_too_long(self) -> None:
+        self.close()
+
+    def _head_too_slow(self) -> None:
+        self._refuse(Refused(408, "the head did not come in time"))
+
+
+def _too_long(buffer: bytes) -> Refused:
+    """A head over the limit: 414 if it is the request line's fault."""
+    if b"\r\n" not in buffer[:8192]:
+        return Refused(414, "the request line is too long")
+    return Refused(400, "the head is too long")
+
+
+class LeanStream:
+    """One request and its answer on a connection: ``gateway.proxy.downstream.Downstream``."""
+
+    def __init__(self, connection: LeanConnection, head: Head) -> None:
+        self._connection = connection
+        self._limits: ProxyLimits = connection.factory.limits
+        self._head = head
+        self._run: Run | None = None
+        self._out: list[bytes] | None = None
+        self._chunked = False
+        self._keep = head.persistent
+        self._framed = True
+        self._gone = False
+        self._finished = False
+        self._producer: IPushProducer | None = None
+        self._paused = False
+        self._left = head.length
+        self._chunks = ChunkReader() if head.length is None else None
+        self._linger_from = 0
+        self.body: RequestBody | None = None
+        self.received = head.length == 0
+        if head.length != 0 or head.has_length:
+            ask = self._continue if head.expects else _no_need
+            self.body = RequestBody(
+                head.length, connection, read_ahead=self._limits.read_ahead_bytes, on_start=ask
+            )
+            if self.received:
+                self.body.end()
+
+    def serve(self, run: Run) -> None:
+        """The runner has taken it."""
+        self._run = run
+        if self.received or self._finished or self._gone:
+            return
+        self._wait_for_content()
+        limit = self._limits.max_body_bytes
+        if limit and self._left is not None and self._left > limit:
+            run.too_large()
+
+    # -- content from the client
+
+    def content(self, data: bytes) -> bytes:
+        """Take content; returns what is behind its end."""
+        body = self.body
+        assert body is not None
+        rest = b""
+        if self._chunks is not None:
+            try:
+                data, rest = self._chunks.feed(data)
+            except BadChunks:
+                self._keep = False
+                if self._run is not None:
+                    self._run.bad_content()
+                self._give_up()
+                return b""
+            ended = self._chunks.done
+        else:
+            assert self._left is not None
+            data, rest = data[: self._left], data[self._left :]
+            self._left -= len(data)
+            ended = not self._left
+        if data:
+            body.data(data)
+        run = self._run
+        if run is not None:
+            run.exchange.bytes_received = body.received
+            limit = self._limits.max_body_bytes
+            if limit and body.received > limit:
+                run.too_large()
+        if ended:
+            self.received = True
+            self._connection.deadline = inf
+            body.end()
+            if self._finished:
+                self._done()
+        elif self._finished:
+            if body.received - self._linger_from > self._limits.linger_bytes:
+                self._give_up()
+        else:
+            self._wait_for_content()
+        return rest
+
+    def _continue(self) -> None:
+        if self._out is None and not self._gone and not self._finished:
+            self._connection.transport.write(_CONTINUE)
+
+    def _wait_for_content(self) -> None:
+        self._connection.set_deadline(self._limits.body_timeout_s, self._content_too_slow)
+
+    def _content_too_slow(self) -> None:
+        body, run = self.body, self._run
+        if body is not None and body.waiting_for_upstream:
+            self._wait_for_content()  # It is not the client that is slow.
+        elif run is not None:
+            run.slow_body()
+
+    # -- Downstream
+
+    def respond(self, status: int, fields: list[Pair], length: int | None) -> None:
+        if self._gone:
+            return
+        version = self._head.version
+        out = [_status_line(status)]
+        dated = False
+        for name, value in fields:
+            if name == b"connection":
+                if value.lower() == b"close":
+                    self._keep = False
+                continue
+            if name == b"date":
+                dated = True
+            out += (wire_name(name), b": ", value, b"\r\n")
+        if not dated:
+            out.append(self._connection.factory.date())
+        if status == 204:
+            pass
+        elif length is not None:
+            out.append(b"Content-Length: %d\r\n" % length)
+        elif status != 304 and self._head.method != b"HEAD":
+            if version == (1, 1):
+                self._chunked = True
+                out.append(b"Transfer-Encoding: chunked\r\n")
+            else:
+                self._framed = False
+                self._keep = False
+        if self._connection.factory.draining or not self._can_keep_alive():
+            self._keep = False
+        if not self._keep:
+            out.append(b"Connection: close\r\n")
+        out.append(b"\r\n")
+        self._out = out
+
+    def _can_keep_alive(self) -> bool:
+        body = self.body
+        if body is None or self.received:
+            return True
+        # How much a chunked request still has to come nobody knows.
+        return body.expected is not None and body.expected - body.received <= self._limits.linger_bytes
+
+    def write(self, data: bytes) -> None:
+        if self._gone:
+            return
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._out:
+            self._out.append(data)
+            data = b"".join(self._out)
+            self._out = []
+        self._connection.transport.write(data)
+
+    def flush(self) -> None:
+        if self._out and not self._gone:
+            data = b"".join(self._out)
+            self._out = []
+            self._connection.transport.write(data)
+
+    def finish(self) -> None:
+        if self._gone or self._finished:
+            return
+        self._finished = True
+        out, self._out = self._out or [], []
+        if self._chunked:
+            out.append(b"0\r\n\r\n")
+        if out:
+            self._connection.transport.write(b"".join(out))
+        if self.received:
+            self._done()
+            return
+        # The answer came before the end of the request: hear the client out, within limits.
+        body = self.body
+        assert body is not None
+        self._linger_from = body.received
+        body.drop()
+        self._connection.set_deadline(self._limits.linger_s, self._give_up)
+
+    def abort(self) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        if self._out == [] and self._framed:
+            # With a length or chunks the client sees that something is missing.
+            self._connection.close()
+        else:
+            self._connection.abort()
+
+    def register(self, producer: IPushProducer) -> None:
+        self._producer = producer
+        if self._paused:
+            producer.pauseProducing()
+
+    def unregister(self) -> None:
+        self._producer = None
+        if self._paused:
+            self._connection.deadline = inf
+
+    # -- from the connection
+
+    def pause(self) -> None:
+        """The client reads slowly."""
+        self._paused = True
+        if self._producer is not None:
+            self._producer.pauseProducing()
+            self._connection.set_deadline(self._limits.send_timeout_s, self._connection.abort)
+
+    def resume(self) -> None:
+        """It has caught up."""
+        self._paused = False
+        if self._producer is not None:
+            self._connection.deadline = inf
+            if not self.received:
+                self._wait_for_content()
+            self._producer.resumeProducing()
+
+    def client_gone(self) -> None:
+        """The connection is lost."""
+        self._gone = True
+        if self._run is not None:
+            self._run.client_gone()
+
+    def _give_up(self) -> None:
+        """Stop hearing the client out."""
+        if not self._gone:
+            self._gone = True
+            self._connection.close()
+
+    def _done(self) -> None:
+        self._connection.request_done(self._keep)
+
+
+def _no_need() -> None:
+    pass
+
+
+@implementer(IProtocolNegotiationFactory)
+class LeanFactory(Factory):
+    """
+    A listener's factory.
+
+    Attributes:
+        connections: The client connections that are open.
+        draining: Whether connections close after the answer in flight.
+        tls: Whether its clients speak TLS to us.
+    """
+
+    noisy = False
+
+    def __init__(self, runner: Runner, clock: Any, *, tls: bool = False) -> None:
+        """
+        Args:
+            clock: Provides ``IReactorTime``.
+        """
+        self.runner = runner
+        self.limits = runner.limits
+        self.clock = clock
+        self.tls = tls
+        self.connections: set[LeanConnection] = set()
+        self.draining = False
+        self._ticking: IDelayedCall | None = None
+        self._date = (-1, b"")
+
+    def doStart(self) -> None:
+        super().doStart()
+        self._tick()
+
+    def doStop(self) -> None:
+        super().doStop()
+        if self._ticking is not None and not self.connections:
+            self._ticking.cancel()
+            self._ticking = None
+
+    def _tick(self) -> None:
+        now = self.clock.seconds()
+        for connection in [one for one in self.connections if one.deadline <= now]:
+            connection.past_deadline()
+        self._ticking = self.clock.callLater(TICK_S, self._tick)
+
+    def date(self) -> bytes:
+        """The Date field's line, made once a second (RFC 9110 section 6.6.1)."""
+        now = int(self.runner.clock.time())
+        if self._date[0] != now:
+            self._date = (now, b"Date: %b\r\n" % datetimeToString(now))
+        return self._date[1]
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """A connection, or None (it is closed) when ``max_connections`` are open."""
+        if self.limits.max_connections and len(self.connections) >= self.limits.max_connections:
+            return None
+        connection = LeanConnection()
+        connection.factory = self
+        return connection
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is offered in TLS (ALPN)."""
+        return [b"http/1.1"]
+
+    def drain(self) -> None:
+        """No more requests: idle connections close now, the others after their answer."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
