@@ -1,61 +1,31 @@
-"""Picking the node for a try. One picker a compiled upstream; its turn outlives other changes."""
+"""Picking the node for a try. One picker a compiled upstream; what it has learnt outlives other changes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+import random as _random
+import time
+from collections.abc import Callable, Sequence
 
+from gateway.core.chash import ConsistentHash
+from gateway.core.ewma import FastestOfTwo
 from gateway.core.exchange import Exchange
+from gateway.core.least_conn import LeastConnections
+from gateway.core.picking import Levelled, levels
+from gateway.core.picking import Picker as Picker
 from gateway.core.round_robin import RoundRobin
 from gateway.model.upstream import Node, Upstream
 
 _REMEMBERED_REMAINDERS = 256
 
 
-class Picker(Protocol):
-    """Chooses nodes."""
+class WeightedRoundRobin(Levelled):
+    """Weighted round-robin; see ``gateway.core.round_robin`` for the order."""
 
-    def pick(self, tried: Sequence[Node], exchange: Exchange) -> Node | None:
-        """
-        Args:
-            tried: Nodes already tried for this request; none is picked twice.
-        Returns:
-            The node for the next try, or None if there is none left.
-        """
-
-
-class WeightedRoundRobin:
-    """
-    Weighted round-robin with priority levels: a lower level is used only when every node of the
-    higher ones was tried for this request, or is known to be unhealthy.
-
-    Attributes:
-        unhealthy: Keys of nodes not to be used. If that is all of them, all are used.
-    """
-
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self._all = tuple(nodes)
-        self.unhealthy: frozenset[str] = frozenset()
-        # Where several nodes all weigh 0 the upstream is switched off; a single one is served
-        # nevertheless, as its users expect (data-plane contract §7.2).
-        if len(self._all) == 1 and self._all[0].weight == 0:
-            only = self._all[0]
-            self._nodes: tuple[Node, ...] = (Node(only.host, only.port, 1, only.priority),)
-        else:
-            self._nodes = tuple(node for node in self._all if node.weight > 0)
-        self._arrange()
-
-    def set_unhealthy(self, keys: Iterable[str]) -> None:
-        """Take nodes out, or back in; the turn starts anew."""
-        self.unhealthy = frozenset(keys)
-        self._arrange()
+    done: None = None
 
     def _arrange(self) -> None:
-        usable = [node for node in self._nodes if node.key not in self.unhealthy] or list(self._nodes)
-        self._levels = [
-            [node for node in usable if node.priority == priority]
-            for priority in sorted({node.priority for node in usable}, reverse=True)
-        ]
+        # The turn starts anew.
+        self._levels = levels(self._usable())
         self._first = RoundRobin(self._levels[0] if self._levels else ())
         self._remainders: dict[frozenset[Node], RoundRobin] = {}
 
@@ -78,10 +48,33 @@ class WeightedRoundRobin:
         return remainder.next()
 
 
-def make_picker(upstream: Upstream) -> Picker:
+def make_picker(
+    upstream: Upstream,
+    previous: Picker | None = None,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    random: Callable[[], float] = _random.random,
+) -> Picker:
     """
     The picker for an upstream's ``type``.
 
-    ``chash``, ``least_conn`` and ``ewma`` are served as weighted round-robin by this version.
+    Args:
+        previous: The picker of the same upstream's last definition. Its connection counts and
+            latencies go on, by node; so does what is known to be unhealthy.
+        now: Seconds since some fixed moment. random: A number from 0 to below 1.
+    Source:
+        Data-plane contract §7.2 and §7.3.
     """
-    return WeightedRoundRobin(upstream.nodes)
+    picker: Picker
+    match upstream.type:
+        case "chash":
+            picker = ConsistentHash(upstream.nodes, upstream.hash_on, upstream.key)
+        case "least_conn":
+            picker = LeastConnections(upstream.nodes, previous)
+        case "ewma":
+            picker = FastestOfTwo(upstream.nodes, previous, now=now, random=random)
+        case _:
+            picker = WeightedRoundRobin(upstream.nodes)
+    if previous is not None and upstream.checks is not None:
+        picker.set_unhealthy(previous.unhealthy)
+    return picker

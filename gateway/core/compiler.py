@@ -193,7 +193,8 @@ class Compiler:
             return None
         known = self._upstreams.get(key)
         if known is None or known.upstream != upstream:
-            known = CompiledUpstream(key, upstream, make_picker(upstream), RetryPolicy.of(upstream))
+            picker = make_picker(upstream, None if known is None else known.picker)
+            known = CompiledUpstream(key, upstream, picker, RetryPolicy.of(upstream))
             self._upstreams[key] = known
         return known
 
