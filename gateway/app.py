@@ -1,4 +1,4 @@
-"""The composition root: from settings to a running gateway.
+"""The composition root: from settings to a running gateway. It knows the reactor, as ``tap``, ``worker`` do.
 
 ``make_service`` checks what can be checked before the process goes into the background.
 ``GatewayService`` opens the store, compiles the configuration, listens, and takes it all down again.
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import socket
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field, frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.web.server import Site
 
@@ -28,58 +26,38 @@ from gateway.admin.calls import Limits
 from gateway.admin.groups import default_group_change
 from gateway.admin.site import AdminSite
 from gateway.admin.tokens import bootstrap_change
-from gateway.binding import PluginBinder
+from gateway.control.amp_commands import pack
 from gateway.control.control import Control
 from gateway.control.explainer import Explainer
 from gateway.control.local import LocalPublisher
+from gateway.control.remote import WorkersPublisher, WorkersReport, state_document
+from gateway.control.served import Mirror, Served
+from gateway.control.shared_sockets import SharedAddress
 from gateway.control.state import State
 from gateway.control.status import StatusReport
-from gateway.core.addresses import AddressSet
-from gateway.core.compiler import Compiler
+from gateway.control.worker_process import WorkerProcess
+from gateway.control.workers import Workers
+from gateway.data_plane import (
+    BACKLOG,
+    DataPlane,
+    Listener,
+    SystemClock,
+    load_snapshot,
+    make_compiler,
+    maybe,
+)
 from gateway.errors import GatewayError
-from gateway.interfaces import IConfigStore, PluginServices
-from gateway.model.record import Change, StoreView
-from gateway.proxy.dispatch import Dispatcher
-from gateway.proxy.lean import LeanFactory
-from gateway.proxy.limits import ProxyLimits
-from gateway.proxy.resource import ProxyResource
-from gateway.proxy.runner import Runner
-from gateway.proxy.site import ProxySite
+from gateway.interfaces import IConfigStore
+from gateway.model.record import Change, Key, StoreView
 from gateway.registry import PluginRegistry, load_plugins
 from gateway.settings import Settings
 from gateway.settings_fields import Address
+from gateway.settings_text import to_text
 from gateway.store.keyfile import load_or_create
 from gateway.store.sealing import Sealer
 from gateway.store.urls import open_store
-from gateway.telemetry.access_log import AccessLog
-from gateway.upstream.agent import UpstreamAgent
-from gateway.upstream.client import ProxyClient
 
 log = Logger()
-
-
-@frozen
-class SystemClock:
-    """Time, as it is (``gateway.interfaces.Clock``)."""
-
-    def time(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
-@frozen
-class PluginLogger:
-    """``gateway.interfaces.PluginLog`` over twisted's logger."""
-
-    _log: Logger = field(factory=lambda: Logger(namespace="gateway.plugins"))
-
-    def warn(self, format: str, **fields: object) -> None:
-        self._log.warn(format, **fields)
-
-    def error(self, format: str, **fields: object) -> None:
-        self._log.error(format, **fields)
 
 
 def make_service(settings: Settings, reactor: Any) -> GatewayService:
@@ -91,21 +69,10 @@ def make_service(settings: Settings, reactor: Any) -> GatewayService:
     """
     bootstrap.check_formats(settings)
     registry = load_plugins(settings.plugins.enabled)
+    bootstrap.worker_count(settings)
     bootstrap.ensure_data_dir(settings)
     token = bootstrap.admin_token(settings)
     return GatewayService(settings, reactor, registry, token)
-
-
-@define(eq=False)
-class _Listener:
-    kind: str
-    port: IListeningPort
-    site: Site | LeanFactory
-
-    @property
-    def address(self) -> Address:
-        host: Any = self.port.getHost()
-        return Address(host.host, host.port)
 
 
 class GatewayService(Service):
@@ -121,9 +88,11 @@ class GatewayService(Service):
         self._registry = registry
         self._token = token
         self._clock = SystemClock()
-        self._listeners: list[_Listener] = []
+        self._listeners: list[Listener] = []
         self._closers: list[Callable[[], Any]] = []
-        self._runner: Runner | None = None
+        self._plane: DataPlane | None = None
+        self._workers: Workers | None = None
+        self._shared: list[SharedAddress] = []
         self.started: Deferred[None] = Deferred()
 
     # -- start
@@ -132,6 +101,10 @@ class GatewayService(Service):
         """Start; ``started`` fires when everything listens. A failure ends the process with status 1."""
         super().startService()
         bootstrap.remove_ports(self._settings.gateway.data_dir)
+        try:
+            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reopen_logs))
+        except ValueError:
+            pass  # not the main thread: whoever embeds the gateway so calls reopen_logs
         Deferred.fromCoroutine(self._start()).addCallbacks(self.started.callback, self._start_failed)
 
     def _start_failed(self, failure: Any) -> None:
@@ -155,17 +128,16 @@ class GatewayService(Service):
         view: StoreView = await store.load()
         view = await self._first_records(store, view)
 
-        limits = _limits(settings)
-        compiler = Compiler(self._binder(), settings.gateway.group)
-        runner = self._runner = self._make_runner(limits, compiler)
-        in_order = sorted(view.records, key=lambda r: r.created_revision)
-        runner.snapshot = compiler.load(in_order, view.revision, getattr(store, "damaged", ()))
-        for quarantined, why in runner.snapshot.quarantined.items():
-            log.error("{key} is quarantined: {why}", key="/".join(quarantined), why=why)
-
-        control = Control(store, LocalPublisher(compiler, runner), self._clock, State.of(view))
-        status = StatusReport(runner, control, self._clock, self._clock.time(), __version__)
-        explainer = Explainer(runner, self._clock)
+        count = bootstrap.worker_count(settings)
+        pair = self._certificate() if settings.admin.tls or settings.proxy.tls_listen else None
+        served, local = self._first_snapshot(view, getattr(store, "damaged", ()), count)
+        workers = self._workers = self._make_workers(count, pair) if count else None
+        group = settings.gateway.group
+        publisher = local if workers is None else WorkersPublisher(local, workers, group)
+        control = Control(store, publisher, self._clock, State.of(view))
+        status = StatusReport(served, control, self._clock, self._clock.time(), __version__)
+        report = status if workers is None else WorkersReport(status, workers)
+        explainer = Explainer(served, self._clock)
         api = AdminAPI(
             control,
             self._registry,
@@ -173,10 +145,14 @@ class GatewayService(Service):
             limits=Limits(max_body_bytes=settings.admin.max_body_bytes),
             history=store.history,
             explain=explainer.explain,
-            status=status.report,
-            ready=status.not_ready_because,
+            status=report.report,
+            ready=report.not_ready_because,
         )
-        self._listen(api, status, runner)
+        self._listen(api, status, report.not_ready_because, pair)
+        if workers is not None:
+            await workers.start(
+                lambda: state_document(control.state, group, tuple(getattr(store, "damaged", ())))
+            )
         self._announce(store.describe())
 
     async def _open_store(self) -> IConfigStore:
@@ -202,67 +178,73 @@ class GatewayService(Service):
         after: StoreView = await store.load()
         return after
 
-    def _binder(self) -> PluginBinder:
-        services = PluginServices(self._clock, PluginLogger(), settings=self._settings.plugins.limits)
-        return PluginBinder(self._registry, services, os.environ)
+    def _first_snapshot(
+        self, view: StoreView, damaged: Collection[Key], count: int
+    ) -> tuple[Served, LocalPublisher]:
+        """Compile everything, for the requests of this process or as a mirror of what workers serve."""
+        in_order = sorted(view.records, key=lambda r: r.created_revision)
+        if not count:
+            plane = self._plane = DataPlane(self._settings, self._reactor, self._registry)
+            plane.load(in_order, view.revision, damaged)
+            return plane.runner, LocalPublisher(plane.compiler, plane.runner)
+        compiler = make_compiler(self._settings, self._registry)
+        mirror = Mirror(load_snapshot(compiler, in_order, view.revision, damaged))
+        return mirror, LocalPublisher(compiler, mirror)
 
-    def _make_runner(self, limits: ProxyLimits, compiler: Compiler) -> Runner:
-        settings = self._settings
-        proxy, logs = settings.proxy, settings.log
-        agent = UpstreamAgent(
+    def _make_workers(self, count: int, pair: certificates.CertificateFiles | None) -> Workers:
+        """Hold the addresses of the data plane; no worker is started yet."""
+        proxy = self._settings.proxy
+        for kind, wanted in (("proxy", proxy.listen), ("proxy_tls", proxy.tls_listen)):
+            for address in wanted:
+                self._shared.append(SharedAddress.reserve(kind, address))
+        tls = None if pair is None else [str(pair.certificate), str(pair.private_key)]
+        return Workers(
+            count,
+            self._shared,
+            lambda worker: WorkerProcess.start(worker, self._reactor),
             self._reactor,
-            max_header_bytes=proxy.upstream_max_header_bytes,
-            max_headers=proxy.upstream_max_headers,
+            settings=pack({"settings": to_text(self._settings), "tls": tls}),
+            version=__version__,
+            timeout_s=proxy.worker_timeout_s,
         )
-        self._closers.append(agent.close)
-        access_log = None
-        if logs.access is not None:
-            access_log = AccessLog(
-                str(logs.access),
-                logs.access_format,
-                flush_s=logs.access_flush_s,
-                buffer_bytes=logs.access_buffer_bytes,
-                clock=self._reactor,
-            )
-            self._closers.append(access_log.close)
-        trusted = proxy.trusted_addresses
-        return Runner(
-            snapshot=compiler.empty(),
-            dispatcher=Dispatcher(
-                ProxyClient(agent), None if trusted is None else AddressSet.parse([str(n) for n in trusted])
-            ),
-            clock=self._clock,
-            limits=limits,
-            on_end=(lambda exchange: None) if access_log is None else access_log.write,
-            server=f"gateway/{__version__}".encode() if proxy.server_tokens else b"gateway",
-            show_upstream_status=proxy.show_upstream_status,
-        )
+
+    # -- while it runs
+
+    def reopen_logs(self) -> None:
+        """SIGHUP: the files of the access log may have been moved away."""
+        log.info("opening the access log anew")
+        if self._plane is not None:
+            self._plane.reopen_logs()
+        if self._workers is not None:
+            self._workers.reopen()
 
     # -- listeners
 
-    def _listen(self, api: AdminAPI, status: StatusReport, runner: Runner) -> None:
+    def _listen(
+        self,
+        api: AdminAPI,
+        status: StatusReport,
+        why_not: Callable[[], str | None],
+        pair: certificates.CertificateFiles | None,
+    ) -> None:
         settings = self._settings
         admin, proxy = settings.admin, settings.proxy
-        pair = self._certificate() if admin.tls or proxy.tls_listen else None
         admin_site = AdminSite(
             api.resource(), max_body_bytes=admin.max_body_bytes, reactor=self._reactor, timeout=60
         )
         _mute(admin_site)
         for address in admin.listen:
             self._open("admin", address, admin_site, pair if admin.tls else None)
-        for address in proxy.listen:
-            self._open("proxy", address, self._proxy_factory(runner))
-        for address in proxy.tls_listen:
-            self._open("proxy_tls", address, self._proxy_factory(runner, tls=True), pair)
+        plane = self._plane
+        if plane is not None:
+            for address in proxy.listen:
+                plane.listen("proxy", address)
+            for address in proxy.tls_listen:
+                plane.listen("proxy_tls", address, pair)
         for address in settings.status.listen:
-            site = Site(status.resource(), reactor=self._reactor, timeout=60)
+            site = Site(status.resource(why_not), reactor=self._reactor, timeout=60)
             _mute(site)
             self._open("status", address, site)
-
-    def _proxy_factory(self, runner: Runner, *, tls: bool = False) -> ProxySite | LeanFactory:
-        if self._settings.proxy.engine == "lean":
-            return LeanFactory(runner, self._reactor, tls=tls)
-        return ProxySite(ProxyResource(runner), runner.limits, self._reactor)
 
     def _certificate(self) -> certificates.CertificateFiles:
         admin = self._settings.admin
@@ -271,22 +253,20 @@ class GatewayService(Service):
         return certificates.ensure_self_signed(self._settings.gateway.data_dir, socket.gethostname())
 
     def _open(
-        self,
-        kind: str,
-        address: Address,
-        site: Site | LeanFactory,
-        pair: certificates.CertificateFiles | None = None,
+        self, kind: str, address: Address, site: Site, pair: certificates.CertificateFiles | None = None
     ) -> None:
         if pair is None:
-            port = self._reactor.listenTCP(address.port, site, backlog=4096, interface=address.host)
+            port = self._reactor.listenTCP(address.port, site, backlog=BACKLOG, interface=address.host)
         else:
             context = certificates.server_options(pair)
-            port = self._reactor.listenSSL(address.port, site, context, backlog=4096, interface=address.host)
-        self._listeners.append(_Listener(kind, port, site))
+            port = self._reactor.listenSSL(
+                address.port, site, context, backlog=BACKLOG, interface=address.host
+            )
+        self._listeners.append(Listener(kind, port, site))
 
     def _addresses(self) -> Mapping[str, Sequence[Address]]:
         found: dict[str, list[Address]] = {}
-        for listener in self._listeners:
+        for listener in (*self._listeners, *self._shared, *(self._plane.listeners if self._plane else ())):
             found.setdefault(listener.kind, []).append(listener.address)
         return found
 
@@ -306,21 +286,17 @@ class GatewayService(Service):
 
     async def _stop(self) -> None:
         bootstrap.remove_ports(self._settings.gateway.data_dir)
-        await DeferredList([_maybe(listener.port.stopListening()) for listener in self._listeners])
-        for listener in self._listeners:
-            if isinstance(listener.site, (ProxySite, LeanFactory)):
-                listener.site.drain()
-        runner = self._runner
-        if runner is not None and runner.runs:
-            log.info("waiting for {count} requests in flight", count=len(runner.runs))
-            idle = runner.when_idle()
-            timer = self._reactor.callLater(self._settings.gateway.shutdown_grace_s, _cut, runner)
-            await idle
-            if timer.active():
-                timer.cancel()
+        await DeferredList([maybe(listener.port.stopListening()) for listener in self._listeners])
+        grace_s = self._settings.gateway.shutdown_grace_s
+        if self._workers is not None:
+            await self._workers.stop(grace_s)
+        if self._plane is not None:
+            await self._plane.stop_listening()
+            await self._plane.drain(grace_s)
+            await self._plane.close()
         for close in reversed(self._closers):
             try:
-                await _maybe(close())
+                await maybe(close())
             except Exception:
                 log.failure("closing failed")
 
@@ -330,32 +306,5 @@ def _stored(state: State, change: Change) -> bool:
     return record is not None and record.value == change.value
 
 
-def _cut(runner: Runner) -> None:
-    for run in list(runner.runs):
-        run.stop()
-
-
-def _maybe(result: Any) -> Deferred[Any]:
-    return result if isinstance(result, Deferred) else succeed(result)
-
-
 def _mute(site: Site) -> None:
     site.log = lambda request: None  # type: ignore[method-assign]  # twisted.web's log lines hold query strings
-
-
-def _limits(settings: Settings) -> ProxyLimits:
-    proxy = settings.proxy
-    return ProxyLimits(
-        max_in_flight=proxy.max_in_flight,
-        max_connections=proxy.max_connections,
-        max_body_bytes=proxy.max_body_bytes,
-        max_header_bytes=proxy.max_header_bytes,
-        max_headers=proxy.max_headers,
-        idle_timeout_s=proxy.idle_timeout_s,
-        header_timeout_s=proxy.header_timeout_s,
-        body_timeout_s=proxy.body_timeout_s,
-        send_timeout_s=proxy.send_timeout_s,
-        linger_s=proxy.linger_s,
-        linger_bytes=proxy.linger_bytes,
-        read_ahead_bytes=proxy.read_ahead_bytes,
-    )

@@ -17,6 +17,7 @@ import os
 import re
 import resource
 import secrets
+import socket
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -168,6 +169,21 @@ def name_ports(listeners: Mapping[str, Sequence[int]]) -> dict[str, int]:
         for kind, ports in listeners.items()
         for index, port in enumerate(ports)
     }
+
+
+def worker_count(settings: Settings) -> int:
+    """
+    How many workers ``[proxy] workers`` asks for; ``auto`` is one for each core this process may use.
+
+    Raises:
+        SettingsErrors: this system cannot share a listening address between processes.
+    """
+    workers = settings.proxy.workers
+    if workers == "auto":
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers and not hasattr(socket, "SO_REUSEPORT"):
+        raise SettingsErrors(["[proxy] workers: must be 0 on this system, which has no SO_REUSEPORT"])
+    return workers
 
 
 def allow_open_files(settings: Settings) -> str | None:

@@ -88,7 +88,9 @@ class ProxySection:
     Attributes:
         listen, tls_listen: Where it listens for HTTP and for HTTPS; each may be empty.
         engine: What speaks HTTP/1.1 with clients: ``lean``, our own, or ``twisted``, twisted.web.
-        workers: Processes besides the first. This version serves in one process whatever it says.
+        workers: Processes that serve besides the first, which administers; 0: all in one. Limits of
+            numbers (requests, connections) hold for each.
+        worker_timeout_s: How long one may take to acknowledge a change; then it is replaced.
         max_in_flight: Requests served at a time; one more is answered 503.
         max_connections: Client connections at a time on one listener; 0 is no limit.
         max_body_bytes: Content of one request; more is answered 413; 0 is no limit.
@@ -100,6 +102,8 @@ class ProxySection:
             the rest is still read and dropped.
         read_ahead_bytes: Content kept in memory while the upstream takes none.
         upstream_max_header_bytes, upstream_max_headers: The same limits for a response's head.
+        dns_ttl_s: How long the addresses of a node's name are used before they are asked for again.
+        health_checks: Whether upstreams' ``checks`` are carried out.
         trusted_addresses: Peers whose ``X-Forwarded-*`` are believed; None if nobody said.
         server_tokens: Whether ``Server`` carries the version.
         show_upstream_status: Whether ``X-APISIX-Upstream-Status`` is sent on every proxied answer.
@@ -109,6 +113,7 @@ class ProxySection:
     tls_listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "", many=True)
     engine: str = setting(fields.one_of(("lean", "twisted")), "lean")
     workers: int | Literal["auto"] = setting(fields.workers, "0")
+    worker_timeout_s: float = setting(fields.seconds(0.1, 3600), "10")
     max_in_flight: int = setting(fields.whole(1), "6000")
     max_connections: int = setting(fields.whole(0), "12000")
     max_body_bytes: int = setting(fields.whole(0), "0")
@@ -123,6 +128,8 @@ class ProxySection:
     read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")
     upstream_max_header_bytes: int = setting(fields.whole(1024, 2**20), "65536")
     upstream_max_headers: int = setting(fields.whole(1, 10_000), "200")
+    dns_ttl_s: float = setting(fields.seconds(0, 3600), "10")
+    health_checks: bool = setting(fields.switch, "on")
     trusted_addresses: tuple[Network, ...] | None = setting(fields.networks, "", many=True)
     server_tokens: bool = setting(fields.switch, "on")
     show_upstream_status: bool = setting(fields.switch, "off")
@@ -321,10 +328,6 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
         faults.append(("proxy", "listen", "is empty, and so is tls_listen: nothing would be served"))
     if apisix.admin_key is not None and apisix.admin_key == apisix.viewer_key:
         faults.append(("apisix", "viewer_key", "must differ from admin_key"))
-    if proxy.workers != 0:
-        warnings.append(
-            f"[proxy] workers: this version serves in one process; {proxy.workers} changes nothing yet"
-        )
     if apisix.admin_key is not None or apisix.viewer_key is not None:
         warnings.append("[apisix]: this version does not open that listener; its keys are not used")
     if not admin.tls and not all(address.is_loopback for address in admin.listen):

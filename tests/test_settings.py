@@ -221,11 +221,10 @@ class AcrossTests(Case):
         self.assertIn("nothing would be served", self.problems({"proxy": {"listen": ""}})[0])
         settings_from({"proxy": {"listen": "", "tls_listen": "127.0.0.1:0"}})
 
-    def test_workers_are_warned_about(self) -> None:
-        """Asking for workers works, and says that there is one process all the same."""
-        for text in ("4", "auto"):
-            (warning,) = self.warnings({"proxy": {"workers": text}})
-            self.assertIn(f"one process; {text} changes nothing", warning)
+    def test_workers(self) -> None:
+        """Asking for workers works, and is nothing to warn about."""
+        for text in ("0", "4", "auto"):
+            self.assertEqual(self.warnings({"proxy": {"workers": text}}), [])
 
     def test_reserved_listener_is_warned_about(self) -> None:
         """A key for the listener that is not opened is warned about."""

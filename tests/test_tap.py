@@ -106,8 +106,8 @@ class CheckTests(Case):
     def test_warnings(self) -> None:
         """What is probably a mistake is said, and is no failure."""
         self.plugins(lambda enabled: registry.PluginRegistry(()))
-        self.assertEqual(self.status("[proxy]\nworkers = 3\n", "--check"), 0)
-        self.assertIn("warning: [proxy] workers", self.err.getvalue())
+        self.assertEqual(self.status("[apisix]\nadmin_key = some-key\n", "--check"), 0)
+        self.assertIn("warning: [apisix]", self.err.getvalue())
 
     def test_access_format(self) -> None:
         """A variable of the access log that means nothing is told, the exit status is 1."""
@@ -194,10 +194,10 @@ class MakeServiceTests(Case):
         events: list[Any] = []
         globalLogPublisher.addObserver(events.append)
         self.addCleanup(globalLogPublisher.removeObserver, events.append)
-        tap.makeService(self.parse("[proxy]\nworkers = 3\n"))
+        tap.makeService(self.parse("[apisix]\nadmin_key = some-key\n"))
         texts = [event.get("text", "") for event in events if event.get("log_namespace") == "gateway.tap"]
         self.assertEqual(len(texts), 1)
-        self.assertIn("[proxy] workers", texts[0])
+        self.assertIn("[apisix]", texts[0])
 
 
 class LogLevelTests(Case):

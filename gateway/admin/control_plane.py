@@ -21,7 +21,8 @@ Explain = Callable[[Mapping[str, Any]], Any]
 """From ``method``, ``url``, ``headers`` (pairs of text) and perhaps ``client_ip`` to a JSON object, or
 an awaitable of one. May raise ConfigErrors."""
 
-Status = Callable[[], Mapping[str, Any]]
+Status = Callable[[], Any]
+"""A JSON object, or an awaitable of one."""
 History = Callable[..., Awaitable[Sequence[Revision]]]
 """``IConfigStore.history``."""
 
@@ -67,7 +68,10 @@ class ControlPlane:
     async def status(self, call: Call) -> Answer:
         """``GET /api/status``."""
         only(call, "GET")
-        return Answer(200, {"value": dict(self._status())})
+        result = self._status()
+        if inspect.isawaitable(result):
+            result = await result
+        return Answer(200, {"value": dict(result)})
 
     async def core_schemas(self, call: Call) -> Answer:
         """``GET /api/schema/core``."""

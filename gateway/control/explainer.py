@@ -6,19 +6,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.control.served import Served
 from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.explain import explain
 from gateway.core.opening import open_exchange
 from gateway.interfaces import Clock
 from gateway.model.problems import ConfigErrors, Problem
 from gateway.proxy.admission import admit
-from gateway.proxy.runner import Runner
 
 
 class Explainer:
     """Answers what the data plane would do with a request."""
 
-    def __init__(self, runner: Runner, clock: Clock) -> None:
+    def __init__(self, runner: Served, clock: Clock) -> None:
         self._runner = runner
         self._clock = clock
 

@@ -1,4 +1,4 @@
-"""The publisher of a gateway in one process: compile aside, swap in one step."""
+"""The publisher of one process: compile aside, swap in one step."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
+from gateway.control.served import Served
 from gateway.core.compiler import Compiler
 from gateway.core.snapshot import Snapshot
 from gateway.model.record import Change, Revision
-from gateway.proxy.runner import Runner
 
 
 class LocalPublisher:
     """Serves revisions to the runner of this process (``gateway.control.control.Publisher``)."""
 
-    def __init__(self, compiler: Compiler, runner: Runner) -> None:
+    def __init__(self, compiler: Compiler, runner: Served) -> None:
         self._compiler = compiler
         self._runner = runner
         self._prepared: tuple[Sequence[Change], Snapshot] | None = None
@@ -32,11 +32,20 @@ class LocalPublisher:
 
     async def publish(self, revision: Revision) -> None:
         """Serve *revision*, which was prepared last."""
+        self.serve(revision.changes, revision.number)
+
+    def serve(self, changes: Sequence[Change], revision: int) -> None:
+        """
+        Serve *changes* as *revision*, whether they were prepared or not.
+
+        Raises:
+            ConfigErrors: the result cannot be served.
+        """
         prepared, self._prepared = self._prepared, None
         served = self._runner.snapshot
-        if prepared is not None and tuple(prepared[0]) == revision.changes:
-            snapshot = evolve(prepared[1], revision=revision.number)
+        if prepared is not None and tuple(prepared[0]) == tuple(changes):
+            snapshot = evolve(prepared[1], revision=revision)
         else:
-            snapshot = self._compiler.apply(served, revision.changes, revision.number)
+            snapshot = self._compiler.apply(served, changes, revision)
         self._runner.snapshot = snapshot
-        self._compiler.forget(revision.changes)
+        self._compiler.forget(changes)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from gateway.control.control import Control
+from gateway.control.served import Served
 from gateway.interfaces import Clock
-from gateway.proxy.runner import Runner
 
 
 class StatusReport:
     """Reads the state of the data plane; changes nothing."""
 
     def __init__(
-        self, runner: Runner, control: Control, clock: Clock, started_s: float, version: str
+        self, runner: Served, control: Control, clock: Clock, started_s: float, version: str
     ) -> None:
         self._runner = runner
         self._control = control
@@ -32,9 +33,13 @@ class StatusReport:
         Returns:
             A JSON object. ``revision`` is what the store has, ``served_revision`` what requests
             get; they differ only while a write is under way. ``quarantined`` names resources that
-            are off because they cannot be compiled, ``notices`` those that serve with a reservation.
+            are off because they cannot be compiled, ``notices`` those that serve with a reservation,
+            ``health`` the upstreams being checked, as the control API shows them (data-plane
+            contract §15).
         """
         snapshot = self._runner.snapshot
+        # Where others serve, this process checks nothing.
+        health = getattr(self._runner, "health", None)
         return {
             "status": "ok",
             "version": self._version,
@@ -47,6 +52,7 @@ class StatusReport:
             "bugs": self._runner.bugs,
             "quarantined": [_named(key, why) for key, why in snapshot.quarantined.items()],
             "notices": [_named(key, why) for key, why in snapshot.notices.items()],
+            "health": [] if health is None else health.report(),
         }
 
     def not_ready_because(self) -> str | None:
@@ -55,11 +61,16 @@ class StatusReport:
             return "the configuration is not loaded yet"
         return None
 
-    def resource(self) -> Resource:
-        """``/status`` and ``/status/ready`` for a listener of their own (data-plane contract §16)."""
+    def resource(self, why_not: Callable[[], str | None] | None = None) -> Resource:
+        """
+        ``/status`` and ``/status/ready`` for a listener of their own (data-plane contract §16).
+
+        Args:
+            why_not: Asked instead of ``not_ready_because``.
+        """
         root = Resource()
         status = _Answer(lambda: None)
-        status.putChild(b"ready", _Answer(self.not_ready_because))
+        status.putChild(b"ready", _Answer(why_not or self.not_ready_because))
         root.putChild(b"status", status)
         return root
 

@@ -1,11 +1,16 @@
-"""Picking the node for a try. One picker a compiled upstream; its turn outlives other changes."""
+"""Picking the node for a try. One picker a compiled upstream; what it has learnt outlives other changes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+import random as _random
+import time
+from collections.abc import Callable, Iterable, Sequence
 
+from gateway.core.chash import ConsistentHash
+from gateway.core.ewma import FastestOfTwo
 from gateway.core.exchange import Exchange
+from gateway.core.least_conn import LeastConnections
+from gateway.core.picking import Picker as Picker
 from gateway.core.round_robin import RoundRobin
 from gateway.model.upstream import Node, Upstream
 
@@ -13,34 +18,6 @@ REMEMBERED_REMAINDERS = 256
 """For how many sets of tried nodes a picker remembers whose turn is next among the others."""
 
 _Address = tuple[str, int]
-
-
-class Picker(Protocol):
-    """
-    Chooses nodes. It can be deep-copied: a copy goes on from the same turn, without moving the
-    original's.
-
-    Attributes:
-        notice: What an operator should know about how this upstream is balanced, or None.
-        unhealthy: Keys of nodes (``Node.key``) that are not to be used. If that is all of them,
-            all are used.
-    """
-
-    notice: str | None
-
-    @property
-    def unhealthy(self) -> frozenset[str]: ...
-
-    def set_unhealthy(self, keys: Iterable[str]) -> None:
-        """Take nodes out, or back in. Keys of no node of this upstream do no harm."""
-
-    def pick(self, tried: Sequence[Node], exchange: Exchange) -> Node | None:
-        """
-        Args:
-            tried: Nodes already tried for this request. No address is picked twice for it.
-        Returns:
-            The node for the next try, or None if there is none left.
-        """
 
 
 class WeightedRoundRobin:
@@ -58,12 +35,13 @@ class WeightedRoundRobin:
         Data-plane contract §7.2.
     """
 
-    def __init__(self, nodes: Sequence[Node], notice: str | None = None) -> None:
+    done: None = None
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
         """
         Args:
             nodes: In the order to walk; the first pick is the first of the greatest weight.
         """
-        self.notice = notice
         single = len(nodes) == 1
         self._turns = [(node, 1 if single else node.weight) for node in nodes if single or node.weight > 0]
         self._unhealthy: frozenset[str] = frozenset()
@@ -119,16 +97,33 @@ class WeightedRoundRobin:
         return remainder.next()
 
 
-def make_picker(upstream: Upstream) -> Picker:
+def make_picker(
+    upstream: Upstream,
+    previous: Picker | None = None,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    random: Callable[[], float] = _random.random,
+) -> Picker:
     """
     The picker for an upstream's ``type``.
 
-    ``chash``, ``least_conn`` and ``ewma`` are served as weighted round-robin by this version; the
-    picker's ``notice`` says so.
+    Args:
+        previous: The picker of the same upstream's last definition. Its connection counts and
+            latencies go on, by node; so does what is known to be unhealthy.
+        now: Seconds since some fixed moment. random: A number from 0 to below 1.
+    Source:
+        Data-plane contract §7.2 and §7.3.
     """
-    notice = None
-    if upstream.type != "roundrobin":
-        notice = (
-            f"type {upstream.type} is not available in this version; nodes are picked by weighted round-robin"
-        )
-    return WeightedRoundRobin(upstream.nodes, notice)
+    picker: Picker
+    match upstream.type:
+        case "chash":
+            picker = ConsistentHash(upstream.nodes, upstream.hash_on, upstream.key)
+        case "least_conn":
+            picker = LeastConnections(upstream.nodes, previous)
+        case "ewma":
+            picker = FastestOfTwo(upstream.nodes, previous, now=now, random=random)
+        case _:
+            picker = WeightedRoundRobin(upstream.nodes)
+    if previous is not None and upstream.checks is not None:
+        picker.set_unhealthy(previous.unhealthy)
+    return picker

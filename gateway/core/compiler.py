@@ -200,7 +200,8 @@ class Compiler:
             return None
         known = self._upstreams.get(key)
         if known is None or known.upstream != upstream:
-            known = CompiledUpstream(key, upstream, make_picker(upstream), RetryPolicy.of(upstream))
+            picker = make_picker(upstream, None if known is None else known.picker)
+            known = CompiledUpstream(key, upstream, picker, RetryPolicy.of(upstream))
             self._upstreams[key] = known
         return known
 
@@ -360,11 +361,7 @@ def _read(work: _Work, change: Change) -> None:
             work.redo_routes.update(work.routes_of.get(id, ()))
             work.services.pop(id, None)
             if value is not None and value.get("type", "http") == "http":
-                service = work.services[id] = Service.parse(id, value)
-                if service.upstream is not None:
-                    notice = make_picker(service.upstream).notice
-                    if notice is not None:
-                        work.notices[change.key] = notice
+                work.services[id] = Service.parse(id, value)
         case "route":
             work.redo_routes.add(id)
             _read_route(work, id, None if value is None else Route.parse(id, value))

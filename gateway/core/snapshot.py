@@ -36,12 +36,18 @@ class CompiledUpstream:
 
     Attributes:
         key: Its identity: ``service/<id>`` for a service's default upstream.
+        watched: Whether anybody wants to know how tries end: the picker, or health checks.
     """
 
     key: str
     upstream: Upstream
     picker: Picker
     retry: RetryPolicy
+    watched: bool = field(init=False)
+
+    @watched.default
+    def _watched(self) -> bool:
+        return self.picker.done is not None or self.upstream.checks is not None
 
 
 @frozen(eq=False)

@@ -57,12 +57,16 @@ class ContentTaker(Protocol):
 class ResponseTaker(Protocol):
     """Who waits for a response."""
 
-    def response_started(self, head: ResponseHead, connection: HTTP1Client | None) -> ContentTaker:
+    def response_started(
+        self, head: ResponseHead, content: bytes, connection: HTTP1Client | None
+    ) -> ContentTaker:
         """
         The final response's head is there.
 
         Args:
-            connection: What pauses and resumes the content; None if all of it has arrived.
+            content: What of the content was read together with it; may be empty.
+            connection: What pauses and resumes the rest; None if *content* is all, and then the
+                taker returned is told nothing more.
         """
 
     def response_failed(self, kind: str, detail: str, cause: Failure | None) -> None:
@@ -405,7 +409,8 @@ class HTTP1Client(TwistedProtocol):
             self._taker = None
             self._free()
             if head is not None:
-                taker = taker.response_started(head, None)
+                taker.response_started(head, content, None)
+                return
             if content:
                 taker.response_content(content)
             taker.response_ended()
@@ -418,12 +423,11 @@ class HTTP1Client(TwistedProtocol):
             if head is None:
                 return
             self._head_given = True
-            taker = taker.response_started(head, self)
-            if self._taker is None:
-                # Whoever heard of it has dropped it at once.
-                return
-            self._taker = taker
-        if content and not self._closing:
+            taker = taker.response_started(head, content, self)
+            if self._taker is not None:
+                # Unless whoever heard of it has dropped it at once.
+                self._taker = taker
+        elif content and not self._closing:
             taker.response_content(content)
 
     def _free(self) -> None:

@@ -33,6 +33,7 @@ from gateway.model.upstream import Node
 from gateway.proxy.admission import Admitted
 from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.downstream import Downstream
+from gateway.proxy.health import HealthChecks, WatchedTry
 from gateway.proxy.limits import ProxyLimits
 from gateway.upstream.errors import UpstreamError
 
@@ -66,6 +67,7 @@ class Runner:
         on_end: Told about every finished exchange: the access log and metrics.
         server: The value of the ``Server`` field.
         show_upstream_status: Whether ``X-APISIX-Upstream-Status`` is always sent.
+        health: The health checks; None if nobody keeps any.
         in_flight: Requests being served.
         bugs: How often the one ``except Exception`` caught something.
     """
@@ -77,6 +79,7 @@ class Runner:
     on_end: Callable[[Exchange], None]
     server: bytes = b"gateway"
     show_upstream_status: bool = False
+    health: HealthChecks | None = None
     runs: set[Run] = field(factory=set, init=False)
     bugs: int = field(default=0, init=False)
     _idle: list[Deferred[None]] = field(factory=list, init=False)
@@ -160,6 +163,7 @@ class Run:
     _tried: tuple[Node, ...] = ()
     _first_try_s: float = 0.0
     _try_started_s: float = 0.0
+    _watched: WatchedTry | None = None
     _failed: Reply | None = None
     _waiting: Deferred[Any] | None = None
     _relay: _Relay | None = None
@@ -286,17 +290,22 @@ class Run:
         exchange = self.exchange
         assert exchange.route is not None
         assert exchange.route.upstream is not None
-        node = exchange.route.upstream.picker.pick(self._tried, exchange)
+        compiled = exchange.route.upstream
+        node = compiled.picker.pick(self._tried, exchange)
         if node is None:
             self._answer("balancer", self._failed or _NO_NODE)
             return
         self._tried = (*self._tried, node)
+        if compiled.watched:
+            self._watched = WatchedTry.begin(compiled, node, exchange, self.runner.health)
         self._enter(_GLOBAL_BEFORE_PROXY)
         self._walk()
 
     def _send(self) -> None:
         node = self._tried[-1]
         self._try_started_s = self.runner.clock.monotonic()
+        if self._watched is not None:
+            self._watched.started_s = self._try_started_s
         sent = self.runner.dispatcher.send(self.exchange, node, self.downstream.body)
         self._wait(sent, self._got_response, errors=self._try_failed)
 
@@ -312,6 +321,8 @@ class Run:
         if self._failed is None or error.kind != reasons.NO_NODES:
             # A node whose name has no address counts as none, unless all are such (§7.5).
             self._failed = Reply(status, None, (), error.kind, f"{node.key}: {error}")
+        if self._watched is not None:
+            self._watched.failed(error, now - self._try_started_s, now)
         route = self.exchange.route
         assert route is not None
         assert route.upstream is not None
@@ -335,6 +346,8 @@ class Run:
         status: int = response.code
         took_s = self.runner.clock.monotonic() - self._try_started_s
         exchange.attempts.append(Attempt(self._tried[-1].key, status, took_s, reasons.OK))
+        if self._watched is not None:
+            self._watched.answered(status, took_s)
         exchange.from_upstream = True
         exchange.status = status
         pairs, length = response_fields(response.raw_fields)
@@ -453,6 +466,8 @@ class Run:
         self._over = True
         exchange = self.exchange
         exchange.outcome = outcome
+        if self._watched is not None:
+            self._watched.over(self.runner.clock.monotonic())
         if not exchange.status:
             exchange.status = outcome.status
         for chain in (exchange.snapshot.global_chain, self._chain):

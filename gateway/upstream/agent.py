@@ -117,9 +117,11 @@ class Call:
 
     # -- ResponseTaker
 
-    def response_started(self, head: ResponseHead, connection: HTTP1Client | None) -> UpstreamResponse:
+    def response_started(
+        self, head: ResponseHead, content: bytes, connection: HTTP1Client | None
+    ) -> UpstreamResponse:
         self._connection = None
-        response = UpstreamResponse(head, connection, self._describe, self._reused)
+        response = UpstreamResponse(head, content, connection, self._describe, self._reused)
         deferred, self.deferred = self.deferred, None
         if deferred is not None:
             deferred.callback(response)
@@ -161,6 +163,7 @@ class UpstreamAgent:
         reactor: Any,
         *,
         connect_tcp: ConnectTCP | None = None,
+        resolver: Any = None,
         trust_root: Any = None,
         timeout: Timeout = DEFAULT_TIMEOUT,
         keepalive: KeepalivePool = DEFAULT_KEEPALIVE,
@@ -173,6 +176,7 @@ class UpstreamAgent:
         Args:
             reactor: Provides ``IReactorTCP``, ``IReactorTime`` and ``IReactorPluggableNameResolver``.
             connect_tcp: Used instead of ``reactor.connectTCP``; same arguments.
+            resolver: An ``IHostnameResolver`` used for names instead of ``reactor.nameResolver``.
             trust_root: Whom to trust where certificates are verified; None is the platform's choice.
             timeout, keepalive: For requests that are not prepared.
             max_idle: Most idle connections, all peers together.
@@ -185,6 +189,7 @@ class UpstreamAgent:
             lambda: ResponseReader(
                 max_header_bytes=max_header_bytes, max_headers=max_headers, max_interim=max_interim
             ),
+            resolver,
         )
         self._timeout = timeout
         self._keepalive = keepalive

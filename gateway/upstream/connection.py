@@ -32,10 +32,11 @@ _DONE = Failure(ResponseDone())
 
 @implementer(IReactorPluggableNameResolver)
 class _Dialler:
-    """The reactor, as an endpoint sees it, with another way to connect."""
+    """The reactor, as an endpoint sees it, with other ways to connect and to resolve names."""
 
-    def __init__(self, reactor: Any, connect_tcp: ConnectTCP) -> None:
+    def __init__(self, reactor: Any, connect_tcp: ConnectTCP, resolver: Any) -> None:
         self._reactor = reactor
+        self._resolver = resolver
         self.connectTCP = connect_tcp
 
     def __getattr__(self, name: str) -> Any:
@@ -43,7 +44,7 @@ class _Dialler:
 
     @property
     def nameResolver(self) -> Any:
-        return self._reactor.nameResolver
+        return self._reactor.nameResolver if self._resolver is None else self._resolver
 
     def installNameResolver(self, resolver: Any) -> Any:
         return self._reactor.installNameResolver(resolver)
@@ -68,17 +69,21 @@ class Network:
         tls: ClientTLS,
         connect_tcp: ConnectTCP | None,
         reader: Callable[[], ResponseReader],
+        resolver: Any = None,
     ) -> None:
         """
         Args:
             connect_tcp: Used instead of ``reactor.connectTCP``.
             reader: Makes the reader of one connection.
+            resolver: An ``IHostnameResolver``, used instead of ``reactor.nameResolver``. Addresses are
+                dialled without it.
         """
         self.reactor = reactor
         self.tls = tls
         self.reader = reader
         self.connect_tcp: ConnectTCP = connect_tcp or reactor.connectTCP
-        self.names = reactor if connect_tcp is None else _Dialler(reactor, connect_tcp)
+        own = connect_tcp is not None or resolver is not None
+        self.names = _Dialler(reactor, self.connect_tcp, resolver) if own else reactor
 
 
 class _DialFactory(ClientFactory):
@@ -251,6 +256,7 @@ class UpstreamResponse:
     def __init__(
         self,
         head: ResponseHead,
+        content: bytes,
         connection: HTTP1Client | None,
         sent: Callable[[], SentRequest],
         reused: bool,
@@ -266,8 +272,8 @@ class UpstreamResponse:
         self._reused = reused
         self._protocol: Any = None
         self._delivered = False
-        self._pending: list[bytes] = []
-        self._end: Failure | None = None
+        self._pending = [content] if content else []
+        self._end: Failure | None = _DONE if connection is None else None
 
     @property
     def phrase(self) -> bytes:
@@ -317,9 +323,11 @@ class UpstreamResponse:
         transport = self._transport
         transport.resumeProducing()
         protocol.makeConnection(transport)
-        for data in self._pending:
-            protocol.dataReceived(data)
-        self._pending = []
+        pending, self._pending = self._pending, []
+        connection = transport.connection
+        if connection is None or connection.alive:
+            for data in pending:
+                protocol.dataReceived(data)
         if self._end is None:
             self._protocol = protocol
         else:

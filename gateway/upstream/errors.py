@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from twisted.internet import error as net
 from twisted.python.failure import Failure
 
@@ -19,16 +21,22 @@ class UpstreamError(Exception):
         sent: Whether any byte of the request may have reached the peer.
         reused: Whether it went out on a pooled connection.
         detail: What happened, for the log; no field values, no content.
+        local: Whether the fault is this machine's own (no file descriptor, no port left): it says
+            nothing about the peer.
     """
 
-    def __init__(self, kind: str, detail: str = "", *, sent: bool = True, reused: bool = False) -> None:
+    def __init__(
+        self, kind: str, detail: str = "", *, sent: bool = True, reused: bool = False, local: bool = False
+    ) -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind = kind
         self.detail = detail
         self.sent = sent
         self.reused = reused
+        self.local = local
 
 
+_LOCAL = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 _CONNECT_TIMEOUTS = (net.TimeoutError, net.TCPTimedOutError)
 
 
@@ -45,7 +53,10 @@ def connect_error(failure: Failure) -> UpstreamError:
         kind = reasons.NO_NODES
     else:
         kind = reasons.UPSTREAM_CONNECT_FAILED
-    return UpstreamError(kind, failure.getErrorMessage() or repr(failure.type), sent=False)
+    local = (
+        getattr(failure.value, "osError", None) in _LOCAL or getattr(failure.value, "errno", None) in _LOCAL
+    )
+    return UpstreamError(kind, failure.getErrorMessage() or repr(failure.type), sent=False, local=local)
 
 
 def connect_timeout(seconds: float) -> UpstreamError:

@@ -182,12 +182,4 @@ class MakePickerTests(SynchronousTestCase):
     def test_round_robin(self) -> None:
         """An upstream is balanced by weighted round-robin unless it says otherwise."""
         picker = make_picker(self.upstream())
-        self.assertIsNone(picker.notice)
         self.assertEqual(picks(picker, 3), "AAB")
-
-    def test_other_types(self) -> None:
-        """The other types are served too, and the picker says that it is not what was asked for."""
-        for kind in ("chash", "least_conn", "ewma"):
-            picker = make_picker(self.upstream(type=kind, key="remote_addr"))
-            self.assertEqual(picks(picker, 3), "AAB")
-            self.assertIn(kind, picker.notice or "")

@@ -60,11 +60,15 @@ class RawUpstream:
         connections: How many connections were accepted.
     """
 
-    def __init__(self, behaviour: Behaviour) -> None:
+    def __init__(self, behaviour: Behaviour, port: int = 0) -> None:
+        """
+        Args:
+            port: Where to listen, if it must be one that was used before.
+        """
         self.heads: list[bytes] = []
         self.connections = 0
         self._behaviour = behaviour
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()

@@ -1,0 +1,286 @@
+"""The data plane of one process: compiler, runner and listeners, put together from the settings.
+
+The gateway in one process has one beside the Admin API (``gateway.app``); with workers each of
+them has one (``gateway.worker``), and the first process none.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.web.server import Site
+
+from gateway import __version__, certificates
+from gateway.binding import PluginBinder
+from gateway.core.addresses import AddressSet
+from gateway.core.compiler import Compiler
+from gateway.core.snapshot import Snapshot
+from gateway.interfaces import PluginServices
+from gateway.model.record import Key, Record
+from gateway.proxy.dispatch import Dispatcher
+from gateway.proxy.health import HealthChecks
+from gateway.proxy.lean import LeanFactory
+from gateway.proxy.limits import ProxyLimits
+from gateway.proxy.resource import ProxyResource
+from gateway.proxy.runner import Runner
+from gateway.proxy.site import ProxySite
+from gateway.registry import PluginRegistry
+from gateway.settings import Settings
+from gateway.settings_fields import Address
+from gateway.telemetry.access_log import AccessLog
+from gateway.upstream.agent import UpstreamAgent
+from gateway.upstream.client import ProxyClient
+from gateway.upstream.probes import Prober
+from gateway.upstream.resolver import CachingResolver
+
+log = Logger()
+
+BACKLOG = 4096
+"""Connections the system holds for a listener that has not accepted them yet."""
+
+
+@frozen
+class SystemClock:
+    """Time, as it is (``gateway.interfaces.Clock``)."""
+
+    def time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@frozen
+class PluginLogger:
+    """``gateway.interfaces.PluginLog`` over twisted's logger."""
+
+    _log: Logger = field(factory=lambda: Logger(namespace="gateway.plugins"))
+
+    def warn(self, format: str, **fields: object) -> None:
+        self._log.warn(format, **fields)
+
+    def error(self, format: str, **fields: object) -> None:
+        self._log.error(format, **fields)
+
+
+@define(eq=False)
+class Listener:
+    """
+    An open listener.
+
+    Attributes:
+        kind: ``proxy``, ``proxy_tls``, ``admin`` or ``status``.
+    """
+
+    kind: str
+    port: IListeningPort
+    site: Site | LeanFactory
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, with the real port."""
+        host: Any = self.port.getHost()
+        return Address(host.host, host.port)
+
+
+def make_compiler(settings: Settings, registry: PluginRegistry) -> Compiler:
+    """A compiler for the group that is served, with plugin instances of its own."""
+    services = PluginServices(SystemClock(), PluginLogger(), settings=settings.plugins.limits)
+    return Compiler(PluginBinder(registry, services, os.environ), settings.gateway.group)
+
+
+def load_snapshot(
+    compiler: Compiler, records: Iterable[Record], revision: int, damaged: Collection[Key]
+) -> Snapshot:
+    """Compile everything, and log what had to be quarantined. *records* in the order of creation."""
+    snapshot = compiler.load(records, revision, damaged)
+    for quarantined, why in snapshot.quarantined.items():
+        log.error("{key} is quarantined: {why}", key="/".join(quarantined), why=why)
+    return snapshot
+
+
+class DataPlane:
+    """
+    What serves requests in this process.
+
+    Attributes:
+        compiler: Makes the snapshots of ``runner``, which drives the requests.
+        listeners: What is open.
+    """
+
+    def __init__(self, settings: Settings, reactor: Any, registry: PluginRegistry) -> None:
+        self.compiler = make_compiler(settings, registry)
+        self.listeners: list[Listener] = []
+        self._settings = settings
+        self._reactor = reactor
+        self._resolver = CachingResolver(reactor, reactor.nameResolver, ttl_s=settings.proxy.dns_ttl_s)
+        self._agent = self._make_agent()
+        self._access_log: AccessLog | None = None
+        self.runner = self._make_runner()
+        if settings.proxy.health_checks:
+            prober = Prober(reactor, resolver=self._resolver)
+            self.runner.health = HealthChecks(
+                reactor, prober, lambda: self.runner.snapshot, address_of=self._resolver.known
+            )
+        self.reopen_logs()
+
+    def load(self, records: Iterable[Record], revision: int, damaged: Collection[Key]) -> None:
+        """Serve this configuration. *records* are in the order of creation."""
+        self.runner.snapshot = load_snapshot(self.compiler, records, revision, damaged)
+
+    # -- listeners
+
+    def listen(self, kind: str, address: Address, pair: certificates.CertificateFiles | None = None) -> None:
+        """
+        Listen at *address*; with TLS if there is a certificate.
+
+        Raises:
+            CannotListenError: somebody else does.
+        """
+        factory = self._factory(pair)
+        port = self._reactor.listenTCP(address.port, factory, backlog=BACKLOG, interface=address.host)
+        self.listeners.append(Listener(kind, port, _site_of(factory)))
+
+    def adopt(
+        self, kind: str, listening: socket.socket, pair: certificates.CertificateFiles | None = None
+    ) -> None:
+        """As ``listen``, on a socket that is bound already. The caller keeps *listening* and may close it."""
+        listening.setblocking(False)
+        listening.listen(BACKLOG)
+        factory = self._factory(pair)
+        port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, factory)
+        self.listeners.append(Listener(kind, port, _site_of(factory)))
+
+    def _factory(self, pair: certificates.CertificateFiles | None) -> Any:
+        """What makes the protocols of one listener."""
+        site: ProxySite | LeanFactory
+        if self._settings.proxy.engine == "lean":
+            site = LeanFactory(self.runner, self._reactor, tls=pair is not None)
+        else:
+            site = ProxySite(ProxyResource(self.runner), self.runner.limits, self._reactor)
+        if pair is None:
+            return site
+        return TLSMemoryBIOFactory(certificates.server_options(pair), False, site)
+
+    # -- the end
+
+    async def stop_listening(self) -> None:
+        """Take no more connections; those that are idle close, the others after their answer."""
+        await DeferredList([maybe(listener.port.stopListening()) for listener in self.listeners])
+        for listener in self.listeners:
+            if isinstance(listener.site, (ProxySite, LeanFactory)):
+                listener.site.drain()
+
+    async def drain(self, grace_s: float) -> None:
+        """Return once no request is in flight; those that last longer than *grace_s* are cut."""
+        runner = self.runner
+        if not runner.runs:
+            return
+        log.info("waiting for {count} requests in flight", count=len(runner.runs))
+        idle = runner.when_idle()
+        timer = self._reactor.callLater(grace_s, _cut, runner)
+        await idle
+        if timer.active():
+            timer.cancel()
+
+    async def close(self) -> None:
+        """Let go of upstream connections and write what is left of the access log."""
+        agent: Callable[[], Any] = self._agent.close
+        health = [self.runner.health.close] if self.runner.health is not None else []
+        for close in (*health, agent, *([self._access_log.close] if self._access_log is not None else [])):
+            try:
+                await maybe(close())
+            except Exception:
+                log.failure("closing failed")
+
+    def reopen_logs(self) -> None:
+        """Open the access log, anew if it was open: its file may have been moved away."""
+        logs = self._settings.log
+        if logs.access is None:
+            return
+        try:
+            fresh = AccessLog(
+                str(logs.access),
+                logs.access_format,
+                flush_s=logs.access_flush_s,
+                buffer_bytes=logs.access_buffer_bytes,
+                clock=self._reactor,
+            )
+        except OSError:
+            if self._access_log is None:
+                raise
+            log.failure("the access log cannot be opened anew; the old file is written on")
+            return
+        self.runner.on_end = fresh.write
+        old, self._access_log = self._access_log, fresh
+        if old is not None:
+            old.close()
+
+    # -- parts
+
+    def _make_agent(self) -> UpstreamAgent:
+        proxy = self._settings.proxy
+        return UpstreamAgent(
+            self._reactor,
+            resolver=self._resolver,
+            max_header_bytes=proxy.upstream_max_header_bytes,
+            max_headers=proxy.upstream_max_headers,
+        )
+
+    def _make_runner(self) -> Runner:
+        proxy = self._settings.proxy
+        trusted = proxy.trusted_addresses
+        return Runner(
+            snapshot=self.compiler.empty(),
+            dispatcher=Dispatcher(
+                ProxyClient(self._agent),
+                None if trusted is None else AddressSet.parse([str(n) for n in trusted]),
+            ),
+            clock=SystemClock(),
+            limits=_limits(self._settings),
+            on_end=lambda exchange: None,
+            server=f"gateway/{__version__}".encode() if proxy.server_tokens else b"gateway",
+            show_upstream_status=proxy.show_upstream_status,
+        )
+
+
+def maybe(result: Any) -> Deferred[Any]:
+    """*result* itself if it is a Deferred, else one that has fired with it."""
+    return result if isinstance(result, Deferred) else succeed(result)
+
+
+def _site_of(factory: Any) -> Site | LeanFactory:
+    site: Site | LeanFactory = getattr(factory, "wrappedFactory", factory)
+    return site
+
+
+def _cut(runner: Runner) -> None:
+    for run in list(runner.runs):
+        run.stop()
+
+
+def _limits(settings: Settings) -> ProxyLimits:
+    proxy = settings.proxy
+    return ProxyLimits(
+        max_in_flight=proxy.max_in_flight,
+        max_connections=proxy.max_connections,
+        max_body_bytes=proxy.max_body_bytes,
+        max_header_bytes=proxy.max_header_bytes,
+        max_headers=proxy.max_headers,
+        idle_timeout_s=proxy.idle_timeout_s,
+        header_timeout_s=proxy.header_timeout_s,
+        body_timeout_s=proxy.body_timeout_s,
+        send_timeout_s=proxy.send_timeout_s,
+        linger_s=proxy.linger_s,
+        linger_bytes=proxy.linger_bytes,
+        read_ahead_bytes=proxy.read_ahead_bytes,
+    )
