@@ -7,6 +7,7 @@ them has one (``gateway.worker``), and the first process none.
 from __future__ import annotations
 
 import os
+import random
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -95,7 +96,12 @@ class Listener:
 def make_compiler(settings: Settings, registry: PluginRegistry) -> Compiler:
     """A compiler for the group that is served, with plugin instances of its own."""
     services = PluginServices(SystemClock(), PluginLogger(), settings=settings.plugins.limits)
-    return Compiler(PluginBinder(registry, services, os.environ), settings.gateway.group)
+    return Compiler(
+        PluginBinder(registry, services, os.environ),
+        settings.gateway.group,
+        now=time.monotonic,
+        random=random.random,
+    )
 
 
 def load_snapshot(

@@ -43,12 +43,17 @@ TABLE: Mapping[str, frozenset[str]] = {
     "registry": _VALUES | {"plugins"},
     "binding": _VALUES | {"registry"},
     # A change on its way, and the API.
-    "control": _VALUES | _SHELLS,
+    "control": _VALUES | _SHELLS | {"settings_fields"},
     "admin": _VALUES | _SHELLS | {"control", "registry"},
-    # The composition root sees all but the kit for tests.
+    # What serves requests in one process, put together.
+    "settings_text": frozenset({"settings", "settings_fields"}),
+    "data_plane": _VALUES | _SHELLS | {"binding", "certificates", "registry", "settings", "settings_fields"},
+    # The composition roots, of the first process and of a worker, see all but the kit for tests.
     "app": _VALUES
     | _SHELLS
-    | {"admin", "binding", "bootstrap", "certificates", "control", "registry", "settings", "settings_fields"},
+    | {"admin", "binding", "bootstrap", "certificates", "control", "data_plane", "registry"}
+    | {"settings", "settings_fields", "settings_text"},
+    "worker": _VALUES | {"certificates", "control", "data_plane", "registry", "settings", "settings_text"},
     "tap": frozenset({"app", "bootstrap", "errors", "registry", "settings"}),
 }
 """
@@ -161,8 +166,8 @@ class Layers:
 
     def _breaches(self, one: Import) -> Iterator[str]:
         layer = self.layer(one.module)
-        if is_part_of(one.name, "twisted.internet.reactor") and layer not in ("app", "tap"):
-            yield "only gateway/app.py and gateway/tap.py may see the reactor; take it as an argument"
+        if is_part_of(one.name, "twisted.internet.reactor") and layer not in ("app", "tap", "worker"):
+            yield "only gateway/{app,tap,worker}.py may see the reactor; take it as an argument"
         if is_part_of(one.name, "authlib.jose") and one.path != "gateway/core/jws.py":
             yield "only gateway/core/jws.py may import authlib.jose"
         if is_part_of(one.name, "asyncio"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random as _random
-import time
 from collections.abc import Callable, Iterable, Sequence
 
 from gateway.core.chash import ConsistentHash
@@ -97,12 +95,16 @@ class WeightedRoundRobin:
         return remainder.next()
 
 
+def _never() -> float:
+    return 0.0
+
+
 def make_picker(
     upstream: Upstream,
     previous: Picker | None = None,
     *,
-    now: Callable[[], float] = time.monotonic,
-    random: Callable[[], float] = _random.random,
+    now: Callable[[], float] = _never,
+    random: Callable[[], float] = _never,
 ) -> Picker:
     """
     The picker for an upstream's ``type``.
@@ -110,7 +112,8 @@ def make_picker(
     Args:
         previous: The picker of the same upstream's last definition. Its connection counts and
             latencies go on, by node; so does what is known to be unhealthy.
-        now: Seconds since some fixed moment. random: A number from 0 to below 1.
+        now: Seconds since some fixed moment. random: A number from 0 to below 1. By default time
+            stands still and chance is always 0.
     Source:
         Data-plane contract §7.2 and §7.3.
     """

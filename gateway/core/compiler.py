@@ -139,8 +139,21 @@ class Compiler:
     Not shared between data planes: it holds live plugin instances and pickers.
     """
 
-    def __init__(self, plugins: PluginSource, group: str) -> None:
+    def __init__(
+        self,
+        plugins: PluginSource,
+        group: str,
+        *,
+        now: Callable[[], float] = lambda: 0.0,
+        random: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """
+        Args:
+            now, random: Time and chance for pickers; see ``gateway.core.balancer.make_picker``.
+        """
         self.group = group
+        self._now = now
+        self._random = random
         self._plugins = plugins
         self._bound: dict[str, dict[str, tuple[Mapping[str, Any], BoundPlugin]]] = {}
         self._upstreams: dict[str, CompiledUpstream] = {}
@@ -200,7 +213,8 @@ class Compiler:
             return None
         known = self._upstreams.get(key)
         if known is None or known.upstream != upstream:
-            picker = make_picker(upstream, None if known is None else known.picker)
+            previous = None if known is None else known.picker
+            picker = make_picker(upstream, previous, now=self._now, random=self._random)
             known = CompiledUpstream(key, upstream, picker, RetryPolicy.of(upstream))
             self._upstreams[key] = known
         return known

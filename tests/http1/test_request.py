@@ -92,7 +92,7 @@ class ChunkTests(SynchronousTestCase):
         return content, rest
 
     def test_whole_and_cut(self) -> None:
-        """The content is the same whole, byte by byte, and cut at every place; what follows is handed back."""
+        """The content is the same whole, byte by byte, and cut at every place; the rest is handed back."""
         expected = (b"abc0123456789", b"GET")
         self.assertEqual(self.read([self.WIRE]), expected)
         self.assertEqual(self.read([bytes([byte]) for byte in self.WIRE]), expected)
