@@ -7,9 +7,10 @@ import json
 import shutil
 import ssl
 import sys
+import time
 from pathlib import Path
 
-from bench.processes import Server, free_port
+from bench.processes import START_S, Server, free_port
 from bench.tokens import KEY, SECRET, USERNAME
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,8 +129,12 @@ def gateway(directory: Path, core: int, target: int, *, routes: int, environ: di
         str(ROOT / "conf" / "gw.ini"),
     ]
     server = Server("gateway", command, port, core=core, directory=directory, environ=variables).start()
-    ports = json.loads((directory / "gateway" / "ports.json").read_text())
-    configure(ports["admin"], target, routes)
+    # It takes connections before it says so: the file comes last.
+    ports = directory / "gateway" / "ports.json"
+    deadline = time.monotonic() + START_S
+    while not ports.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    configure(json.loads(ports.read_text())["admin"], target, routes)
     return server
 
 

@@ -25,6 +25,7 @@ from gateway.binding import PluginBinder
 from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
 from gateway.core.snapshot import Snapshot
+from gateway.http1 import eager
 from gateway.interfaces import PluginServices
 from gateway.model.record import Key, Record
 from gateway.proxy.dispatch import Dispatcher
@@ -153,7 +154,7 @@ class DataPlane:
             CannotListenError: somebody else does.
         """
         factory = self._factory(pair)
-        port = self._reactor.listenTCP(address.port, factory, backlog=BACKLOG, interface=address.host)
+        port = eager.listen(self._reactor, address.port, factory, BACKLOG, address.host)
         self.listeners.append(Listener(kind, port, _site_of(factory)))
 
     def adopt(
@@ -163,7 +164,7 @@ class DataPlane:
         listening.setblocking(False)
         listening.listen(BACKLOG)
         factory = self._factory(pair)
-        port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, factory)
+        port = eager.adopt(self._reactor, listening, factory)
         self.listeners.append(Listener(kind, port, _site_of(factory)))
 
     def _factory(self, pair: certificates.CertificateFiles | None) -> Any:
@@ -238,6 +239,7 @@ class DataPlane:
         return UpstreamAgent(
             self._reactor,
             resolver=self._resolver,
+            connect_tcp=eager.connector(self._reactor),
             max_header_bytes=proxy.upstream_max_header_bytes,
             max_headers=proxy.upstream_max_headers,
         )

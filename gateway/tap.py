@@ -56,6 +56,11 @@ class Options(usage.Options):
             print(f"configuration is fine ({self['config']}, {len(registry.names)} plugins)")
             raise SystemExit(0)
         _filter_log(self.parent, self.settings.log.level)
+        if self.settings.proxy.engine == "lean":
+            from gateway.http1.reactor import install
+
+            # Does nothing where somebody has chosen a reactor (twistd --reactor).
+            install()
 
 
 def makeService(options: Options) -> IService:

@@ -25,6 +25,7 @@ from gateway.control.worker_link import ParentLink
 from gateway.control.worker_log import PipeObserver
 from gateway.control.worker_process import LINK
 from gateway.data_plane import DataPlane
+from gateway.http1 import reactor as lean
 from gateway.registry import load_plugins
 from gateway.settings import Settings
 from gateway.settings_text import from_text
@@ -154,6 +155,7 @@ class _One(Factory):
 
 def main() -> None:
     """Run until told to end. The one place that chooses a worker's reactor."""
+    lean.install()
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
