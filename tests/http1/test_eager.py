@@ -1,0 +1,131 @@
+"""Transports that write at once: real sockets on a real reactor, and the names of Twisted they rely on."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet import abstract, reactor, tcp
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ClientFactory, Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from gateway.http1 import eager
+
+
+class _Told(Protocol):
+    """Collects; tells when there is a connection, and when it has ended."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.made: Deferred[_Told] = Deferred()
+        self.lost: Deferred[bytes] = Deferred()
+        self.received: list[bytes] = []
+        self.sizes: list[int] = []
+
+    def connectionMade(self) -> None:
+        self.made.callback(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received.append(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.lost.callback(b"".join(self.received))
+
+
+class EagerTests(TestCase):
+    """Over loopback."""
+
+    async def pair(self) -> tuple[_Told, _Told]:
+        """A connection that was accepted and its other end, both writing at once."""
+        server, client = _Told(), _Told()
+        port: Any = eager.listen(reactor, 0, Factory.forProtocol(lambda: server), 5, "127.0.0.1")
+        self.addCleanup(port.stopListening)
+        factory = ClientFactory()
+        factory.protocol = lambda: client  # type: ignore[assignment]
+        connect = eager.connector(reactor)
+        connect("127.0.0.1", port.getHost().port, factory)
+        await client.made
+        await server.made
+        return server, client
+
+    async def test_at_once(self) -> None:
+        """What is written is in the socket when the call returns: nothing waits for the reactor."""
+        server, client = await self.pair()
+        client.transport.writeSequence([b"a", b"b"])
+        self.assertEqual(client.transport._tempDataBuffer, [])
+        self.assertEqual(server.transport.socket.recv(9), b"ab")
+        client.transport.loseConnection()
+        await server.lost
+        await client.lost
+
+    async def test_order_and_back_pressure(self) -> None:
+        """What the socket does not take is sent later, in order; producers are paused meanwhile."""
+        server, client = await self.pair()
+        server.transport.pauseProducing()
+        paused: list[bool] = []
+
+        class Producer:
+            def pauseProducing(self) -> None:
+                paused.append(True)
+
+            def resumeProducing(self) -> None:
+                paused.append(False)
+
+            def stopProducing(self) -> None:
+                pass
+
+        client.transport.registerProducer(Producer(), True)
+        sent = b"".join(bytes([i % 251]) * 100_000 for i in range(200))
+        for start in range(0, len(sent), 1_000_000):
+            client.transport.write(sent[start : start + 1_000_000])
+        self.assertEqual(set(paused), {True})
+        server.transport.resumeProducing()
+        client.transport.unregisterProducer()
+        client.transport.loseConnection()
+        received = await server.lost
+        self.assertEqual(len(received), len(sent))
+        self.assertEqual(received, sent)
+        await client.lost
+
+    async def test_after_the_end(self) -> None:
+        """Writing to a connection that is gone does nothing."""
+        server, client = await self.pair()
+        client.transport.abortConnection()
+        await client.lost
+        await server.lost
+        client.transport.write(b"x")
+        self.assertEqual(client.transport._tempDataBuffer, [])
+
+    async def test_adopted(self) -> None:
+        """A socket that was bound elsewhere is listened on."""
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            bound.listen(5)
+            bound.setblocking(False)
+            server = _Told()
+            port: Any = eager.adopt(reactor, bound, Factory.forProtocol(lambda: server))
+            self.addCleanup(port.stopListening)
+            with socket.create_connection(bound.getsockname()) as client:
+                await server.made
+                self.assertIsInstance(server.transport, eager.EagerServer)
+                client.sendall(b"hello")
+            self.assertEqual(await server.lost, b"hello")
+
+
+class OtherReactorTests(SynchronousTestCase):
+    """Reactors that make other transports keep them."""
+
+    def test_untouched(self) -> None:
+        clock: Any = Clock()
+        self.assertFalse(eager.works_with(clock))
+        self.assertIsNone(eager.connector(clock))
+
+    def test_private_names(self) -> None:
+        """The names of Twisted's that are relied on are where they were."""
+        made: Any = abstract.FileDescriptor(reactor=Clock())
+        self.assertEqual((made.dataBuffer, made._tempDataBuffer, made._writeDisconnected), (b"", [], False))
+        self.assertTrue(callable(tcp.Port._fromListeningDescriptor))
+        self.assertTrue(callable(tcp.Connector._makeTransport))

@@ -1,0 +1,84 @@
+"""The lean reactor, in a process of its own: this one has a reactor already."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.http1 import reactor as lean
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(text: str) -> str:
+    """Run *text* as a program and return what it printed; its errors are this test's."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout + done.stderr
+
+
+class LeanReactorTests(SynchronousTestCase):
+    """What anybody may expect of a reactor, of this one."""
+
+    def test_chosen_already(self) -> None:
+        """Where there is a reactor, nothing is installed."""
+        self.assertFalse(lean.install())
+
+    def test_round_trip(self) -> None:
+        """Timers fire, data comes and goes, a closed connection is noticed."""
+        printed = run("""
+            from gateway.http1 import reactor as lean
+            print(lean.install())
+            from twisted.internet import reactor, protocol, endpoints
+            class Echo(protocol.Protocol):
+                def dataReceived(self, data):
+                    self.transport.write(data)
+                    self.transport.loseConnection()
+            class Ask(protocol.Protocol):
+                def connectionMade(self):
+                    self.transport.write(b"hello")
+                def dataReceived(self, data):
+                    print(data.decode())
+                def connectionLost(self, reason):
+                    print(reason.type.__name__)
+                    reactor.callLater(0, reactor.stop)
+            port = reactor.listenTCP(0, protocol.Factory.forProtocol(Echo), interface="127.0.0.1")
+            point = endpoints.TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+            endpoints.connectProtocol(point, Ask())
+            reactor.callLater(30, reactor.stop)
+            reactor.run()
+            print(type(reactor).__name__)
+        """)
+        self.assertEqual(printed.split(), ["True", "hello", "ConnectionDone", "LeanReactor"])
+
+    def test_bug(self) -> None:
+        """A handler that raises costs its connection, not the process; the failure is logged."""
+        printed = run("""
+            from gateway.http1 import reactor as lean
+            lean.install()
+            import sys
+            from twisted.logger import globalLogBeginner, textFileLogObserver
+            globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)], redirectStandardIO=False)
+            from twisted.internet import reactor, protocol, endpoints
+            class Bad(protocol.Protocol):
+                def dataReceived(self, data):
+                    raise RuntimeError("a bug")
+            class Ask(protocol.Protocol):
+                def connectionMade(self):
+                    self.transport.write(b"hello")
+                def connectionLost(self, reason):
+                    print("gone")
+                    reactor.callLater(0, reactor.stop)
+            port = reactor.listenTCP(0, protocol.Factory.forProtocol(Bad), interface="127.0.0.1")
+            point = endpoints.TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+            endpoints.connectProtocol(point, Ask())
+            reactor.callLater(30, reactor.stop)
+            reactor.run()
+        """)
+        self.assertIn("RuntimeError: a bug", printed)
+        self.assertIn("gone", printed)
