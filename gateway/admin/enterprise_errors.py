@@ -19,7 +19,7 @@ from gateway.registry import PluginRegistry
 
 MAX_TOLD = 50
 _MAX_TEXT = 64
-_PLAIN = frozenset(("reference", "duplicate", "plugin", "expression"))
+_PLAIN = frozenset(("reference", "duplicate", "plugin", "expression", "certificate"))
 """Rules whose message is the whole text: clients know it word for word."""
 
 _ELSEWHERE = {
