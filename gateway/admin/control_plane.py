@@ -20,6 +20,7 @@ from gateway.model import (
     route,
     service,
     service_upstream,
+    ssl,
     stream_route,
 )
 from gateway.model.credential import split_id
@@ -35,12 +36,11 @@ Status = Callable[[], Any]
 History = Callable[..., Awaitable[Sequence[Revision]]]
 """``IConfigStore.history``."""
 
-_ANY: Mapping[str, Any] = {"type": "object"}
 CORE_SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     "route": route.SCHEMA,
     "service": service.SCHEMA,
     "upstream": service_upstream.SCHEMA,
-    "ssl": _ANY,
+    "ssl": ssl.SCHEMA,
     "consumer": consumer.SCHEMA,
     "consumer_credential": credential.SCHEMA,
     "global_rule": global_rule.SCHEMA,

@@ -174,9 +174,7 @@ class Declarative:
             service["upstreams"] = [
                 {"id": u["id"], **{n: v for n, v in u.items() if n not in _UPSTREAM_EXTRAS}} for u in others
             ]
-        kind, members = (
-            ("stream_routes", _STREAM_ROUTE) if item["type"] == "stream" else ("routes", _ROUTE)
-        )
+        kind, members = ("stream_routes", _STREAM_ROUTE) if item["type"] == "stream" else ("routes", _ROUTE)
         routes = self.call("GET", f"{ADMIN}/{kind}", service_id=item["id"], **self._scope)["list"]
         if routes:
             service[kind] = [{"id": r["id"], **picked(r, members)} for r in routes]
@@ -198,18 +196,17 @@ class Declarative:
             for path, (kind, _, _) in there.items()
             if path not in wanted and not _goes_with_parent(path, there, wanted)
         ]
+        streams = {sha1(s["name"]) for s in local.get("services", ()) if "stream_routes" in s}
+        streams |= {s["id"] for s in local.get("services", ()) if "stream_routes" in s and "id" in s}
         for path, (kind, body, compared) in wanted.items():
             if path not in there:
                 events.append(Event("create", kind, path, body))
-            elif merged(compared, self._defaults_of(kind, compared)) != there[path][2]:
-                events.append(Event("update", kind, path, body))
+                continue
+            stream = kind == "service" and body["service_id"] in streams
+            defaults = self._defaults["stream_service" if stream else _TABLES.get(kind, kind)]
+            if merged(compared, defaults) != there[path][2]:
+                events.append(Event("update", kind, path, merged(body, defaults)))
         return sorted(events, key=_turn)
-
-    def _defaults_of(self, kind: str, compared: Document) -> Any:
-        if kind == "service" and compared.pop("#stream", False):
-            return self._defaults["stream_service"]
-        names = {"credential": "consumer_credential", "metadata": "plugin_metadata"}
-        return self._defaults[names.get(kind, kind)]
 
     def _flat(self, document: Document, managed: bool) -> dict[str, tuple[str, Document, Document]]:
         """Path → kind, body of a PUT, and the members that are compared."""
@@ -226,8 +223,7 @@ class Declarative:
             members = labelled(picked(service, _SERVICE))
             stream = service.get("upstream", {}).get("scheme") in ("tcp", "udp", "tls")
             body = {"service_id": id, **members, "type": "stream" if stream else "http"}
-            compared = {**members, "#stream": True} if "stream_routes" in service and managed else members
-            yield "service", f"services/{id}", body, compared
+            yield "service", f"services/{id}", body, members
             for upstream in service.get("upstreams", ()):
                 own = upstream.get("id") or sha1(f"{service['name']}.{upstream['name']}")
                 members = {name: value for name, value in upstream.items() if name != "id"}
@@ -290,6 +286,7 @@ class Declarative:
         return []
 
 
+_TABLES = {"credential": "consumer_credential", "metadata": "plugin_metadata"}
 _DELETES = ("route", "stream_route", "service", "upstream", "consumer", "ssl")
 _UPDATES = ("route", "stream_route", "service", "upstream", "consumer")
 _CREATES = ("service", "route", "stream_route", "consumer", "upstream")

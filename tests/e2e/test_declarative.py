@@ -9,7 +9,7 @@ from tests import certs
 from tests.e2e.declarative import ADMIN, Declarative, Failed
 from tests.e2e.gateway_process import EndToEndCase
 
-PAIR = certs.self_signed("a.test", "b.test")
+PAIR = certs.pair("a.test", "b.test")
 NODES = [{"host": "127.0.0.1", "port": 9, "weight": 1}]
 DOCUMENT: dict[str, Any] = {
     "services": [
@@ -30,7 +30,15 @@ DOCUMENT: dict[str, Any] = {
                 {"name": f"r{number}", "paths": [f"/r{number}", f"/r{number}/*"], "methods": ["GET"]}
                 for number in range(25)
             ]
-            + [{"name": "all", "paths": ["/*"], "priority": 7, "vars": [["arg_a", "==", "1"]], "timeout": {"read": 5}}],
+            + [
+                {
+                    "name": "all",
+                    "paths": ["/*"],
+                    "priority": 7,
+                    "vars": [["arg_a", "==", "1"]],
+                    "timeout": {"read": 5},
+                }
+            ],
         },
         {"name": "bare", "strip_path_prefix": False},
         {
@@ -38,7 +46,6 @@ DOCUMENT: dict[str, Any] = {
             "upstream": {"scheme": "tcp", "nodes": NODES, "pass_host": "pass"},
             "stream_routes": [{"name": "smtp", "server_port": 2525, "remote_addr": "10.0.0.0/8"}],
         },
-        {"name": "tunnel", "upstream": {"scheme": "tcp", "nodes": NODES}, "stream_routes": []},
     ],
     "consumers": [
         {
@@ -60,7 +67,11 @@ class DeclarativeTests(EndToEndCase):
     def test_there_and_back(self) -> None:
         """sync, then diff is empty; the dump differs in nothing; sync of nothing leaves nothing."""
         gateway = self.gateway().start()
-        for path, body in (("services/s", {"name": "by hand"}), ("routes/r", {"name": "r", "paths": ["/"], "service_id": "s"}), ("consumers/u1", {})):
+        for path, body in (
+            ("services/s", {"name": "by hand"}),
+            ("routes/r", {"name": "r", "paths": ["/"], "service_id": "s"}),
+            ("consumers/u1", {}),
+        ):
             self.assertEqual(gateway.admin("PUT", f"{ADMIN}/{path}", body)[0], 200)
         client = Declarative(gateway.ports["admin"], str(gateway.data_dir / "admin.crt"), gateway.token)
         client.ping()
@@ -74,7 +85,7 @@ class DeclarativeTests(EndToEndCase):
         dump = client.dump()
         self.assertEqual(client.diff(copy.deepcopy(dump), managed=False), [])
         names = sorted(service["name"] for service in dump["services"])
-        self.assertEqual(names, ["bare", "books", "mail", "tunnel"])
+        self.assertEqual(names, ["bare", "books", "mail"])
         self.assertEqual(len(client.dump({"managed-by": "adc", "team": "shop"})["services"]), 1)
 
         changed = copy.deepcopy(DOCUMENT)
