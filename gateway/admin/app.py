@@ -252,25 +252,16 @@ class AdminAPI:
     async def _plugin_schema(self, request: Any, name: str) -> bytes:
         return await self._answer(request, lambda call: self._plugins.schema(call, name))
 
-    @app.route("/apisix/admin/consumers/<username>/credentials")
-    async def _credentials(self, request: Any, username: str) -> bytes:
-        return await self._answer(
-            request, lambda call: self._dialect(call).collection(call, "credentials", username)
-        )
+    @app.route("/apisix/admin/<path:rest>")
+    async def _resource(self, request: Any, rest: str) -> bytes:
+        segments = rest.removesuffix("/").split("/")
 
-    @app.route("/apisix/admin/consumers/<username>/credentials/<id>")
-    async def _credential(self, request: Any, username: str, id: str) -> bytes:
-        return await self._answer(
-            request, lambda call: self._dialect(call).item(call, "credentials", id, username)
-        )
+        async def answer(call: Call) -> Answer:
+            if not all(segments):
+                raise NotFound()
+            return await self._dialect(call).answer(call, segments)
 
-    @app.route("/apisix/admin/<path>")
-    async def _collection(self, request: Any, path: str) -> bytes:
-        return await self._answer(request, lambda call: self._dialect(call).collection(call, path))
-
-    @app.route("/apisix/admin/<path>/<id>")
-    async def _item(self, request: Any, path: str, id: str) -> bytes:
-        return await self._answer(request, lambda call: self._dialect(call).item(call, path, id))
+        return await self._answer(request, answer)
 
     @app.handle_errors(HTTPException)
     async def _no_such_path(self, request: Any, failure: Failure) -> bytes:

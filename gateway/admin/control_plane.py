@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.admin.calls import Answer, Call
-from gateway.admin.enterprise import VERSION
+from gateway.admin.enterprise_views import VERSION
 from gateway.admin.json_text import BadJSON, read_json
 from gateway.admin.refusals import BadBody, BadParameter, NotAllowed, NotFound
 from gateway.model import consumer, credential, global_rule, route, service, upstream

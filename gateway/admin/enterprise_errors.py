@@ -12,14 +12,14 @@ from difflib import get_close_matches
 from gateway.admin import words_apisix, words_enterprise
 from gateway.admin.branches import expand
 from gateway.admin.calls import Answer
-from gateway.admin.kinds import GATEWAY_GROUP, KINDS, TOKEN
+from gateway.admin.kinds import GATEWAY_GROUP, GROUPLESS, KINDS
 from gateway.admin.refusals import Invalid, NotAllowed, NotFound, Refusal, Stale, TooLarge, Unauthorized
 from gateway.model.problems import PathPart, Problem
 from gateway.registry import PluginRegistry
 
 MAX_TOLD = 50
 _MAX_TEXT = 64
-_PLAIN = frozenset(("reference", "duplicate", "plugin", "expression"))
+_PLAIN = frozenset(("reference", "duplicate", "plugin", "expression", "certificate"))
 """Rules whose message is the whole text: clients know it word for word."""
 
 _ELSEWHERE = {
@@ -108,7 +108,7 @@ class EnterpriseErrors:
 
     def _is_secret(self, kind: str, path: Sequence[PathPart]) -> bool:
         """Whether the value at *path* must not be shown. Settings that nobody knows are not."""
-        known = KINDS.get(kind) or {"token": TOKEN}.get(kind, GATEWAY_GROUP)
+        known = KINDS.get(kind) or GROUPLESS.get(kind, GATEWAY_GROUP)
         if path and path[0] == "plugins":
             if len(path) < 3:
                 return True

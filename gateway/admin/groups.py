@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.admin.calls import Answer, Call
-from gateway.admin.enterprise import DIALECT, Enterprise, view
+from gateway.admin.enterprise import Enterprise
+from gateway.admin.enterprise_views import DIALECT, view
 from gateway.admin.kinds import GATEWAY_GROUP
 from gateway.admin.listing import Listing
 from gateway.admin.refusals import Forbidden, NotAllowed, NotFound
@@ -48,7 +49,7 @@ class Groups:
     async def collection(self, call: Call) -> Answer:
         """List the groups, or make one under an id of the server's choice."""
         if call.method == "GET":
-            page = Listing.parse(call.query, GATEWAY_GROUP.filters).of(self._all())
+            page = Listing.parse(call.query, GATEWAY_GROUP).of(self._all())
             state = self._resources.state
             shown = [view(state, GATEWAY_GROUP, record) for record in page.records]
             return Answer(200, {"list": shown, "total": page.total})

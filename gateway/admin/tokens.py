@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.admin.calls import Answer, Call
-from gateway.admin.enterprise import DIALECT, Enterprise, view
+from gateway.admin.enterprise import Enterprise
+from gateway.admin.enterprise_views import DIALECT, view
 from gateway.admin.kinds import TOKEN
 from gateway.admin.listing import Listing
 from gateway.admin.refusals import NotAllowed
@@ -84,7 +85,7 @@ class Tokens:
     async def collection(self, call: Call) -> Answer:
         """``/api/tokens``: list them, or make one; only then is the token itself told."""
         if call.method == "GET":
-            page = Listing.parse(call.query, TOKEN.filters).of(self._resources.all(_PLACE))
+            page = Listing.parse(call.query, TOKEN).of(self._resources.all(_PLACE))
             return Answer(200, {"list": [self._view(r) for r in page.records], "total": page.total}, _PRIVATE)
         if call.method != "POST":
             raise NotAllowed(("GET", "HEAD", "POST"))
