@@ -48,6 +48,7 @@ from gateway.data_plane import (
     SystemClock,
     load_snapshot,
     make_compiler,
+    make_services,
     maybe,
 )
 from gateway.errors import GatewayError
@@ -60,6 +61,7 @@ from gateway.settings_text import to_text
 from gateway.store.keyfile import load_or_create
 from gateway.store.sealing import Sealer
 from gateway.store.urls import open_store
+from gateway.upstream.calls import TreqCalls
 
 log = Logger()
 
@@ -133,9 +135,9 @@ class GatewayService(Service):
         view = await self._first_records(store, view)
 
         count = bootstrap.worker_count(settings)
-        pair = self._certificate() if settings.admin.tls or settings.proxy.tls_listen else None
+        pair = self._certificate() if settings.admin.tls else None
         served, local = self._first_snapshot(view, getattr(store, "damaged", ()), count)
-        workers = self._workers = self._make_workers(count, pair) if count else None
+        workers = self._workers = self._make_workers(count) if count else None
         group = settings.gateway.group
         publisher = local if workers is None else WorkersPublisher(local, workers, group)
         control = Control(store, publisher, self._clock, State.of(view))
@@ -211,23 +213,24 @@ class GatewayService(Service):
             plane = self._plane = DataPlane(self._settings, self._reactor, self._registry)
             plane.load(in_order, view.revision, damaged)
             return plane.runner, LocalPublisher(plane.compiler, plane.runner)
-        compiler = make_compiler(self._settings, self._registry)
+        # Compiled to be looked at: nothing is served here, so nobody calls out.
+        services = make_services(self._settings, self._reactor, TreqCalls(self._reactor))
+        compiler = make_compiler(self._settings, self._registry, services)
         mirror = Mirror(load_snapshot(compiler, in_order, view.revision, damaged))
         return mirror, LocalPublisher(compiler, mirror)
 
-    def _make_workers(self, count: int, pair: certificates.CertificateFiles | None) -> Workers:
+    def _make_workers(self, count: int) -> Workers:
         """Hold the addresses of the data plane; no worker is started yet."""
         proxy = self._settings.proxy
         for kind, wanted in (("proxy", proxy.listen), ("proxy_tls", proxy.tls_listen)):
             for address in wanted:
                 self._shared.append(SharedAddress.reserve(kind, address))
-        tls = None if pair is None else [str(pair.certificate), str(pair.private_key)]
         return Workers(
             count,
             self._shared,
             lambda worker: WorkerProcess.start(worker, self._reactor),
             self._reactor,
-            settings=pack({"settings": to_text(self._settings), "tls": tls}),
+            settings=pack({"settings": to_text(self._settings)}),
             version=__version__,
             timeout_s=proxy.worker_timeout_s,
         )
@@ -267,7 +270,7 @@ class GatewayService(Service):
             for address in proxy.listen:
                 plane.listen("proxy", address)
             for address in proxy.tls_listen:
-                plane.listen("proxy_tls", address, pair)
+                plane.listen("proxy_tls", address)
         for address in settings.status.listen:
             site = Site(status.resource(why_not), reactor=self._reactor, timeout=60)
             _mute(site)

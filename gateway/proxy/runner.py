@@ -21,13 +21,21 @@ from twisted.web.client import ResponseDone
 
 from gateway.core import reasons
 from gateway.core.chain import EMPTY, Chain, Hook
-from gateway.core.exchange import Attempt, Connection, Exchange, Outcome, Reply, RequestHead
+from gateway.core.exchange import (
+    Attempt,
+    Connection,
+    ContentTooLarge,
+    Exchange,
+    Outcome,
+    Reply,
+    RequestHead,
+)
 from gateway.core.fields import Fields
 from gateway.core.forwarded import response_fields
 from gateway.core.opening import match_route, open_exchange
 from gateway.core.pages import error_page
 from gateway.core.retry import RetryVerdict, status_of
-from gateway.core.snapshot import Snapshot
+from gateway.core.snapshot import CompiledUpstream, Snapshot
 from gateway.interfaces import Clock
 from gateway.model.upstream import Node
 from gateway.proxy.admission import Admitted
@@ -35,6 +43,7 @@ from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.health import HealthChecks, WatchedTry
 from gateway.proxy.limits import ProxyLimits
+from gateway.proxy.request_body import HeldBody, RequestBody
 from gateway.upstream.errors import UpstreamError
 
 _log = Logger()
@@ -43,6 +52,7 @@ NOT_FOUND = Reply.json(404, {"error_msg": "404 Route Not Found"}, reason=reasons
 """The contract's answer when no route takes a request (data-plane contract §3.4)."""
 _OVERLOADED = Reply(503, None, (), reasons.OVERLOADED)
 _NO_UPSTREAM = Reply(503, None, (), reasons.NO_UPSTREAM)
+_MISSING_UPSTREAM = Reply(502, None, (), reasons.REFERENCE_MISSING, "the upstream it names does not exist")
 _NO_NODES = Reply(503, None, (), reasons.NO_NODES)
 _NO_NODE = Reply(502, None, (), reasons.NO_HEALTHY_NODE)
 _TOO_LARGE = Reply(413, None, ((b"connection", b"close"),), reasons.BODY_TOO_LARGE)
@@ -119,6 +129,11 @@ class Runner:
             started_s=self.clock.time(),
             id=f"{self._prefix}{next(self._count):016x}",
         )
+        session = connection.session
+        if session is not None and refused is None:
+            why = self.snapshot.certificates.refusal(session, host, path)
+            if why is not None:
+                refused = Reply(400, None, (), reasons.CLIENT_CERTIFICATE, why)
         run = Run(self, exchange, downstream)
         self.runs.add(run)
         if refused is None:
@@ -160,6 +175,7 @@ class Run:
     _hooks: tuple[tuple[str, Hook], ...] = ()
     _next: int = 0
     _chain: Chain = EMPTY
+    _upstream: CompiledUpstream | None = None
     _tried: tuple[Node, ...] = ()
     _first_try_s: float = 0.0
     _try_started_s: float = 0.0
@@ -208,6 +224,7 @@ class Run:
     # -- the way through the plugins
 
     def _begin(self) -> None:
+        self.exchange.source = self.downstream.body
         match_route(self.exchange)
         self._enter(_GLOBAL_REWRITE)
         self._walk()
@@ -226,7 +243,7 @@ class Run:
             self._hooks = self._chain.rewrite
         elif stage == _CONSUMER_REWRITE:
             self._hooks = ()
-            if exchange.consumer is not None and exchange.consumer.plugins and exchange.route is not None:
+            if exchange.consumer is not None and exchange.consumer.adds and exchange.route is not None:
                 merged = snapshot.consumer_chain(exchange.route, exchange.consumer)
                 self._chain = merged.chain
                 self._hooks = merged.rewrite
@@ -255,7 +272,12 @@ class Run:
                     self._answer(f"plugin:{name}", verdict)
                     return
                 self._next = index
-                self._wait(Deferred.fromCoroutine(verdict), self._resumed, name)  # type: ignore[arg-type]
+                self._wait(
+                    Deferred.fromCoroutine(verdict),  # type: ignore[arg-type]
+                    self._resumed,
+                    name,
+                    errors=self._hook_failed,
+                )
                 return
             if self._stage == _ACCESS:
                 if exchange.route is None:
@@ -274,12 +296,19 @@ class Run:
         else:
             self._answer(f"plugin:{name}", verdict)
 
+    def _hook_failed(self, failure: Failure) -> None:
+        if failure.check(ContentTooLarge) is None:
+            failure.raiseException()
+        self._answer("gateway", _TOO_LARGE)
+
     # -- the upstream
 
     def _first_try(self) -> None:
-        compiled = self.exchange.route.upstream if self.exchange.route is not None else None
+        compiled = self._upstream = self.exchange.target_upstream
         if compiled is None:
-            self._answer("balancer", _NO_UPSTREAM)
+            route = self.exchange.route
+            named = route is not None and route.upstream_id is not None
+            self._answer("balancer", _MISSING_UPSTREAM if named else _NO_UPSTREAM)
         elif not compiled.upstream.nodes:
             self._answer("balancer", _NO_NODES)
         else:
@@ -288,9 +317,8 @@ class Run:
 
     def _pick(self) -> None:
         exchange = self.exchange
-        assert exchange.route is not None
-        assert exchange.route.upstream is not None
-        compiled = exchange.route.upstream
+        compiled = self._upstream
+        assert compiled is not None
         node = compiled.picker.pick(self._tried, exchange)
         if node is None:
             self._answer("balancer", self._failed or _NO_NODE)
@@ -306,8 +334,18 @@ class Run:
         self._try_started_s = self.runner.clock.monotonic()
         if self._watched is not None:
             self._watched.started_s = self._try_started_s
-        sent = self.runner.dispatcher.send(self.exchange, node, self.downstream.body)
+        sent = self.runner.dispatcher.send(self.exchange, node, self._body())
         self._wait(sent, self._got_response, errors=self._try_failed)
+
+    def _body(self) -> RequestBody | HeldBody | None:
+        """What to send as content."""
+        content = self.exchange.content
+        own = self.downstream.body
+        if content is None:
+            return own
+        if own is not None and own.can_start:
+            own.drop()  # The client's is read to its end and forgotten.
+        return HeldBody(content) if content or own is not None else None
 
     def _try_failed(self, failure: Failure) -> None:
         error = failure.value
@@ -323,11 +361,9 @@ class Run:
             self._failed = Reply(status, None, (), error.kind, f"{node.key}: {error}")
         if self._watched is not None:
             self._watched.failed(error, now - self._try_started_s, now)
-        route = self.exchange.route
-        assert route is not None
-        assert route.upstream is not None
-        body = self.downstream.body
-        verdict = route.upstream.retry.verdict(
+        assert self._upstream is not None
+        body = self._body()
+        verdict = self._upstream.retry.verdict(
             attempts=len(self._tried),
             elapsed_s=now - self._first_try_s,
             method=self.exchange.method,
