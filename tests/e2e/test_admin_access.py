@@ -16,7 +16,9 @@ from tests.e2e.gateway_process import LIMIT_S, Answer, EndToEndCase, GatewayProc
 def ask(gateway: GatewayProcess, method: str, path: str, body: Any = None, **headers: str) -> Answer:
     """One call with these fields and no token."""
     context = ssl.create_default_context(cafile=str(gateway.data_dir / "admin.crt"))
-    connection = http.client.HTTPSConnection("127.0.0.1", gateway.ports["admin"], timeout=LIMIT_S, context=context)
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", gateway.ports["admin"], timeout=LIMIT_S, context=context
+    )
     try:
         content = None if body is None else json.dumps(body).encode()
         return exchange(connection, method, path, body=content, headers=headers)
@@ -26,7 +28,7 @@ def ask(gateway: GatewayProcess, method: str, path: str, body: Any = None, **hea
 
 class PasswordTests(EndToEndCase):
     def test_first_password(self) -> None:
-        """The first start makes a password for admin; with it a browser logs in, and it can be changed for good."""
+        """The first start makes a password for admin; it can be changed for good."""
         gateway = self.gateway().start()
         file = gateway.data_dir / "admin-password"
         self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
@@ -56,7 +58,9 @@ class PasswordTests(EndToEndCase):
         gateway = self.gateway(environ={"GATEWAY_ADMIN_ALLOW": "192.0.2.0/24"}).start()
         for path in ("/api/version", "/status"):
             answer = ask(gateway, "GET", path, **{"X-API-KEY": gateway.token})
-            self.assertEqual((answer.status, answer.json), (403, {"error_msg": "your address is not allowed here"}))
+            self.assertEqual(
+                (answer.status, answer.json), (403, {"error_msg": "your address is not allowed here"})
+            )
 
     def test_key_of_a_group(self) -> None:
         """A declarative client with the key of one group works there, without ever naming the group."""
