@@ -44,6 +44,7 @@ from gateway.data_plane import (
     SystemClock,
     load_snapshot,
     make_compiler,
+    make_services,
     maybe,
 )
 from gateway.errors import GatewayError
@@ -56,6 +57,7 @@ from gateway.settings_text import to_text
 from gateway.store.keyfile import load_or_create
 from gateway.store.sealing import Sealer
 from gateway.store.urls import open_store
+from gateway.upstream.calls import TreqCalls
 
 log = Logger()
 
@@ -187,7 +189,9 @@ class GatewayService(Service):
             plane = self._plane = DataPlane(self._settings, self._reactor, self._registry)
             plane.load(in_order, view.revision, damaged)
             return plane.runner, LocalPublisher(plane.compiler, plane.runner)
-        compiler = make_compiler(self._settings, self._registry)
+        # Compiled to be looked at: nothing is served here, so nobody calls out.
+        services = make_services(self._settings, self._reactor, TreqCalls(self._reactor))
+        compiler = make_compiler(self._settings, self._registry, services)
         mirror = Mirror(load_snapshot(compiler, in_order, view.revision, damaged))
         return mirror, LocalPublisher(compiler, mirror)
 

@@ -10,12 +10,13 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.server import Site
@@ -26,7 +27,7 @@ from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
 from gateway.core.snapshot import Snapshot
 from gateway.http1 import eager
-from gateway.interfaces import PluginServices
+from gateway.interfaces import HttpCalls, PluginServices
 from gateway.model.record import Key, Record
 from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.health import HealthChecks
@@ -40,6 +41,7 @@ from gateway.settings import Settings
 from gateway.settings_fields import Address
 from gateway.telemetry.access_log import AccessLog
 from gateway.upstream.agent import UpstreamAgent
+from gateway.upstream.calls import TreqCalls
 from gateway.upstream.client import ProxyClient
 from gateway.upstream.probes import Prober
 from gateway.upstream.resolver import CachingResolver
@@ -94,9 +96,29 @@ class Listener:
         return Address(host.host, host.port)
 
 
-def make_compiler(settings: Settings, registry: PluginRegistry) -> Compiler:
+def make_services(settings: Settings, reactor: Any, calls: HttpCalls) -> PluginServices:
+    """What the plugins of one process share."""
+
+    def sleep(seconds: float) -> Deferred[None]:
+        return deferLater(reactor, seconds)
+
+    def spawn(work: Coroutine[Any, Any, Any]) -> None:
+        done = Deferred.fromCoroutine(work)
+        done.addErrback(lambda failure: log.failure("a plugin's own work failed", failure))
+
+    return PluginServices(
+        SystemClock(),
+        PluginLogger(),
+        settings=settings.plugins.limits,
+        http=calls,
+        sleep=sleep,
+        spawn=spawn,
+        random=random.random,
+    )
+
+
+def make_compiler(settings: Settings, registry: PluginRegistry, services: PluginServices) -> Compiler:
     """A compiler for the group that is served, with plugin instances of its own."""
-    services = PluginServices(SystemClock(), PluginLogger(), settings=settings.plugins.limits)
     return Compiler(
         PluginBinder(registry, services, os.environ),
         settings.gateway.group,
@@ -125,7 +147,8 @@ class DataPlane:
     """
 
     def __init__(self, settings: Settings, reactor: Any, registry: PluginRegistry) -> None:
-        self.compiler = make_compiler(settings, registry)
+        self._calls = TreqCalls(reactor)
+        self.compiler = make_compiler(settings, registry, make_services(settings, reactor, self._calls))
         self.listeners: list[Listener] = []
         self._settings = settings
         self._reactor = reactor
@@ -203,7 +226,13 @@ class DataPlane:
         """Let go of upstream connections and write what is left of the access log."""
         agent: Callable[[], Any] = self._agent.close
         health = [self.runner.health.close] if self.runner.health is not None else []
-        for close in (*health, agent, *([self._access_log.close] if self._access_log is not None else [])):
+        calls: Callable[[], Any] = self._calls.close
+        for close in (
+            *health,
+            agent,
+            calls,
+            *([self._access_log.close] if self._access_log is not None else []),
+        ):
             try:
                 await maybe(close())
             except Exception:

@@ -18,6 +18,7 @@ from gateway.admin.listing import Listing
 from gateway.admin.preconditions import entity_tag
 from gateway.admin.refusals import BadBody, BadParameter, Forbidden, NotAllowed, NotFound, Refusal
 from gateway.admin.resources import Place, Resources, Stored, group_exists
+from gateway.admin.validation import Validation
 from gateway.model.record import Record
 
 _COLLECTION = {"L": "GET", "C": "POST"}
@@ -38,6 +39,7 @@ class Enterprise:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._errors = EnterpriseErrors(resources.registry)
+        self._validation = Validation(resources, DIALECT, self._errors.of_document)
 
     def refuse(self, refusal: Refusal) -> Answer:
         """The answer for what went wrong."""
@@ -66,6 +68,8 @@ class Enterprise:
         Raises:
             Refusal: see ``refuse``.
         """
+        if tuple(segments) == ("configs", "validate"):
+            return self._validate(call)
         kind, parent, own = self._find(segments)
         if len(own) == 0:
             methods = allowed(kind.shapes[DIALECT], _COLLECTION)
@@ -77,6 +81,11 @@ class Enterprise:
             raise NotAllowed(methods)
         place = Place(self.group(call), kind, parent)
         return await (self._item(call, place, "/".join(own)) if own else self._collection(call, place))
+
+    def _validate(self, call: Call) -> Answer:
+        if call.method != "POST":
+            raise NotAllowed(("POST",))
+        return self._validation.answer(self.group(call), call.document())
 
     def _find(self, segments: Sequence[str]) -> tuple[Kind, str | None, Sequence[str]]:
         """The kind a path is about, the own id of its parent, and what is left for the own id."""

@@ -24,6 +24,7 @@ from gateway.model import (
     secret,
     service,
     service_upstream,
+    ssl,
     stream_route,
     template,
     token,
@@ -140,6 +141,13 @@ _ALL = (
         name="proto",
         title="proto",
         shapes=_enterprise("protos", "LGCUD", proto.SCHEMA),
+    ),
+    Kind(
+        name="ssl",
+        title="ssl",
+        shapes=_enterprise("ssls", "LGCUPD", ssl.SCHEMA, hidden=frozenset({"key", "keys"})),
+        problems=ssl.problems,
+        secrets=frozenset({"key", "keys"}),
     ),
     Kind(
         name="certificate",

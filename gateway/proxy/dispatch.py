@@ -39,10 +39,10 @@ class Dispatcher:
             What gives the try up.
         """
         route = exchange.route
+        compiled = exchange.target_upstream
         assert route is not None
-        assert route.upstream is not None
-        assert route.timeout is not None
-        upstream = route.upstream.upstream
+        assert compiled is not None
+        upstream = compiled.upstream
         client_host = exchange.fields.get(b"host") or b""
         host = self._host(exchange, upstream, node, client_host)
         connection = exchange.connection
@@ -61,7 +61,7 @@ class Dispatcher:
             exchange.method,
             exchange.target,
             pairs,
-            route.timeout,
+            route.timeout or upstream.timeout,
             upstream.keepalive_pool,
         )
         return self._client.relay(prepared, body, waiter)

@@ -20,13 +20,21 @@ from zope.interface import implementer
 
 from gateway.core import reasons
 from gateway.core.chain import EMPTY, Chain, Hook
-from gateway.core.exchange import Attempt, Connection, Exchange, Outcome, Reply, RequestHead
+from gateway.core.exchange import (
+    Attempt,
+    Connection,
+    ContentTooLarge,
+    Exchange,
+    Outcome,
+    Reply,
+    RequestHead,
+)
 from gateway.core.fields import Fields
 from gateway.core.forwarded import response_fields
 from gateway.core.opening import match_route, open_exchange
 from gateway.core.pages import error_page
 from gateway.core.retry import RetryVerdict, status_of
-from gateway.core.snapshot import Snapshot
+from gateway.core.snapshot import CompiledUpstream, Snapshot
 from gateway.http1.response import ResponseHead
 from gateway.interfaces import Clock
 from gateway.model.upstream import Node
@@ -35,6 +43,7 @@ from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.health import HealthChecks, WatchedTry
 from gateway.proxy.limits import ProxyLimits
+from gateway.proxy.request_body import HeldBody, RequestBody
 from gateway.upstream.client import Cancellable
 from gateway.upstream.connection import Flow
 from gateway.upstream.errors import UpstreamError
@@ -45,6 +54,7 @@ NOT_FOUND = Reply.json(404, {"error_msg": "404 Route Not Found"}, reason=reasons
 """The contract's answer when no route takes a request (data-plane contract §3.4)."""
 _OVERLOADED = Reply(503, None, (), reasons.OVERLOADED)
 _NO_UPSTREAM = Reply(503, None, (), reasons.NO_UPSTREAM)
+_MISSING_UPSTREAM = Reply(502, None, (), reasons.REFERENCE_MISSING, "the upstream it names does not exist")
 _NO_NODES = Reply(503, None, (), reasons.NO_NODES)
 _NO_NODE = Reply(502, None, (), reasons.NO_HEALTHY_NODE)
 _TOO_LARGE = Reply(413, None, ((b"connection", b"close"),), reasons.BODY_TOO_LARGE)
@@ -181,6 +191,7 @@ class Run:
     _hooks: tuple[tuple[str, Hook], ...] = ()
     _next: int = 0
     _chain: Chain = EMPTY
+    _upstream: CompiledUpstream | None = None
     _tried: tuple[Node, ...] = ()
     _first_try_s: float = 0.0
     _try_started_s: float = 0.0
@@ -188,7 +199,7 @@ class Run:
     _failed: Reply | None = None
     _waiting: Deferred[Any] | None = None
     _call: Cancellable | None = None
-    _upstream: Flow | None = None
+    _flow: Flow | None = None
     _responded: bool = False
     _outcome: Outcome | None = None
     _over: bool = False
@@ -231,6 +242,7 @@ class Run:
 
     def _begin(self) -> None:
         exchange = self.exchange
+        exchange.source = self.downstream.body
         match_route(exchange)
         self._hooks = exchange.snapshot.global_chain.rewrite
         self._walk()
@@ -251,7 +263,12 @@ class Run:
                     self._answer(f"plugin:{name}", verdict)
                     return
                 self._next = index
-                self._wait(Deferred.fromCoroutine(verdict), self._resumed, name)  # type: ignore[arg-type]
+                self._wait(
+                    Deferred.fromCoroutine(verdict),  # type: ignore[arg-type]
+                    self._resumed,
+                    name,
+                    errors=self._hook_failed,
+                )
                 return
             stage = self._stage
             if stage == _ACCESS:
@@ -270,7 +287,7 @@ class Run:
                     self._chain = exchange.route.chain
                 stage = _ROUTE_REWRITE
                 hooks = self._chain.rewrite
-            elif stage == _ROUTE_REWRITE and (consumer := exchange.consumer) is not None and consumer.plugins:
+            elif stage == _ROUTE_REWRITE and (consumer := exchange.consumer) is not None and consumer.adds:
                 stage = _CONSUMER_REWRITE
                 hooks = ()
                 if exchange.route is not None:
@@ -295,12 +312,19 @@ class Run:
         else:
             self._answer(f"plugin:{name}", verdict)
 
+    def _hook_failed(self, failure: Failure) -> None:
+        if failure.check(ContentTooLarge) is None:
+            failure.raiseException()
+        self._answer("gateway", _TOO_LARGE)
+
     # -- the upstream
 
     def _first_try(self) -> None:
-        compiled = self.exchange.route.upstream if self.exchange.route is not None else None
+        compiled = self._upstream = self.exchange.target_upstream
         if compiled is None:
-            self._answer("balancer", _NO_UPSTREAM)
+            route = self.exchange.route
+            named = route is not None and route.upstream_id is not None
+            self._answer("balancer", _MISSING_UPSTREAM if named else _NO_UPSTREAM)
         elif not compiled.upstream.nodes:
             self._answer("balancer", _NO_NODES)
         else:
@@ -309,9 +333,8 @@ class Run:
 
     def _pick(self) -> None:
         exchange = self.exchange
-        assert exchange.route is not None
-        assert exchange.route.upstream is not None
-        compiled = exchange.route.upstream
+        compiled = self._upstream
+        assert compiled is not None
         node = compiled.picker.pick(self._tried, exchange)
         if node is None:
             self._answer("balancer", self._failed or _NO_NODE)
@@ -334,7 +357,7 @@ class Run:
         if self._watched is not None:
             self._watched.started_s = self._try_started_s
         self._call = _SENDING
-        call = self.runner.dispatcher.send(self.exchange, node, self.downstream.body, self)
+        call = self.runner.dispatcher.send(self.exchange, node, self._body(), self)
         if self._call is _SENDING:
             self._call = call
         elif self._over:
@@ -359,7 +382,7 @@ class Run:
         return self
 
     def _answered(self, head: ResponseHead, content: bytes, connection: Flow | None) -> None:
-        self._upstream = connection
+        self._flow = connection
         self._got_response(head)
         if connection is None:
             if content:
@@ -385,14 +408,14 @@ class Run:
 
     def response_ended(self) -> None:
         """The upstream's content is complete."""
-        self._upstream = None
+        self._flow = None
         if not self._over:
             self.downstream.unregister()
             self._guard(self._complete)
 
     def response_failed(self, kind: str, detail: str, cause: Failure | None) -> None:
         """The upstream's content ends too soon."""
-        self._upstream = None
+        self._flow = None
         if self._over:
             return
         self.downstream.unregister()
@@ -407,20 +430,30 @@ class Run:
 
     def pauseProducing(self) -> None:
         """The client reads slowly: hold the upstream back."""
-        if self._upstream is not None:
-            self._upstream.pause()
+        if self._flow is not None:
+            self._flow.pause()
 
     def resumeProducing(self) -> None:
         """The client has caught up."""
-        if self._upstream is not None:
-            self._upstream.resume()
+        if self._flow is not None:
+            self._flow.resume()
 
     def stopProducing(self) -> None:
         """The client's connection is lost."""
-        if self._upstream is not None:
-            self._upstream.abort()
+        if self._flow is not None:
+            self._flow.abort()
 
     # -- what comes of a try
+
+    def _body(self) -> RequestBody | HeldBody | None:
+        """What to send as content."""
+        content = self.exchange.content
+        own = self.downstream.body
+        if content is None:
+            return own
+        if own is not None and own.can_start:
+            own.drop()  # The client's is read to its end and forgotten.
+        return HeldBody(content) if content or own is not None else None
 
     def _try_failed(self, failure: Failure) -> None:
         error = failure.value
@@ -436,11 +469,9 @@ class Run:
             self._failed = Reply(status, None, (), error.kind, f"{node.key}: {error}")
         if self._watched is not None:
             self._watched.failed(error, now - self._try_started_s, now)
-        route = self.exchange.route
-        assert route is not None
-        assert route.upstream is not None
-        body = self.downstream.body
-        verdict = route.upstream.retry.verdict(
+        assert self._upstream is not None
+        body = self._body()
+        verdict = self._upstream.retry.verdict(
             attempts=len(self._tried),
             elapsed_s=now - self._first_try_s,
             method=self.exchange.method,
@@ -552,10 +583,10 @@ class Run:
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
+        flow, self._flow = self._flow, None
+        if flow is not None:
             self.downstream.unregister()
-            upstream.abort()
+            flow.abort()
 
     def _end(self, outcome: Outcome) -> None:
         if self._over:
@@ -578,13 +609,19 @@ class Run:
 
     # -- waiting, and the one place where a bug is caught
 
-    def _wait(self, deferred: Deferred[Any], then: Callable[..., None], *args: Any) -> None:
+    def _wait(
+        self,
+        deferred: Deferred[Any],
+        then: Callable[..., None],
+        *args: Any,
+        errors: Callable[[Failure], None],
+    ) -> None:
         def fired(result: Any) -> None:
             if self._waiting is not deferred:
                 return  # The run ended meanwhile and cancelled it.
             self._waiting = None
             if isinstance(result, Failure):
-                self._bug(result)
+                self._guard(errors, result)
             else:
                 self._guard(then, result, *args)
 

@@ -28,15 +28,15 @@ class CompilerTestCase(SynchronousTestCase):
 
 class RouteTests(CompilerTestCase):
     def test_a_route_serves(self) -> None:
-        """A route with its service is in the table, with the service's upstream and timeouts."""
+        """A route with its service is in the table, with the service's upstream and no limits of its own."""
         snapshot = self.load(service("s"), route("r", "/x"))
         got = matched(snapshot, "/x")
         assert got is not None
         assert got.upstream is not None
-        assert got.timeout is not None
+        self.assertIsNone(got.timeout)
         self.assertEqual((snapshot.revision, got.id, got.service_name), (7, "r", "s"))
         self.assertEqual([node.key for node in got.upstream.upstream.nodes], ["127.0.0.1:8080"])
-        self.assertEqual(got.timeout.read_s, 60.0)
+        self.assertEqual(got.upstream.upstream.timeout.read_s, 60.0)
 
     def test_prefix_and_hosts_come_from_the_service(self) -> None:
         """The service's path_prefix comes first, its hosts apply, and the prefix is stripped."""
@@ -173,8 +173,8 @@ class QuarantineTests(CompilerTestCase):
         self.assertEqual(list(snapshot.quarantined), [("default", "route", "bad")])
 
     def test_a_document_of_another_time(self) -> None:
-        """A stored document that lacks what it needs today is quarantined too."""
-        snapshot = self.load(service("s"), change("route", "bad", {"paths": ["/b"]}), route("r", "/x"))
+        """A stored document that is not what it must be today is quarantined too."""
+        snapshot = self.load(service("s"), change("route", "bad", {"paths": 7}), route("r", "/x"))
         self.assertEqual(list(snapshot.quarantined), [("default", "route", "bad")])
         self.assertIsNotNone(matched(snapshot, "/x"))
 
