@@ -144,6 +144,11 @@ class Runner:
             started_s=self.clock.time(),
             id=f"{self._prefix}{next(self._count):016x}",
         )
+        session = connection.session
+        if session is not None and refused is None:
+            why = self.snapshot.certificates.refusal(session, host, path)
+            if why is not None:
+                refused = Reply(400, None, (), reasons.CLIENT_CERTIFICATE, why)
         run = Run(self, exchange, downstream)
         self.runs.add(run)
         if refused is None:
