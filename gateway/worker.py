@@ -11,7 +11,6 @@ import signal
 import socket
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,7 +18,6 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger, LogLevel, globalLogBeginner
 
 from gateway import __version__
-from gateway.certificates import CertificateFiles
 from gateway.control import amp_commands as commands
 from gateway.control.local import LocalPublisher
 from gateway.control.worker_link import ParentLink
@@ -52,7 +50,6 @@ class WorkerService:
         self._counters = counters
         self._observer = observer
         self._settings: Settings | None = None
-        self._pair: CertificateFiles | None = None
         self._plane: DataPlane | None = None
         self._publisher: LocalPublisher | None = None
         self._sockets: list[tuple[str, socket.socket]] = []
@@ -66,8 +63,6 @@ class WorkerService:
         """Take the settings and load the plugins."""
         settings = self._settings = from_text(document["settings"])
         self._observer.level = LogLevel.levelWithName(settings.log.level)
-        if document["tls"] is not None:
-            self._pair = CertificateFiles(*(Path(name) for name in document["tls"]))
         registry = load_plugins(settings.plugins.enabled)
         plane = self._plane = DataPlane(settings, self._reactor, registry, self._counters)
         self._publisher = LocalPublisher(plane.compiler, plane.runner)
@@ -94,7 +89,7 @@ class WorkerService:
             return
         for kind, one in self._sockets:
             with one:
-                self._plane.adopt(kind, one, self._pair if kind == "proxy_tls" else None)
+                self._plane.adopt(kind, one)
         self._sockets.clear()
         self._serving = True
 
