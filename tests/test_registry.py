@@ -126,9 +126,13 @@ class OrderTests(SynchronousTestCase):
             [
                 (2510, "jwt-auth"),
                 (2500, "key-auth"),
+                (1010, "proxy-mirror"),
+                (1006, "workflow"),
+                (1005, "api-breaker"),
                 (1003, "limit-conn"),
                 (1002, "limit-count"),
                 (1001, "limit-req"),
+                (966, "traffic-split"),
             ],
         )
 

@@ -22,6 +22,9 @@ DELAY_AT_LEAST_S = 0.001
 KEY_TYPES = ("var", "var_combination", "constant")
 REMOTE_ADDR = getter("remote_addr")
 
+SKIPPED = "skipped_limits"
+"""In ``Exchange.context``: names of limits that keep out of this request, because workflow has its own."""
+
 
 def key_schema(types: tuple[str, ...] = KEY_TYPES[:2], *, default: str | None = None) -> dict[str, Any]:
     """The properties ``key`` and ``key_type``."""
@@ -95,7 +98,12 @@ _CLUSTER: dict[str, Any] = {
     "redis_cluster_nodes": {
         "type": "array",
         "minItems": 1,
-        "items": {"type": "string", "minLength": 2, "maxLength": 100},
+        "items": {
+            "type": "string",
+            "minLength": 2,
+            "maxLength": 100,
+            "pattern": r"^[^\s:]+:[0-9]{1,5}$(?!\n)|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$(?!\n)",
+        },
         "description": "host:port of nodes to start with.",
     },
     "redis_cluster_name": {"type": "string"},
@@ -161,7 +169,7 @@ def key_reader(key: str, key_type: str) -> KeyReader:
 
         def combined(exchange: Exchange) -> str:
             text, found = template.resolve(exchange)
-            return _short(text) if found and text else exchange.connection.client_ip
+            return short(text) if found and text else exchange.connection.client_ip
 
         return combined
     read = getter(key.removeprefix("$"))
@@ -171,7 +179,7 @@ def key_reader(key: str, key_type: str) -> KeyReader:
     def single(exchange: Exchange) -> str:
         value = read(exchange)
         text = value if isinstance(value, str) else spell(value)
-        return (text if len(text) <= MAX_KEY else _short(text)) or spell(REMOTE_ADDR(exchange))
+        return (text if len(text) <= MAX_KEY else short(text)) or spell(REMOTE_ADDR(exchange))
 
     return single
 
@@ -183,12 +191,13 @@ def rule_key_reader(key: str) -> Callable[[Exchange], str | None]:
 
     def read(exchange: Exchange) -> str | None:
         text, found = template.resolve(exchange)
-        return _short(text) if found or not wants else None
+        return short(text) if found or not wants else None
 
     return read
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """*text*, or its hash if it is long."""
     if len(text) <= MAX_KEY:
         return text
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
@@ -239,3 +248,18 @@ def decimal(seconds: float) -> bytes:
     """Seconds with at most two decimals, none that are 0."""
     text = b"%.2f" % seconds
     return text.rstrip(b"0").rstrip(b".")
+
+
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+
+
+def field_name(text: str) -> bytes:
+    """
+    A field name from the settings, as ``Fields`` spells it.
+
+    Raises:
+        ValueError: it is none (RFC 9110 section 5.1).
+    """
+    if not _FIELD_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} cannot be the name of a header")
+    return text.lower().encode("ascii")

@@ -313,8 +313,9 @@ class _Connections(Factory):
         ended = protocol.connectionLost
 
         def connection_lost(reason: Failure) -> None:
-            ended(reason)
+            # First: whoever is told that its request failed may ask again at once.
             self._lost(protocol, self._why or reason.getErrorMessage())
+            ended(reason)
 
         protocol.connectionLost = connection_lost
         protocol.whenConnected().addCallback(self._ask).addErrback(lambda _: None)

@@ -18,11 +18,14 @@ _HEADER = struct.Struct("qqq32s")
 _HEADER_WORDS = 8
 _COUNT, _BEFORE, _SINCE = VALUES, VALUES + 1, VALUES + 2
 _EXCESS, _LAST = VALUES, VALUES + 1
+_BAD, _GOOD, _OPENED = VALUES, VALUES + 1, VALUES + 2
 _FOR_EVER = 1e300
+_BREAKER_S = 86400.0
+"""How long a breaker is remembered that nothing happens to."""
 
 
 class LocalCounters:
-    """``gateway.interfaces.Counters`` whose methods return at once."""
+    """``gateway.interfaces.Counters`` and ``Breakers`` whose methods return at once."""
 
     def __init__(self, memory: SharedMemory, now: Callable[[], float], *, shared: bool) -> None:
         """
@@ -165,6 +168,52 @@ class LocalCounters:
             return excess / rate_per_s
         finally:
             self._meters.release(lock)
+
+    # -- breakers
+
+    def opened(self, key: str) -> tuple[int, float] | None:
+        """See ``Breakers.opened``."""
+        try:
+            place, lock = self._meters.acquire(key, 0.0, make=False)
+        except CountersFailed:
+            return None
+        try:
+            if place < 0 or not self._meters.floats[place + _OPENED]:
+                return None
+            ago_s = self._now() - self._meters.floats[place + _OPENED]
+            return self._meters.words[place + _BAD], ago_s
+        finally:
+            self._meters.release(lock)
+
+    def failed(self, key: str, every: int) -> None:
+        """See ``Breakers.failed``."""
+        now = self._now()
+        try:
+            place, lock = self._meters.acquire(key, now)
+        except CountersFailed:
+            return
+        words, floats = self._meters.words, self._meters.floats
+        words[place + _BAD] += 1
+        words[place + _GOOD] = 0
+        if words[place + _BAD] % every == 0:
+            floats[place + _OPENED] = now
+        floats[place + ENDS] = now + _BREAKER_S
+        self._meters.release(lock)
+
+    def succeeded(self, key: str, enough: int) -> None:
+        """See ``Breakers.succeeded``."""
+        try:
+            place, lock = self._meters.acquire(key, 0.0, make=False)
+        except CountersFailed:
+            return
+        words = self._meters.words
+        if place >= 0:
+            words[place + _GOOD] += 1
+            if words[place + _GOOD] >= enough:
+                for value in (_BAD, _GOOD, _OPENED):
+                    words[place + value] = 0
+                self._meters.floats[place + ENDS] = 0.0
+        self._meters.release(lock)
 
     # -- concurrency
 

@@ -128,6 +128,8 @@ class LimitConn:
 
     def access(self, exchange: Exchange) -> Reply | Coroutine[Any, Any, Reply | None] | None:
         """See ``IAccessPhase``."""
+        if limiting.SKIPPED in exchange.context and NAME in exchange.context[limiting.SKIPPED]:
+            return None
         limits = self._limits(exchange)
         if not limits:
             return None if self.allow_degradation else _BROKEN

@@ -17,6 +17,7 @@ from gateway.interfaces import (
     IAccessPhase,
     IHeaderFilterPhase,
     IPluginFactory,
+    ISharedSettings,
     PluginServices,
     Quota,
     Window,
@@ -141,6 +142,8 @@ class LimitCount:
 
     def access(self, exchange: Exchange) -> Reply | Coroutine[Any, Any, Reply | None] | None:
         """See ``IAccessPhase``."""
+        if limiting.SKIPPED in exchange.context and NAME in exchange.context[limiting.SKIPPED]:
+            return None
         found: Quota | Sequence[Quota] | Awaitable[Quota] | Awaitable[Sequence[Quota]]
         try:
             windows = self._windows(exchange)
@@ -242,10 +245,10 @@ def _rules(config: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any]) 
     return rules
 
 
-@implementer(IPlugin, IPluginFactory)
+@implementer(IPlugin, IPluginFactory, ISharedSettings)
 @frozen(eq=False)
 class Factory:
-    """Provides ``IPluginFactory``."""
+    """Provides ``IPluginFactory`` and ``ISharedSettings``."""
 
     name: str = NAME
     version: str = "0.1"

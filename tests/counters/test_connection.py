@@ -108,6 +108,19 @@ class DownTests(ConnectionCase):
         redis.signal(signal.SIGCONT)
         await self.until_up(server)
 
+    async def test_asked_again_at_once(self) -> None:
+        """Whoever asks again the moment a request has failed has a new connection, or is told at once."""
+        redis = RedisProcess(self)
+        server = self.server(redis.port, timeout_s=LIMIT_S)
+        await self.until_up(server)
+        redis.signal(signal.SIGSTOP)
+        again: list[Deferred[str]] = []
+        waiting = Deferred.fromCoroutine(self.failure(server))
+        waiting.addCallback(lambda _: again.append(Deferred.fromCoroutine(self.failure(server))))
+        redis.kill()
+        await waiting
+        self.assertIn("cannot connect", await again[0])
+
     async def test_says_nothing(self) -> None:
         """What takes connections and never answers counts as down."""
         silent = Factory.forProtocol(Protocol)

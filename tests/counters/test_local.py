@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gateway.counters.local import LocalCounters
 from gateway.interfaces import Window
-from tests.counters.contract import CountersContract
+from tests.counters.contract import BreakersContract, CountersContract
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +42,7 @@ class Time:
         return self.now
 
 
-class AloneTests(CountersContract, TestCase):
+class AloneTests(CountersContract, BreakersContract, TestCase):
     """Counters of one process."""
 
     processes = 0

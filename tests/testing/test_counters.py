@@ -6,10 +6,10 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gateway.interfaces import CountersFailed, Window
 from gateway.testing.counters import FakeCounters
-from tests.counters.contract import CountersContract
+from tests.counters.contract import BreakersContract, CountersContract
 
 
-class FakeCountersTests(CountersContract, TestCase):
+class FakeCountersTests(CountersContract, BreakersContract, TestCase):
     """The fake keeps the promises of the real ones."""
 
     def setUp(self) -> None:
