@@ -246,6 +246,8 @@ def number_reader(value: int | str, *, least: int = 1) -> int | Callable[[Exchan
 
 def decimal(seconds: float) -> bytes:
     """Seconds with at most two decimals, none that are 0."""
+    if seconds % 1 == 0:
+        return b"%d" % seconds
     text = b"%.2f" % seconds
     return text.rstrip(b"0").rstrip(b".")
 

@@ -101,11 +101,12 @@ class LocalCounters:
         """See ``Counters.take``."""
         key, limit, window_s, cost, sliding = window
         now = self._now()
-        place, lock = self._meters.acquire(key, now)
+        meters = self._meters
+        place, lock = meters.acquire(key, now)
         try:
             if sliding:
                 return self._slide(place, now, limit, window_s, cost)
-            words, floats = self._meters.words, self._meters.floats
+            words, floats = meters.words, meters.floats
             ends = floats[place + ENDS]
             if now >= ends:
                 # In this order: whoever dies in between leaves a window that has ended.
@@ -114,9 +115,12 @@ class LocalCounters:
                 return Quota(cost <= limit, max(limit - cost, 0), window_s)
             count = words[place + _COUNT] + cost
             words[place + _COUNT] = count
-            return Quota(count <= limit, max(limit - count, 0), ends - now)
+            if count <= limit:
+                return Quota(True, limit - count, ends - now)
+            return Quota(False, 0, ends - now)
         finally:
-            self._meters.release(lock)
+            if self._shared:
+                meters.release(lock)
 
     def _slide(self, place: int, now: float, limit: int, window_s: float, cost: int) -> Quota:
         words, floats = self._meters.words, self._meters.floats

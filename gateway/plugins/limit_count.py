@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import evolve, field, frozen
 from twisted.plugin import IPlugin
@@ -123,14 +123,38 @@ class Rule:
     names: tuple[bytes, ...]
 
 
+Only = tuple[Rule, Callable[[Exchange], str], int, int]
+
+
 class _Unresolved(Exception):
     """A request lacks what its limit is made of."""
+
+
+class Told(NamedTuple):
+    """
+    What one limit said of a request.
+
+    Attributes:
+        policy: Where the counter is. rule: Which limit. window, quota: What was asked, and the answer.
+        before: What limits said before, the last one first.
+    """
+
+    policy: str
+    rule: Rule
+    window: Window
+    quota: Quota
+    before: Told | None
 
 
 @implementer(IAccessPhase)
 @frozen(eq=False)
 class LimitCount:
-    """limit-count with one configuration."""
+    """
+    limit-count with one configuration.
+
+    Attributes:
+        only: The rule, if it is the only one and the same for every request: what most routes have.
+    """
 
     rules: Sequence[Rule]
     sliding: bool
@@ -139,32 +163,42 @@ class LimitCount:
     counters: Counters = field(repr=False)
     memory: str
     policy: str
+    only: Only | None
 
     def access(self, exchange: Exchange) -> Reply | Coroutine[Any, Any, Reply | None] | None:
         """See ``IAccessPhase``."""
-        if limiting.SKIPPED in exchange.context and NAME in exchange.context[limiting.SKIPPED]:
+        context = exchange.context
+        if limiting.SKIPPED in context and NAME in context[limiting.SKIPPED]:
             return None
         found: Quota | Sequence[Quota] | Awaitable[Quota] | Awaitable[Sequence[Quota]]
         try:
-            windows = self._windows(exchange)
-            found = (
-                self.counters.take(windows[0][1])
-                if len(windows) == 1
-                else self.counters.take_all([window for _, window in windows])
-            )
+            only = self.only
+            if only is not None:
+                rule, key, limit, window_s = only
+                window = Window(rule.prefix + key(exchange), limit, window_s, 1, self.sliding)
+                found = self.counters.take(window)
+                if type(found) is Quota:
+                    told = Told(self.policy, rule, window, found, context.get(INFO))
+                    context[INFO] = told
+                    context[self.memory] = (told,)
+                    return None if found.admitted else self.refused
+                asked: Sequence[tuple[Rule, Window]] = ((rule, window),)
+            else:
+                asked = self._asked(exchange)
+                found = self.counters.take_all([window for _, window in asked])
         except _Unresolved as error:
             return self._broken(error, _BROKEN)
         except CountersFailed as error:
             return self._broken(error, _FAILED)
-        if type(found) is Quota:
-            return self._decide(exchange, windows, (found,))
         if isinstance(found, Awaitable):
-            return self._later(exchange, windows, found)
+            return self._later(exchange, asked, found)
         quotas: Any = found
-        return self._decide(exchange, windows, quotas)
+        return self._decide(exchange, asked, quotas)
 
-    def _windows(self, exchange: Exchange) -> list[tuple[Rule, Window]]:
-        windows = []
+    def _asked(self, exchange: Exchange) -> Sequence[tuple[Rule, Window]]:
+        """What to ask the counters for this request."""
+        asked = []
+        sliding = self.sliding
         for rule in self.rules:
             key = rule.key(exchange)
             if key is None:
@@ -176,27 +210,32 @@ class LimitCount:
                 window_s = window_s(exchange) or 0
             if not limit or not window_s:
                 raise _Unresolved("count or time_window is not a positive number for this request")
-            windows.append((rule, Window(rule.prefix + key, limit, window_s, 1, self.sliding)))
-        if not windows:
+            asked.append((rule, Window(rule.prefix + key, limit, window_s, 1, sliding)))
+        if not asked:
             raise _Unresolved("no rule applies to this request")
-        return windows
+        return asked
 
     async def _later(
-        self, exchange: Exchange, windows: list[tuple[Rule, Window]], waiting: Awaitable[Any]
+        self, exchange: Exchange, asked: Sequence[tuple[Rule, Window]], waiting: Awaitable[Any]
     ) -> Reply | None:
         try:
             found = await waiting
         except CountersFailed as error:
             return self._broken(error, _FAILED)
-        return self._decide(exchange, windows, (found,) if type(found) is Quota else found)
+        return self._decide(exchange, asked, (found,) if type(found) is Quota else found)
 
     def _decide(
-        self, exchange: Exchange, windows: list[tuple[Rule, Window]], quotas: Sequence[Quota]
+        self, exchange: Exchange, asked: Sequence[tuple[Rule, Window]], quotas: Sequence[Quota]
     ) -> Reply | None:
         context = exchange.context
+        said = []
+        last: Told | None = context.get(INFO)
         # The first that refuses is the last that was asked.
-        told = context[self.memory] = list(zip(windows, quotas, strict=False))
-        context.setdefault(INFO, []).append((self.policy, told))
+        for (rule, window), quota in zip(asked, quotas, strict=False):
+            last = Told(self.policy, rule, window, quota, last)
+            said.append(last)
+        context[INFO] = last
+        context[self.memory] = said
         return None if quotas[-1].admitted else self.refused
 
     def _broken(self, error: Exception, reply: Reply) -> Reply | None:
@@ -210,15 +249,23 @@ class TellingLimitCount(LimitCount):
 
     def header_filter(self, exchange: Exchange) -> None:
         """See ``IHeaderFilterPhase``."""
-        told = exchange.context.get(self.memory)
-        if told is None:
+        said: Sequence[Told] | None = exchange.context.get(self.memory)
+        if said is None:
             return
         fields = exchange.response_fields
-        for (rule, window), quota in told:
-            limit, remaining, reset = rule.names
-            fields.set(limit, b"%d" % window.limit)
-            fields.set(remaining, b"%d" % quota.remaining)
-            fields.set(reset, limiting.decimal(quota.reset_s))
+        for told in said:
+            names = told.rule.names
+            _, remaining, reset_s = told.quota
+            for name, _ in fields.pairs:
+                if name in names:
+                    # An upstream that limits, too, or a limit that this one comes after.
+                    fields.pairs = [pair for pair in fields.pairs if pair[0] not in names]
+                    break
+            fields.pairs += (
+                (names[0], b"%d" % told.window.limit),
+                (names[1], b"%d" % remaining),
+                (names[2], limiting.decimal(reset_s)),
+            )
 
 
 def _rules(config: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any]) -> list[Rule]:
@@ -243,6 +290,15 @@ def _rules(config: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any]) 
         )
         rules.append(made)
     return rules
+
+
+def _only(config: Mapping[str, Any], rules: Sequence[Rule]) -> Only | None:
+    if "rules" in config:
+        return None
+    rule = rules[0]
+    if callable(rule.limit) or callable(rule.window_s):
+        return None
+    return rule, limiting.key_reader(config["key"], config["key_type"]), rule.limit, rule.window_s
 
 
 @implementer(IPlugin, IPluginFactory, ISharedSettings)
@@ -291,14 +347,16 @@ class Factory:
         filled = fill(_SCHEMA, config)
         prefix = limiting.identity(NAME, services.origin, config, filled.get("group"))
         kind = TellingLimitCount if filled["show_limit_quota_header"] else LimitCount
+        rules = _rules(filled, prefix, services.metadata)
         return kind(
-            rules=_rules(filled, prefix, services.metadata),
+            rules=rules,
             sliding=filled["window_type"] == "sliding",
             refused=limiting.refusal(filled, "limit_count_exceeded"),
             allow_degradation=filled["allow_degradation"],
             counters=services.counters(filled),
             memory=f"{NAME} {services.origin}",
             policy=filled["policy"],
+            only=_only(filled, rules),
         )
 
 
