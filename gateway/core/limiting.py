@@ -115,29 +115,60 @@ _CLUSTER: dict[str, Any] = {
 }
 
 
-def policy_schema(*, key_ttl: bool = False) -> dict[str, Any]:
+_MILLISECONDS: dict[str, Any] = {"type": "integer", "minimum": 1, "default": 1000}
+_SENTINEL: dict[str, Any] = {
+    "redis_sentinels": {
+        "type": "array",
+        "minItems": 1,
+        "items": {
+            "type": "object",
+            "properties": {
+                "host": {"type": "string", "minLength": 2},
+                "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+            },
+            "required": ["host", "port"],
+        },
+        "description": "The sentinels to ask, in this order.",
+    },
+    "redis_master_name": {"type": "string", "minLength": 1, "description": "What they call the master."},
+    "redis_role": {
+        "type": "string",
+        "enum": ["master", "slave"],
+        "default": "master",
+        "description": "Accepted; counters are written, so the master is used.",
+    },
+    "redis_connect_timeout": _MILLISECONDS,
+    "redis_read_timeout": _MILLISECONDS,
+    "sentinel_username": {"type": "string", "minLength": 1},
+    "sentinel_password": {"type": "string", "minLength": 0},
+}
+
+
+def policy_schema(*, key_ttl: bool = False, sentinel: bool = False) -> dict[str, Any]:
     """
     Where counters are kept: members of an object schema, ``properties``, ``allOf``.
 
     Args:
-        key_ttl: Whether ``key_ttl`` belongs to it.
+        key_ttl: Whether ``key_ttl`` belongs to it. sentinel: Whether sentinels may tell where it is.
     """
     ttl = {"key_ttl": {"type": "integer", "default": 3600, "minimum": 1}} if key_ttl else {}
     return {
         "properties": {
             "policy": {
                 "type": "string",
-                "enum": ["local", "redis", "redis-cluster"],
+                "enum": ["local", "redis", "redis-cluster", *(("redis-sentinel",) if sentinel else ())],
                 "default": "local",
                 "description": "Where the counters are: on this machine, or in a Redis that gateways share.",
             },
             **_REDIS,
             **_CLUSTER,
+            **(_SENTINEL if sentinel else {}),
             **ttl,
         },
         "allOf": [
             _when("redis", ["redis_host"]),
             _when("redis-cluster", ["redis_cluster_nodes", "redis_cluster_name"]),
+            *([_when("redis-sentinel", ["redis_sentinels", "redis_master_name"])] if sentinel else []),
         ],
     }
 
@@ -149,7 +180,7 @@ def _when(policy: str, needed: list[str]) -> dict[str, Any]:
     }
 
 
-SECRETS = ("redis_password",)
+SECRETS = ("redis_password", "sentinel_password")
 """``secret_fields`` of a plugin with counters."""
 
 KeyReader = Callable[[Exchange], str]

@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from gateway.counters.connection import RedisServer, Refused
+from gateway.counters.connection import RedisServer, Refused, within
 from gateway.interfaces import CountersFailed
 
 SLOTS = 16384
@@ -61,25 +61,8 @@ class RedisCluster:
 
     def run(self, script: str, keys: Sequence[bytes], args: Sequence[object]) -> Deferred[list[int]]:
         """See ``Scripts.run``. All keys must be of one slot."""
-        work: Deferred[list[int]] = Deferred.fromCoroutine(self._run(script, keys, args))
-        answered: Deferred[list[int]] = Deferred()
-
-        def too_slow() -> None:
-            failed = CountersFailed(f"redis cluster: no answer within {self._timeout_s:g} s")
-            if not answered.called:
-                answered.errback(failed)
-            work.cancel()
-
-        timer = self._reactor.callLater(self._timeout_s, too_slow)
-
-        def over(result: Any) -> None:
-            if timer.active():
-                timer.cancel()
-            if not answered.called:
-                answered.callback(result)
-
-        work.addBoth(over)
-        return answered
+        work = Deferred.fromCoroutine(self._run(script, keys, args))
+        return within(self._timeout_s, work, self._reactor, "redis cluster")
 
     async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[object]) -> list[int]:
         slot = slot_of(keys[0])

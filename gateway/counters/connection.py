@@ -65,6 +65,32 @@ class Refused(Exception):
     """The server answered with an error; the text is its own."""
 
 
+def within(seconds: float, work: Deferred[Any], reactor: Any, name: str) -> Deferred[Any]:
+    """
+    What *work* comes to, if it does in time.
+
+    Returns:
+        Fails with ``CountersFailed`` after so many seconds; *work* is cancelled then.
+    """
+    answered: Deferred[Any] = Deferred(lambda _: work.cancel())
+
+    def too_slow() -> None:
+        if not answered.called:
+            answered.errback(CountersFailed(f"{name}: no answer within {seconds:g} s"))
+        work.cancel()
+
+    timer = reactor.callLater(seconds, too_slow)
+
+    def over(result: Any) -> None:
+        if timer.active():
+            timer.cancel()
+        if not answered.called:
+            answered.callback(result)
+
+    work.addBoth(over)
+    return answered
+
+
 class _State(Enum):
     IDLE = "idle"
     CONNECTING = "connecting"

@@ -11,6 +11,7 @@ from gateway.counters.cluster import RedisCluster
 from gateway.counters.connection import RedisServer, Target
 from gateway.counters.local import LocalCounters
 from gateway.counters.redis import RedisCounters
+from gateway.counters.sentinel import RedisSentinel
 from gateway.interfaces import Counters
 from gateway.upstream.tls import ClientTLS
 
@@ -34,6 +35,7 @@ class Source:
         self._retry_s = retry_s
         self._tls = ClientTLS()
         self._clusters: dict[tuple[Target, tuple[tuple[str, int], ...]], RedisCluster] = {}
+        self._watched: dict[tuple[Target, str, tuple[Target, ...]], RedisSentinel] = {}
         self._servers: dict[Target, RedisServer] = {}
 
     def __call__(self, settings: Mapping[str, Any]) -> Counters:
@@ -42,6 +44,8 @@ class Source:
             return RedisCounters(self._server(_target(settings)))
         if settings["policy"] == "redis-cluster":
             return RedisCounters(self._cluster(settings), together=False)
+        if settings["policy"] == "redis-sentinel":
+            return RedisCounters(self._sentinel(settings))
         return self.local
 
     def _server(self, target: Target) -> RedisServer:
@@ -64,6 +68,32 @@ class Source:
                 timeout_s=template.timeout_s,
             )
             self._clusters[key] = known
+        return known
+
+    def _sentinel(self, settings: Mapping[str, Any]) -> RedisSentinel:
+        template = _sentinel_target(settings)
+        name = settings["redis_master_name"]
+        sentinels = tuple(
+            Target(
+                host=one["host"],
+                port=one["port"],
+                timeout_s=settings["redis_connect_timeout"] / 1000,
+                username=settings.get("sentinel_username"),
+                password=settings.get("sentinel_password"),
+            )
+            for one in settings["redis_sentinels"]
+        )
+        key = (template, name, sentinels)
+        known = self._watched.get(key)
+        if known is None:
+            known = RedisSentinel(
+                [self._server(target) for target in sentinels],
+                name,
+                lambda host, port: self._server(evolve(template, host=host, port=port)),
+                self._reactor,
+                timeout_s=template.timeout_s,
+            )
+            self._watched[key] = known
         return known
 
     def close(self) -> None:
@@ -97,6 +127,19 @@ def _cluster_target(settings: Mapping[str, Any]) -> Target:
         password=settings.get("redis_password"),
         tls=settings["redis_cluster_ssl"],
         verify=settings["redis_cluster_ssl_verify"],
+    )
+
+
+def _sentinel_target(settings: Mapping[str, Any]) -> Target:
+    """What is the same whichever server is the master."""
+    return Target(
+        host="",
+        port=0,
+        timeout_s=(settings["redis_connect_timeout"] + settings["redis_read_timeout"]) / 1000,
+        idle_s=settings["redis_keepalive_timeout"] / 1000,
+        username=settings.get("redis_username"),
+        password=settings.get("redis_password"),
+        database=settings["redis_database"] or None,
     )
 
 

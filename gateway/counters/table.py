@@ -17,6 +17,7 @@ import mmap
 import os
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,6 +54,7 @@ class SharedMemory:
         view = memoryview(self._map)
         self.words = view.cast("q")
         self.floats = view.cast("d")
+        weakref.finalize(self, os.close, fd)
 
     @classmethod
     def make(cls, words: int) -> SharedMemory:

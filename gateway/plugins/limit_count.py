@@ -28,7 +28,7 @@ NAME = "limit-count"
 INFO = "rate_limiting_info"
 """In ``Exchange.context``: what limits said of this request, for the variable of that name."""
 
-_POLICY = limiting.policy_schema()
+_POLICY = limiting.policy_schema(sentinel=True)
 _NUMBER = {"oneOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]}
 _SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -329,7 +329,7 @@ class Factory:
         interval = config.get("sync_interval", -1)
         if interval == -1:
             return
-        if config.get("policy", "local") not in ("redis", "redis-cluster"):
+        if config.get("policy", "local") not in ("redis", "redis-cluster", "redis-sentinel"):
             raise ValueError("sync_interval is only for counters in redis")
         if interval < 0.1:
             raise ValueError("sync_interval must be at least 0.1, or -1")
