@@ -340,8 +340,10 @@ class Counters(Protocol):
     what was admitted in the last one still counts, by the share of it that the sliding window covers.
     """
 
-    def take(self, window: Window) -> Quota | Awaitable[Quota]:
-        """Take from one quota."""
+    def take(
+        self, key: str, limit: int, window_s: float, cost: int = 1, sliding: bool = False
+    ) -> Quota | Awaitable[Quota]:
+        """Take from one quota. For the arguments see ``Window``."""
 
     def take_all(self, windows: Sequence[Window]) -> Sequence[Quota] | Awaitable[Sequence[Quota]]:
         """

@@ -280,7 +280,7 @@ def decimal(seconds: float) -> bytes:
     if seconds % 1 == 0:
         return b"%d" % seconds
     text = b"%.2f" % seconds
-    return text.rstrip(b"0").rstrip(b".")
+    return text.rstrip(b"0").rstrip(b".") if text.endswith(b"0") else text
 
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)

@@ -258,11 +258,11 @@ def _limits(exchange: Exchange) -> object:
     told = exchange.context.get("rate_limiting_info")
     rows: list[dict[str, object]] = []
     while told is not None:
-        policy, _, window, quota, told = told
+        policy, _, key, limit, quota, told = told
         row = {
             "policy": policy,
-            "key": window.key,
-            "limit": window.limit,
+            "key": key,
+            "limit": limit,
             "remaining": quota.remaining,
             "reset": round(quota.reset_s, 2),
             "rejected": not quota.admitted,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from attrs import evolve, field, frozen
 from twisted.plugin import IPlugin
@@ -113,14 +113,19 @@ class Rule:
         prefix: What its counters' keys start with.
         key: Tells the rest; None if the rule is not for this request.
         limit, window_s: Numbers, or what reads them from a request.
-        names: Of the response fields: limit, remaining, reset.
+        spelt: The names of the response fields: limit, remaining, reset. names: The same, to look them up.
     """
 
     prefix: str
     key: Callable[[Exchange], str | None]
     limit: Number
     window_s: Number
-    names: tuple[bytes, ...]
+    spelt: tuple[bytes, ...]
+    names: frozenset[bytes] = field(init=False)
+
+    @names.default
+    def _names(self) -> frozenset[bytes]:
+        return frozenset(self.spelt)
 
 
 Only = tuple[Rule, Callable[[Exchange], str], int, int]
@@ -130,20 +135,11 @@ class _Unresolved(Exception):
     """A request lacks what its limit is made of."""
 
 
-class Told(NamedTuple):
-    """
-    What one limit said of a request.
-
-    Attributes:
-        policy: Where the counter is. rule: Which limit. window, quota: What was asked, and the answer.
-        before: What limits said before, the last one first.
-    """
-
-    policy: str
-    rule: Rule
-    window: Window
-    quota: Quota
-    before: Told | None
+Told = tuple[str, "Rule", str, int, Quota, Any]
+"""
+What one limit said of a request: where the counter is, which limit, its key and number, the answer; and
+what was said before, or None. A plain tuple: one is made for each request.
+"""
 
 
 @implementer(IAccessPhase)
@@ -174,15 +170,15 @@ class LimitCount:
         try:
             only = self.only
             if only is not None:
-                rule, key, limit, window_s = only
-                window = Window(rule.prefix + key(exchange), limit, window_s, 1, self.sliding)
-                found = self.counters.take(window)
+                rule, read, limit, window_s = only
+                key = rule.prefix + read(exchange)
+                found = self.counters.take(key, limit, window_s, 1, self.sliding)
                 if type(found) is Quota:
-                    told = Told(self.policy, rule, window, found, context.get(INFO))
+                    told: Told = (self.policy, rule, key, limit, found, context.get(INFO))
                     context[INFO] = told
                     context[self.memory] = (told,)
-                    return None if found.admitted else self.refused
-                asked: Sequence[tuple[Rule, Window]] = ((rule, window),)
+                    return None if found[0] else self.refused
+                asked: Sequence[tuple[Rule, Window]] = ((rule, Window(key, limit, window_s)),)
             else:
                 asked = self._asked(exchange)
                 found = self.counters.take_all([window for _, window in asked])
@@ -232,7 +228,7 @@ class LimitCount:
         last: Told | None = context.get(INFO)
         # The first that refuses is the last that was asked.
         for (rule, window), quota in zip(asked, quotas, strict=False):
-            last = Told(self.policy, rule, window, quota, last)
+            last = (self.policy, rule, window.key, window.limit, quota, last)
             said.append(last)
         context[INFO] = last
         context[self.memory] = said
@@ -253,18 +249,18 @@ class TellingLimitCount(LimitCount):
         if said is None:
             return
         fields = exchange.response_fields
-        for told in said:
-            names = told.rule.names
-            _, remaining, reset_s = told.quota
+        for _, rule, _, number, quota, _ in said:
+            names = rule.names
             for name, _ in fields.pairs:
                 if name in names:
                     # An upstream that limits, too, or a limit that this one comes after.
                     fields.pairs = [pair for pair in fields.pairs if pair[0] not in names]
                     break
+            limit, remaining, reset = rule.spelt
             fields.pairs += (
-                (names[0], b"%d" % told.window.limit),
-                (names[1], b"%d" % remaining),
-                (names[2], limiting.decimal(reset_s)),
+                (limit, b"%d" % number),
+                (remaining, b"%d" % quota[1]),
+                (reset, limiting.decimal(quota[2])),
             )
 
 

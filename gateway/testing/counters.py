@@ -36,10 +36,9 @@ class FakeCounters:
         if self.down:
             raise CountersFailed("the counters are down")
 
-    def take(self, window: Window) -> Quota:
+    def take(self, key: str, limit: int, window_s: float, cost: int = 1, sliding: bool = False) -> Quota:
         """See ``Counters.take``."""
         self._check()
-        key, limit, window_s, cost, sliding = window
         ends, since, count, before = self._windows.get(key, (self.now, self.now, 0, 0))
         if self.now >= ends:
             since, count, before = self.now, 0, 0
@@ -60,7 +59,7 @@ class FakeCounters:
         """See ``Counters.take_all``."""
         found: list[Quota] = []
         for window in windows:
-            found.append(self.take(window))
+            found.append(self.take(*window))
             if not found[-1].admitted:
                 break
         return found

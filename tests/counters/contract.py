@@ -84,7 +84,7 @@ class CountersContract:
         return f"key-{next(_numbers)}"
 
     async def take(self, *args: Any, **named: Any) -> Quota:
-        quota: Quota = await self.value(self.counters.take(Window(*args, **named)))
+        quota: Quota = await self.value(self.counters.take(*args, **named))
         return quota
 
     async def test_fixed_window(self: Any) -> None:

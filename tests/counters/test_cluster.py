@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from gateway.counters.cluster import SLOTS, RedisCluster, slot_of
 from gateway.counters.connection import RedisServer, Target
 from gateway.counters.redis import RedisCounters
-from gateway.interfaces import CountersFailed, Window
+from gateway.interfaces import CountersFailed
 from gateway.upstream.tls import ClientTLS
 from tests.counters.contract import CountersContract
 from tests.counters.redis_server import LIMIT_S, RedisProcess
@@ -131,5 +131,5 @@ class NobodyTests(TestCase):
         cluster = RedisCluster([("127.0.0.1", 1)], lambda host, port: server, reactor, timeout_s=30)
         counters: Any = RedisCounters(cluster, together=False)
         with self.assertRaises(CountersFailed) as caught:
-            await counters.take(Window("k", 1, 60.0))
+            await counters.take("k", 1, 60.0)
         self.assertIn("redis cluster", str(caught.exception))

@@ -40,7 +40,7 @@ class SentinelTests(TestCase):
         deadline = reactor.seconds() + LIMIT_S  # type: ignore[attr-defined]
         while reactor.seconds() < deadline:  # type: ignore[attr-defined]
             try:
-                await counters.take(window)
+                await counters.take(*window)
                 return
             except CountersFailed:
                 await deferLater(reactor, 0.1)  # type: ignore[arg-type]  # the reactor is typed apart
@@ -57,7 +57,7 @@ class SentinelTests(TestCase):
         )
         sentinel = RedisProcess(self, str(config.resolve()), "--sentinel")
         counters = self.counters(free_port(), sentinel.port)
-        await counters.take(Window("where", 9, 600.0))
+        await counters.take("where", 9, 600.0)
         self.assertEqual(master.command("exists", "where"), "1")
         deadline = reactor.seconds() + LIMIT_S  # type: ignore[attr-defined]
         while "slaves=1" not in sentinel.command("info", "sentinel"):
@@ -75,12 +75,12 @@ class SentinelTests(TestCase):
         config.write_text(f"sentinel monitor main 127.0.0.1 {one.port} 1\n")
         sentinel = RedisProcess(self, str(config.resolve()), "--sentinel")
         counters = self.counters(sentinel.port)
-        await counters.take(Window("a", 9, 600.0))
+        await counters.take("a", 9, 600.0)
         sentinel.command("sentinel", "remove", "main")
         two.command("replicaof", "no", "one")
         sentinel.command("sentinel", "monitor", "main", "127.0.0.1", str(two.port), "1")
         one.command("replicaof", "127.0.0.1", str(two.port))
-        await counters.take(Window("b", 9, 600.0))
+        await counters.take("b", 9, 600.0)
         self.assertEqual(two.command("exists", "b"), "1")
 
     async def test_nobody(self) -> None:
@@ -90,5 +90,5 @@ class SentinelTests(TestCase):
         sentinel = RedisProcess(self, str(config.resolve()), "--sentinel")
         for counters in (self.counters(free_port()), self.counters(sentinel.port)):
             with self.assertRaises(CountersFailed) as caught:
-                await counters.take(Window("k", 1, 60.0))
+                await counters.take("k", 1, 60.0)
             self.assertIn("no sentinel knows a master", str(caught.exception))
