@@ -18,6 +18,10 @@ MAX_KEY = 128
 """Characters of a key; a longer one is counted under its hash."""
 DELAY_AT_LEAST_S = 0.001
 """A shorter wait is not worth one."""
+DELAY_AT_MOST_S = 3600.0
+"""Who would wait longer waits so long; no client does."""
+LARGEST = 10**15
+"""Larger numbers in settings count as this one: more than ever happens, and exact as a float."""
 
 KEY_TYPES = ("var", "var_combination", "constant")
 REMOTE_ADDR = getter("remote_addr")
@@ -262,7 +266,7 @@ _POSITIVE = re.compile(r"[0-9]{1,15}(?:\.0+)?", re.ASCII)
 def number_reader(value: int | str, *, least: int = 1) -> int | Callable[[Exchange], int | None]:
     """A number, or what reads one from a request: None if it is not a whole number of at least *least*."""
     if isinstance(value, int):
-        return value
+        return min(value, LARGEST)
     template = compile_template(value)
 
     def read(exchange: Exchange) -> int | None:

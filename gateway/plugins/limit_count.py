@@ -52,7 +52,7 @@ _SCHEMA: dict[str, Any] = {
                     "key": {"type": "string", "minLength": 1, "description": "Text with variables."},
                     "header_prefix": {
                         "type": "string",
-                        "pattern": "^[0-9A-Za-z_-]{1,64}$",
+                        "pattern": r"^[0-9A-Za-z_-]{1,64}$(?!\n)",
                         "description": "Its fields are X-<this>-RateLimit-…; by default its place, from 1.",
                     },
                 },
@@ -87,7 +87,7 @@ _METADATA_SCHEMA: dict[str, Any] = {
     "properties": {
         name: {
             "type": "string",
-            "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$",
+            "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$(?!\n)",
             "default": default,
         }
         for name, default in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from attrs import define, field, frozen
 from twisted.plugin import IPlugin
@@ -54,6 +55,8 @@ _SCHEMA: dict[str, Any] = {
     "required": ["host"],
 }
 _WANTED = "mirror"
+_SAFE = "/%:@!$&'()*+,;="
+"""Stand in a path as they are (RFC 3986 section 3.3)."""
 
 
 @implementer(IRewritePhase, IBeforeProxyPhase)
@@ -180,7 +183,7 @@ class Factory:
         limits = services.settings
         return ProxyMirror(
             base=host,
-            path=None if path is None else path.encode("utf-8", "surrogatepass"),
+            path=None if path is None else quote(path, _SAFE, errors="replace").encode("ascii"),
             prefix=filled["path_concat_mode"] == "prefix",
             ratio=filled["sample_ratio"],
             max_busy=int(limits.get("mirror_in_flight", 100)),

@@ -88,6 +88,7 @@ class ProxyMirrorTests(SynchronousTestCase):
         """The copies may have another path, in place of the request's or before it; the query stays."""
         for config, wanted in (
             ({"path": "/m"}, "/m?c=d"),
+            ({"path": "/m%20é"}, "/m%20%C3%A9?c=d"),
             ({"path": "/m", "path_concat_mode": "prefix"}, "/m/a?c=d"),
         ):
             self.mirror(self.plugin(**config), exchange(target="/a?c=d"))
