@@ -313,6 +313,7 @@ class DataPlane:
             dispatcher=Dispatcher(
                 ProxyClient(self._agent),
                 None if trusted is None else AddressSet.parse([str(n) for n in trusted]),
+                tunnels=proxy.engine == "lean",
             ),
             clock=SystemClock(),
             limits=_limits(self._settings),
@@ -352,4 +353,5 @@ def _limits(settings: Settings) -> ProxyLimits:
         linger_s=proxy.linger_s,
         linger_bytes=proxy.linger_bytes,
         read_ahead_bytes=proxy.read_ahead_bytes,
+        tunnel_idle_timeout_s=proxy.tunnel_idle_timeout_s,
     )
