@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
@@ -13,7 +14,17 @@ from gateway.admin import words_apisix, words_enterprise
 from gateway.admin.branches import expand
 from gateway.admin.calls import Answer
 from gateway.admin.kinds import GATEWAY_GROUP, GROUPLESS, KINDS
-from gateway.admin.refusals import Invalid, NotAllowed, NotFound, Refusal, Stale, TooLarge, Unauthorized
+from gateway.admin.refusals import (
+    Denied,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    Refusal,
+    Stale,
+    TooLarge,
+    TooMany,
+    Unauthorized,
+)
 from gateway.model.problems import PathPart, Problem
 from gateway.registry import PluginRegistry
 
@@ -43,6 +54,8 @@ _STATUS: dict[type[Refusal], int] = {
     Stale: 412,
     TooLarge: 413,
     Unauthorized: 401,
+    Denied: 403,
+    TooMany: 429,
 }
 
 
@@ -56,26 +69,40 @@ class EnterpriseErrors:
         """The answer for *refusal*; 400 unless its kind says otherwise."""
         if isinstance(refusal, Invalid):
             return self._invalid(refusal)
-        headers = {"Allow": ", ".join(refusal.allowed)} if isinstance(refusal, NotAllowed) else {}
+        headers: dict[str, str] = {}
+        if isinstance(refusal, NotAllowed):
+            headers["Allow"] = ", ".join(refusal.allowed)
+        elif isinstance(refusal, TooMany):
+            headers["Retry-After"] = str(math.ceil(refusal.wait_s))
         return Answer(_STATUS.get(type(refusal), 400), {"error_msg": str(refusal)}, headers)
 
     def _invalid(self, refusal: Invalid) -> Answer:
-        texts: list[str] = []
-        errors: list[dict[str, object]] = []
-        for problem in expand(refusal.problems):
-            if problem.rule == "plugin" and problem.branches:
-                texts.extend(self._plugin_texts(refusal.kind, problem))
-                # Paths inside branches are relative to the settings: first expand, then place.
-                inner = [p.below(*problem.path) for p in expand(problem.branches[0])]
-                errors.extend(self._entry(refusal.kind, p) for p in inner)
-            else:
-                plain = problem.rule in _PLAIN
-                texts.append(problem.message if plain else words_enterprise.sentence(problem))
-                errors.append(self._entry(refusal.kind, problem))
+        texts, errors = self._told(refusal.kind, refusal.problems)
         more = len(texts) - MAX_TOLD
         if more > 0:
             texts[MAX_TOLD:] = [f"and {more} more"]
         return Answer(400, {"error_msg": " | ".join(texts), "errors": errors[:MAX_TOLD]})
+
+    def of_document(self, kind: str, problems: Sequence[Problem]) -> str:
+        """The problems of one of many documents, in one line (Admin API contract §2.7)."""
+        texts, _ = self._told(kind, problems)
+        text = " | ".join(texts[:MAX_TOLD])
+        return f"does not match schema due to: {text}" if text.startswith("Error at") else text
+
+    def _told(self, kind: str, problems: Sequence[Problem]) -> tuple[list[str], list[dict[str, object]]]:
+        texts: list[str] = []
+        errors: list[dict[str, object]] = []
+        for problem in expand(problems):
+            if problem.rule == "plugin" and problem.branches:
+                texts.extend(self._plugin_texts(kind, problem))
+                # Paths inside branches are relative to the settings: first expand, then place.
+                inner = [p.below(*problem.path) for p in expand(problem.branches[0])]
+                errors.extend(self._entry(kind, p) for p in inner)
+            else:
+                plain = problem.rule in _PLAIN
+                texts.append(problem.message if plain else words_enterprise.sentence(problem))
+                errors.append(self._entry(kind, problem))
+        return texts, errors
 
     def _plugin_texts(self, kind: str, problem: Problem) -> Iterator[str]:
         prefix = "invalid plugins configuration: " if kind in ("consumer", "credential") else ""

@@ -24,15 +24,28 @@ from gateway.model import (
     secret,
     service,
     service_upstream,
+    ssl,
     stream_route,
     template,
     token,
     upstream,
+    user,
 )
 from gateway.model.record import Key
 from gateway.model.schema import Checker
 
-__all__ = ["GATEWAY_GROUP", "GROUPLESS", "KINDS", "TIMES", "TOKEN", "Filter", "Kind", "Shape", "kind_at"]
+__all__ = [
+    "GATEWAY_GROUP",
+    "GROUPLESS",
+    "KINDS",
+    "TIMES",
+    "TOKEN",
+    "USER",
+    "Filter",
+    "Kind",
+    "Shape",
+    "kind_at",
+]
 
 _HTTP_SERVICE = Checker(service.SCHEMA)
 _STREAM_SERVICE = Checker(service.STREAM_SCHEMA)
@@ -142,6 +155,13 @@ _ALL = (
         shapes=_enterprise("protos", "LGCUD", proto.SCHEMA),
     ),
     Kind(
+        name="ssl",
+        title="ssl",
+        shapes=_enterprise("ssls", "LGCUPD", ssl.SCHEMA, hidden=frozenset({"key", "keys"})),
+        problems=ssl.problems,
+        secrets=frozenset({"key", "keys"}),
+    ),
+    Kind(
         name="certificate",
         title="certificate",
         shapes=_enterprise("certificates", "LGCUPD", certificate.CERTIFICATE, hidden=frozenset({"key"})),
@@ -195,6 +215,17 @@ TOKEN = Kind(
     upsert=False,
 )
 
+USER = Kind(
+    name="user",
+    title="user",
+    shapes=_enterprise("", "LGD", user.SCHEMA, hidden=frozenset({"hash"})),
+    upsert=False,
+    references=(checks.unique_username,),
+    cascade=kind_rules.tokens_of_user,
+    filters={"roles": lambda record, wanted: wanted in record.value.get("roles", ())},
+    secrets=frozenset({"password", "old_password", "new_password"}),
+)
+
 _TEMPLATE_ANSWER = frozenset((*TIMES, "last_published", "published_gateway_groups_count"))
 
 SERVICE_TEMPLATE = Kind(
@@ -232,7 +263,7 @@ STREAM_ROUTE_TEMPLATE = Kind(
 
 GROUPLESS: Mapping[str, Kind] = {
     kind.name: kind
-    for kind in (GATEWAY_GROUP, TOKEN, SERVICE_TEMPLATE, ROUTE_TEMPLATE, STREAM_ROUTE_TEMPLATE)
+    for kind in (GATEWAY_GROUP, TOKEN, USER, SERVICE_TEMPLATE, ROUTE_TEMPLATE, STREAM_ROUTE_TEMPLATE)
 }
 """What belongs to no gateway group, by the name of its records."""
 
