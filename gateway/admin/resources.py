@@ -330,6 +330,20 @@ class Resources:
         full = finish(shape.complete(value), before)
         return Change(place.group, kind.name, place.stored(id), full, dialect)
 
+    def change(self, group: str, kind: Kind, id: str, document: Document, dialect: str) -> Change:
+        """
+        What stores a document that came from the gateway itself, checked on its own.
+
+        Raises:
+            Invalid: it does not fit.
+        """
+        problems = self.validate(group, kind, id, document, dialect)
+        if problems:
+            raise Invalid(kind.name, problems)
+        shape = kind.shapes[dialect]
+        value = {name: member for name, member in document.items() if name not in kind.id_members}
+        return Change(group, kind.name, id, shape.complete(value), dialect)
+
     def validate(
         self, group: str, kind: Kind, id: str, document: Document, dialect: str
     ) -> Sequence[Problem]:
