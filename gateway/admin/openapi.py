@@ -27,6 +27,7 @@ _STATUS = {
     "405": "The path has other methods",
     "412": "If-Match or If-None-Match does not hold",
     "413": "Too much content",
+    "415": "The content says that it is no JSON",
     "429": "Too many failed log-ins",
     "503": "The configuration store did not take the write",
 }
@@ -66,7 +67,12 @@ _LISTING: tuple[Node, ...] = (
     {"name": "search", "in": "query", "schema": {"type": "string"}},
     {"name": "label", "in": "query", "schema": {"type": "string"}, "description": "Has this label"},
 )
-_REPLACED = ("dependencies", "x-or", "x-default", "if", "then", "else")
+_WAIT: Node = {
+    "name": "wait",
+    "in": "query",
+    "schema": {"enum": ["served", "stored"], "default": "served"},
+    "description": "When to answer: once the change is served, or once it is stored",
+}
 
 
 def converted(schema: Any) -> Any:
@@ -131,7 +137,7 @@ def _enterprise() -> Node:
         "components": {
             "schemas": schemas,
             "responses": {status: _refusal(words) for status, words in _STATUS.items()},
-            "parameters": {each["name"]: each for each in (_GROUP, *_LISTING)},
+            "parameters": {each["name"]: each for each in (_GROUP, _WAIT, *_LISTING)},
             "securitySchemes": {
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-KEY"},
                 "basic": {"type": "http", "scheme": "basic"},
@@ -231,6 +237,8 @@ def _object(properties: Node, *required: str) -> Node:
 
 def _described(summary: str, parameters: Sequence[Node], body: Node | None, answer: Node | None) -> Node:
     made: Node = {"summary": summary, "parameters": list(parameters), "responses": dict(_responses(answer))}
+    if summary.partition(":")[0] in ("Create", "Create or replace", "Patch", "Delete"):
+        made["parameters"].append(_shared(_WAIT))
     if body is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     return made

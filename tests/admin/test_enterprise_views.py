@@ -80,6 +80,8 @@ class ViewTests(SynchronousTestCase):
             "the data plane does not use it yet", self._put("protos/p", {"content": "x"})["warning_msg"]
         )
         self.assertNotIn("warning_msg", self._put("services/s", {"name": "s"}))
+        stream = self._put("services/t", {"name": "t", "type": "stream"})
+        self.assertIn("TCP and UDP are not proxied yet", stream["warning_msg"])
 
     def test_plugin_metadata(self) -> None:
         """Metadata is shown as it was sent, without an id or times; the list is a map by plugin."""
