@@ -179,7 +179,7 @@ class Enterprise:
         hidden = kind.shapes[DIALECT].hidden
         for operation in patch if hidden and isinstance(patch, list) else ():
             source = operation.get("from") if isinstance(operation, Mapping) else None
-            if isinstance(source, str) and (source == "" or source.split("/")[1] in hidden):
+            if isinstance(source, str) and (source == "" or source.lstrip("/").partition("/")[0] in hidden):
                 raise BadBody("invalid patch: a member that is never shown cannot be copied")
 
     async def services_of(self, call: Call, group: str, id: str | None) -> Answer:

@@ -152,6 +152,9 @@ def _resource(kind: Kind, schemas: Node, paths: dict[str, Node]) -> None:
     schema = converted(shape.checker({}).schema)
     if kind.name == "service":
         other = converted(shape.checker({"type": "stream"}).schema)
+        schema["properties"]["type"] = {"const": "http"}
+        other["properties"]["type"] = {"const": "stream"}
+        other["required"] = [*other["required"], "type"]
         schema = {"anyOf": [schema, other]}
     schemas[kind.name] = schema
     schemas[f"{kind.name}_answer"] = _answered(kind, schema)
@@ -221,9 +224,9 @@ def _answered(kind: Kind, schema: Node) -> Node:
     """What an answer's document looks like: what was written, without what is hidden, and its times."""
     if kind.bare:
         return {"type": "object"}
-    members: Node = {}
-    for part in schema.get("anyOf", [schema]):
-        members.update(part.get("properties", {}))
+    if "anyOf" in schema:
+        return {"anyOf": [_answered(kind, part) for part in schema["anyOf"]]}
+    members = dict(schema.get("properties", {}))
     for name in kind.shapes["enterprise"].hidden:
         members.pop(name, None)
     members |= {"created_at": _TIME, "updated_at": _TIME}

@@ -123,6 +123,9 @@ class ViewTests(SynchronousTestCase):
             {"op": "move", "from": "", "path": "/labels"},
         ):
             self.assertEqual(self.gateway.call("PATCH", path, [operation]).status, 400)
+        for source in ("key", "nowhere", 1):
+            copy = {"op": "copy", "from": source, "path": "/desc"}
+            self.assertEqual(self.gateway.call("PATCH", path, [copy]).status, 400)
         patched = self.gateway.call("PATCH", path, [{"op": "add", "path": "/desc", "value": "d"}])
         self.assertEqual((patched.status, patched.value["desc"]), (200, "d"))
         record = self.gateway.control.state.get("default", "certificate", "c")
