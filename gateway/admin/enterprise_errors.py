@@ -24,6 +24,7 @@ from gateway.admin.refusals import (
     TooLarge,
     TooMany,
     Unauthorized,
+    UnsupportedType,
 )
 from gateway.model.problems import PathPart, Problem
 from gateway.registry import PluginRegistry
@@ -53,6 +54,7 @@ _STATUS: dict[type[Refusal], int] = {
     NotAllowed: 405,
     Stale: 412,
     TooLarge: 413,
+    UnsupportedType: 415,
     Unauthorized: 401,
     Denied: 403,
     TooMany: 429,
