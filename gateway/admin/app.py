@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+from attrs import evolve, field, frozen
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -13,21 +14,33 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
+from gateway.admin import selection
+from gateway.admin.apisix import Apisix, Seal
+from gateway.admin.apisix_door import ApisixDoor
+from gateway.admin.apisix_kinds import removal
+from gateway.admin.apisix_pages import ApisixPages
 from gateway.admin.calls import Answer, Call, Limits, Query
 from gateway.admin.control_plane import ControlPlane, Explain, History, PluginPages, Status
 from gateway.admin.enterprise import Enterprise
+from gateway.admin.expiry import CallLater, Expiries
 from gateway.admin.groups import Groups
 from gateway.admin.json_text import write_json
-from gateway.admin.refusals import Invalid, NotAllowed, NotFound, Refusal, TooLarge, Unauthorized
+from gateway.admin.refusals import Denied, Invalid, NotAllowed, NotFound, Refusal, TooLarge, Unauthorized
 from gateway.admin.resources import Resources
 from gateway.admin.site import AdminResource
+from gateway.admin.static_keys import StaticKeys
 from gateway.admin.tokens import Tokens
 from gateway.control.control import Control
+from gateway.control.state import State
+from gateway.core.addresses import AddressSet
 from gateway.errors import ConfigErrors, RevisionConflict, StoreUnavailable
 from gateway.interfaces import Clock
+from gateway.model.gateway_group import DEFAULT_GROUP
+from gateway.model.record import Change, Key
 from gateway.registry import PluginRegistry
 
 Handler = Callable[[Call], Awaitable[Answer]]
+Renderer = Enterprise | Apisix
 _T = TypeVar("_T")
 
 
@@ -67,6 +80,24 @@ def field_value(request: Any, name: str) -> str | None:
     return None if lines is None else b", ".join(lines).decode("utf-8", "replace")
 
 
+@frozen
+class ApisixOptions:
+    """
+    What gw.ini says about the apisix dialect.
+
+    Attributes:
+        keys: Who may use it. seal: Encrypts what answers to writes show of secrets.
+        stream_routes: Whether there are stream routes. cors: Whether pages of other origins may read.
+        version_shown: Whether the field Server tells the version.
+    """
+
+    keys: StaticKeys = field(factory=lambda: StaticKeys(None, None, DEFAULT_GROUP))
+    seal: Seal = lambda key, value: value
+    stream_routes: bool = True
+    cors: bool = True
+    version_shown: bool = True
+
+
 class AdminAPI:
     """
     The Admin API of one gateway.
@@ -91,12 +122,16 @@ class AdminAPI:
         ready: Callable[[], str | None] = lambda: None,
         limits: Limits | None = None,
         history: History | None = None,
+        apisix: ApisixOptions | None = None,
+        call_later: CallLater | None = None,
     ) -> None:
         """
         Args:
             explain: Answers ``/api/explain``. status: Answers ``/api/status``.
             ready: Why the gateway cannot serve yet, or None if it can.
             history: The store's ``history``; None leaves ``/api/revisions`` out.
+            apisix: Of the apisix dialect; by default nobody has a key for it.
+            call_later: As the reactor's; None: what has a time to live stays.
         """
         self.resources = Resources(control, registry)
         self._limits = limits or Limits()
@@ -106,26 +141,62 @@ class AdminAPI:
         self._groups = Groups(self.resources, self._enterprise)
         self._control_plane = ControlPlane(explain, status, history)
         self._plugins = PluginPages(registry)
+        options = apisix or ApisixOptions()
+        pages = ApisixPages(registry)
+        self._apisix = Apisix(
+            self.resources,
+            group=options.keys.group,
+            clock=clock,
+            seal=options.seal,
+            stream_routes=options.stream_routes,
+            cors=options.cors,
+            version_shown=options.version_shown,
+            pages={"plugins": pages.plugins, "schema": pages.schema},
+        )
+        self._keys = options.keys
+        self._door = ApisixDoor(self._apisix, options.keys)
+        self._expiries: Expiries | None = None
+        if call_later is not None:
+            self._expiries = Expiries(self.resources, clock, call_later, _removal)
+            self.resources.on_expiry = self._expiries.follow
 
-    def resource(self) -> IResource:
-        """The root of the resource tree, for a ``Site``."""
+    def start(self) -> None:
+        """Begin to remove what has a time to live."""
+        if self._expiries is not None:
+            self._expiries.follow()
+
+    def stop(self) -> None:
+        """Remove nothing any more."""
+        if self._expiries is not None:
+            self._expiries.stop()
+
+    def resource(self, allowed: AddressSet | None = None) -> IResource:
+        """
+        The root of the resource tree, for a ``Site``.
+
+        Args:
+            allowed: Whose requests are answered; None for everybody's.
+        """
         # Each instance is bound to the class's routes through the descriptor of Klein.
-        bound: IResource = AdminResource(self.app)
+        bound: IResource = AdminResource(self.app, allowed)
         return bound
 
     def _dialect(self, call: Call) -> Enterprise:
-        """Who answers a call under ``/apisix/admin`` (contract §7.1); one dialect is there so far."""
+        """Who answers a call that came through a route of the enterprise dialect."""
         return self._enterprise
 
     # Every path runs through here.
 
     async def _answer(self, request: Any, handler: Handler) -> bytes:
+        renderer: Renderer = self._enterprise
         try:
-            answer = await shielded(self._handled(request, handler), self._log)
+            query = Query.parse(request.uri.partition(b"?")[2])
+            renderer = self._renderer(request, query)
+            answer = await shielded(self._handled(request, query, handler, renderer), self._log)
         except Refusal as refusal:
-            answer = self._enterprise.refuse(refusal)
+            answer = renderer.refuse(refusal)
         except ConfigErrors as errors:
-            answer = self._enterprise.refuse(Invalid("", errors.problems))
+            answer = renderer.refuse(Invalid("", errors.problems))
         except (StoreUnavailable, RevisionConflict) as error:
             self._log.error("the configuration store refused a write: {reason}", reason=str(error))
             answer = Answer(503, {"error_msg": str(error)})
@@ -136,22 +207,30 @@ class AdminAPI:
                 "an admin call failed: {method} {path}", method=request.method, path=request.path
             )
             answer = Answer(500, {"error_msg": "internal error"})
-        return self._send(request, answer)
+        return self._send(request, renderer.dress(answer))
 
-    async def _handled(self, request: Any, handler: Handler) -> Answer:
+    def _renderer(self, request: Any, query: Query) -> Renderer:
+        """Who answers a request (contract §7.1)."""
         path = request.path.decode("ascii", "replace")
-        author = self._author(request)
+        sent = request.requestHeaders.getRawHeaders(b"x-api-key", []) or [request.getCookie(b"X-API-KEY")]
+        key = sent[0] or b""
+        known = key.startswith(selection.KEY_PREFIXES) or self._tokens.authenticate(key) is not None
+        dialect = selection.dialect_of(path, query, known)
+        return self._apisix if dialect == selection.APISIX else self._enterprise
+
+    async def _handled(self, request: Any, query: Query, handler: Handler, renderer: Renderer) -> Answer:
         call = Call(
             method="GET" if request.method == b"HEAD" else request.method.decode("ascii"),
-            path=path,
-            query=Query.parse(request.uri.partition(b"?")[2]),
+            path=request.path.decode("ascii", "replace"),
+            query=query,
             headers=lambda name: field_value(request, name),
             read=lambda: self._content(request),
-            author=author,
         )
-        return await handler(call)
+        if renderer is self._apisix:
+            return await self._door.answer(call, request.method.decode("ascii"))
+        return await handler(evolve(call, author=self._author(request, call)))
 
-    def _author(self, request: Any) -> str:
+    def _author(self, request: Any, call: Call) -> str:
         given = request.requestHeaders.getRawHeaders(b"x-api-key", [])
         if not given:
             cookie = request.getCookie(b"X-API-KEY")
@@ -161,19 +240,31 @@ class AdminAPI:
             given = [cookie]
         record = self._tokens.authenticate(given[0])
         if record is None:
-            raise Unauthorized()
+            return self._static_author(given[0], call)
         return str(record.value["name"])
+
+    def _static_author(self, key: bytes, call: Call) -> str:
+        """A static key opens the resources of its own group in this dialect too (contract §7.4)."""
+        role = self._keys.role(key) if selection.is_under_root(call.path) else None
+        if role is None:
+            raise Unauthorized()
+        if call.query.one(selection.GROUP_PARAMETER) not in (None, self._keys.group):
+            raise Denied("the key is for another gateway group")
+        if role == "viewer" and call.method != "GET":
+            raise Denied("the key may only read")
+        return f"apisix-{role}"
 
     def _content(self, request: Any) -> bytes:
         limit = self._limits.max_body_bytes
         if getattr(request, "too_large", False) or request.content.seek(0, 2) > limit:
-            raise TooLarge(limit)
+            raise TooLarge(limit, max(getattr(request, "length", 0), request.content.seek(0, 2)))
         request.content.seek(0)
         raw: bytes = request.content.read(limit)
         return raw
 
     def _send(self, request: Any, answer: Answer) -> bytes:
-        body = b"" if answer.body is None else write_json(answer.body)
+        text = answer.body
+        body = text if isinstance(text, bytes) else b"" if text is None else write_json(text)
         request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
         request.setHeader(b"content-type", b"application/json")
         request.setHeader(b"content-length", str(len(body)).encode())
@@ -272,9 +363,20 @@ class AdminAPI:
     async def _item(self, request: Any, path: str, id: str) -> bytes:
         return await self._answer(request, lambda call: self._dialect(call).item(call, path, id))
 
+    @app.route("/apisix/admin")
+    @app.route("/apisix/admin/<path:rest>")
+    async def _elsewhere(self, request: Any, rest: str = "") -> bytes:
+        # The apisix dialect has paths of more segments, and reads them itself.
+        return await self._answer(request, _missing)
+
     @app.handle_errors(HTTPException)
     async def _no_such_path(self, request: Any, failure: Failure) -> bytes:
-        async def missing(call: Call) -> Answer:
-            raise NotFound()
+        return await self._answer(request, _missing)
 
-        return await self._answer(request, missing)
+
+async def _missing(call: Call) -> Answer:
+    raise NotFound()
+
+
+def _removal(state: State, key: Key) -> Sequence[Change]:
+    return [Change(key[0], kind, id, None) for kind, id in removal(state, key)]

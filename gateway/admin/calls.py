@@ -153,7 +153,7 @@ class Answer:
     What a call is answered.
 
     Attributes:
-        body: A JSON value; None for no content.
+        body: A JSON value; bytes go out as they are; None for no content.
         headers: Fields besides Content-Type and Content-Length.
     """
 

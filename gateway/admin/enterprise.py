@@ -17,6 +17,7 @@ from gateway.admin.listing import Listing
 from gateway.admin.preconditions import entity_tag
 from gateway.admin.refusals import BadBody, BadParameter, NotAllowed, NotFound, Refusal
 from gateway.admin.resources import Place, Resources, Stored, group_exists, own_id
+from gateway.admin.translation import translated
 from gateway.control.state import State
 from gateway.model.record import Record
 
@@ -39,7 +40,8 @@ def allowed(shape: Shape, letters: Mapping[str, str]) -> list[str]:
 def view(state: State, kind: Kind, record: Record) -> dict[str, Any]:
     """A record as the enterprise dialect shows it: the document between its id and its times."""
     shown: dict[str, Any] = {} if kind.id_member is not None else {"id": own_id(kind, record)}
-    shown.update(record.value)
+    value = translated(state, record, DIALECT)
+    shown.update(value if record.dialect == DIALECT else kind.shapes[DIALECT].complete(value))
     if kind.name == "service":
         group = state.get("", "gateway_group", record.group)
         version = f"{record.group}/{record.id}/{record.modified_revision}"
@@ -64,6 +66,10 @@ class Enterprise:
     def refuse(self, refusal: Refusal) -> Answer:
         """The answer for what went wrong."""
         return self._errors.answer(refusal)
+
+    def dress(self, answer: Answer) -> Answer:
+        """What every answer of this dialect has: nothing besides its own."""
+        return answer
 
     def group(self, call: Call) -> str:
         """

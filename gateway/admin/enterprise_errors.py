@@ -13,7 +13,16 @@ from gateway.admin import words_apisix, words_enterprise
 from gateway.admin.branches import expand
 from gateway.admin.calls import Answer
 from gateway.admin.kinds import GATEWAY_GROUP, KINDS, TOKEN
-from gateway.admin.refusals import Invalid, NotAllowed, NotFound, Refusal, Stale, TooLarge, Unauthorized
+from gateway.admin.refusals import (
+    Denied,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    Refusal,
+    Stale,
+    TooLarge,
+    Unauthorized,
+)
 from gateway.model.problems import PathPart, Problem
 from gateway.registry import PluginRegistry
 
@@ -43,6 +52,7 @@ _STATUS: dict[type[Refusal], int] = {
     Stale: 412,
     TooLarge: 413,
     Unauthorized: 401,
+    Denied: 403,
 }
 
 

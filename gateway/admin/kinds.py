@@ -68,6 +68,7 @@ class Kind:
         warnings: What a writer should know though it was accepted.
         filters: Query parameters that narrow its lists.
         secrets: Names of members that hold secrets, wherever they stand.
+        id_checker: What an id must look like; None for the rule that all share.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Kind:
     warnings: Callable[[Mapping[str, Any], Callable[[str], bool]], list[str]] = lambda document, is_auth: []
     filters: Mapping[str, Filter] = field(factory=dict)
     secrets: frozenset[str] = frozenset({"client_key"})
+    id_checker: Checker | None = None
 
 
 def _one(schema: Schema) -> Callable[[Mapping[str, Any]], Checker]:
@@ -101,7 +103,8 @@ def _service_checker(document: Mapping[str, Any]) -> Checker:
 
 def _routes_of(state: State, group: str, id: str) -> Iterable[tuple[str, str]]:
     for route_id, record in state.all(group, "route").items():
-        if record.value.get("service_id") == id:
+        # The apisix dialect has whole numbers for ids too.
+        if str(record.value.get("service_id")) == id:
             yield "route", route_id
 
 
@@ -127,7 +130,7 @@ def _username(document: Mapping[str, Any]) -> str | None:
 
 
 def _member(name: str) -> Filter:
-    return lambda record, wanted: record.value.get(name) == wanted
+    return lambda record, wanted: str(record.value.get(name)) == wanted
 
 
 _SERVICE_ANSWER = frozenset((*TIMES, "gateway_group_id", "gateway_group_name", "service_version_id"))

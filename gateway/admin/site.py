@@ -12,6 +12,7 @@ from twisted.web.server import Request, Site
 from werkzeug.exceptions import HTTPException
 
 from gateway.admin.json_text import write_json
+from gateway.core.addresses import AddressSet
 
 _DRAIN = 8
 """A client that sends up to this many times the limit is heard to the end, so that it reads its 413."""
@@ -24,6 +25,12 @@ _TOO_LARGE = (
 )
 
 
+_FORBIDDEN = (
+    b"<html>\n<head><title>403 Forbidden</title></head>\n"
+    b"<body>\n<center><h1>403 Forbidden</h1></center>\n</body>\n</html>\n"
+)
+
+
 class BoundedRequest(Request):
     """
     A request that keeps no more content than it may.
@@ -31,10 +38,12 @@ class BoundedRequest(Request):
     Attributes:
         max_body_bytes: The limit.
         too_large: Whether the content is longer; then nothing of it was kept.
+        length: Bytes of such content: what was announced, or what came so far.
     """
 
     max_body_bytes = 2 * 1024 * 1024
     too_large = False
+    length = 0
 
     def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(channel, *args, **kwargs)
@@ -68,6 +77,7 @@ class BoundedRequest(Request):
 
     def _refuse(self, length: int) -> None:
         self.too_large = True
+        self.length = max(self.length, length)
         channel: Any = self.channel
         if length > _DRAIN * self.max_body_bytes and channel is not None and not self._cut_off:
             self._cut_off = True
@@ -99,7 +109,19 @@ class AdminResource(KleinResource):
     border between two segments.
     """
 
+    def __init__(self, app: Any, allowed: AddressSet | None = None) -> None:
+        """
+        Args:
+            allowed: Whose requests are answered; all others' are 403. None for everybody's.
+        """
+        super().__init__(app)
+        self._allowed = allowed
+
     def render(self, request: Any) -> Any:
+        if self._allowed is not None and request.getClientAddress().host not in self._allowed:
+            request.setResponseCode(403)
+            request.setHeader(b"content-type", b"text/html; charset=utf-8")
+            return _FORBIDDEN
         request.postpath = [segment.replace(b"/", b"%2F") for segment in request.postpath]
         try:
             b"/".join(request.postpath).decode("utf-8")
