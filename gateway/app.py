@@ -17,16 +17,20 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.server import Site
 
 from gateway import __version__, bootstrap, certificates
+from gateway.admin import passwords
+from gateway.admin.access import ADMIN, AccessLimits
 from gateway.admin.app import AdminAPI, ApisixOptions
 from gateway.admin.calls import Limits
 from gateway.admin.groups import default_group_change
 from gateway.admin.site import AdminSite
 from gateway.admin.static_keys import StaticKeys
 from gateway.admin.tokens import bootstrap_change
+from gateway.admin.users import first_user
 from gateway.control.amp_commands import pack
 from gateway.control.control import Control
 from gateway.control.explainer import Explainer
@@ -38,7 +42,6 @@ from gateway.control.state import State
 from gateway.control.status import StatusReport
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import Workers
-from gateway.core.addresses import AddressSet
 from gateway.data_plane import (
     BACKLOG,
     DataPlane,
@@ -46,6 +49,7 @@ from gateway.data_plane import (
     SystemClock,
     load_snapshot,
     make_compiler,
+    make_services,
     maybe,
 )
 from gateway.errors import GatewayError
@@ -58,6 +62,7 @@ from gateway.settings_text import to_text
 from gateway.store.keyfile import load_or_create
 from gateway.store.sealing import Sealer
 from gateway.store.urls import open_store
+from gateway.upstream.calls import TreqCalls
 
 log = Logger()
 
@@ -140,9 +145,9 @@ class GatewayService(Service):
         view = await self._first_records(store, view)
 
         count = bootstrap.worker_count(settings)
-        pair = self._certificate() if settings.admin.tls or settings.proxy.tls_listen else None
+        pair = self._certificate() if settings.admin.tls else None
         served, local = self._first_snapshot(view, getattr(store, "damaged", ()), count)
-        workers = self._workers = self._make_workers(count, pair) if count else None
+        workers = self._workers = self._make_workers(count) if count else None
         group = settings.gateway.group
         publisher = local if workers is None else WorkersPublisher(local, workers, group)
         control = Control(store, publisher, self._clock, State.of(view))
@@ -160,6 +165,11 @@ class GatewayService(Service):
             ready=report.not_ready_because,
             apisix=self._apisix_options(sealer),
             call_later=self._reactor.callLater,
+            access=AccessLimits(
+                settings.admin.login_attempts, settings.admin.login_window_s, settings.admin.session_ttl_s
+            ),
+            elsewhere=self._in_a_thread,
+            instances=lambda: [status.instance(group, socket.gethostname())],
         )
         api.start()
         self._closers.append(api.stop)
@@ -192,6 +202,7 @@ class GatewayService(Service):
         changes = [default_group_change(), bootstrap_change(self._token.text)]
         state = State.of(view)
         changes = [change for change in changes if not _stored(state, change)]
+        changes += self._first_user(state)
         if not changes:
             return view
         await store.commit(
@@ -199,6 +210,20 @@ class GatewayService(Service):
         )
         after: StoreView = await store.load()
         return after
+
+    def _first_user(self, state: State) -> list[Change]:
+        """The user ``admin``, where nobody can log in yet or the settings give another password."""
+        given = self._settings.admin.password
+        known = state.get("", "user", ADMIN)
+        if given is not None:
+            if known is not None and passwords.fits(known.value["hash"], given.text):
+                return []
+            return [first_user(passwords.hashed(given.text))]
+        if state.all("", "user"):
+            return []
+        text, path = bootstrap.first_password(self._settings)
+        log.info("The password of the user admin is in {path}", path=str(path))
+        return [first_user(passwords.hashed(text))]
 
     def _first_snapshot(
         self, view: StoreView, damaged: Collection[Key], count: int
@@ -209,23 +234,24 @@ class GatewayService(Service):
             plane = self._plane = DataPlane(self._settings, self._reactor, self._registry)
             plane.load(in_order, view.revision, damaged)
             return plane.runner, LocalPublisher(plane.compiler, plane.runner)
-        compiler = make_compiler(self._settings, self._registry)
+        # Compiled to be looked at: nothing is served here, so nobody calls out.
+        services = make_services(self._settings, self._reactor, TreqCalls(self._reactor))
+        compiler = make_compiler(self._settings, self._registry, services)
         mirror = Mirror(load_snapshot(compiler, in_order, view.revision, damaged))
         return mirror, LocalPublisher(compiler, mirror)
 
-    def _make_workers(self, count: int, pair: certificates.CertificateFiles | None) -> Workers:
+    def _make_workers(self, count: int) -> Workers:
         """Hold the addresses of the data plane; no worker is started yet."""
         proxy = self._settings.proxy
         for kind, wanted in (("proxy", proxy.listen), ("proxy_tls", proxy.tls_listen)):
             for address in wanted:
                 self._shared.append(SharedAddress.reserve(kind, address))
-        tls = None if pair is None else [str(pair.certificate), str(pair.private_key)]
         return Workers(
             count,
             self._shared,
             lambda worker: WorkerProcess.start(worker, self._reactor),
             self._reactor,
-            settings=pack({"settings": to_text(self._settings), "tls": tls}),
+            settings=pack({"settings": to_text(self._settings)}),
             version=__version__,
             timeout_s=proxy.worker_timeout_s,
         )
@@ -240,6 +266,9 @@ class GatewayService(Service):
         if self._workers is not None:
             self._workers.reopen()
 
+    async def _in_a_thread(self, work: Callable[[], Any]) -> Any:
+        return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
+
     # -- listeners
 
     def _listen(
@@ -252,15 +281,16 @@ class GatewayService(Service):
         settings = self._settings
         admin, proxy = settings.admin, settings.proxy
         admin_site = AdminSite(
-            api.resource(), max_body_bytes=admin.max_body_bytes, reactor=self._reactor, timeout=60
+            api.resource(admin.allow), max_body_bytes=admin.max_body_bytes, reactor=self._reactor, timeout=60
         )
         _mute(admin_site)
         for address in admin.listen:
             self._open("admin", address, admin_site, pair if admin.tls else None)
-        allow = settings.apisix.allow_admin
-        allowed = None if allow is None else AddressSet.parse([str(network) for network in allow])
         apisix_site = AdminSite(
-            api.resource(allowed), max_body_bytes=admin.max_body_bytes, reactor=self._reactor, timeout=60
+            api.resource(settings.apisix.allow_admin, page=True),
+            max_body_bytes=admin.max_body_bytes,
+            reactor=self._reactor,
+            timeout=60,
         )
         _mute(apisix_site)
         for address in settings.apisix.listen:
@@ -270,7 +300,7 @@ class GatewayService(Service):
             for address in proxy.listen:
                 plane.listen("proxy", address)
             for address in proxy.tls_listen:
-                plane.listen("proxy_tls", address, pair)
+                plane.listen("proxy_tls", address)
         for address in settings.status.listen:
             site = Site(status.resource(why_not), reactor=self._reactor, timeout=60)
             _mute(site)

@@ -22,7 +22,9 @@ from gateway.interfaces import (
     IPureHooks,
     IRewritePhase,
     PluginServices,
+    UpstreamMaker,
 )
+from gateway.model.problems import ConfigErrors
 from gateway.registry import PluginRegistry
 
 _PHASES = (
@@ -51,10 +53,14 @@ class PluginBinder:
     environment: Mapping[str, str] = field(repr=False)
     _verified: set[type] = field(factory=set, init=False, repr=False, eq=False)
 
-    def bind(self, use: PluginUse) -> BoundPlugin:
+    def bind(
+        self, use: PluginUse, metadata: Mapping[str, Any] | None = None, upstream: UpstreamMaker | None = None
+    ) -> BoundPlugin:
         """
         Make the instance for one configuration.
 
+        Args:
+            metadata: The plugin's metadata. upstream: Compiles upstreams that stand in its settings.
         Raises:
             ValueError: the plugin is not enabled, refuses the settings or is broken: one bad plugin
                 must not take the rest of a configuration down.
@@ -63,7 +69,17 @@ class PluginBinder:
             raise ValueError(f"unknown plugin [{use.name}]")
         factory = self.registry.factory(use.name)
         config = self._settings(use)
-        services = evolve(self.services, origin=use.origin)
+
+        def nested(name: str, settings: Mapping[str, Any]) -> BoundPlugin:
+            return self._nested(PluginUse(name, settings, use.origin), upstream)
+
+        services = evolve(
+            self.services,
+            origin=use.origin,
+            metadata=metadata or {},
+            upstream=upstream or self.services.upstream,
+            nested=nested,
+        )
         instance = self._call(use.name, use.origin, factory.make, config, services)
         interfaces = [(phase, interface) for phase, interface in _PHASES if interface.providedBy(instance)]
         self._verify(use.name, instance, [interface for _, interface in interfaces])
@@ -75,6 +91,14 @@ class PluginBinder:
             auth=self.registry.is_auth(use.name),
             **hooks,
         )
+
+    def _nested(self, use: PluginUse, upstream: UpstreamMaker | None) -> BoundPlugin:
+        if use.name not in self.registry:
+            raise ValueError(f"{use.name} plugin did not found")
+        problems = self.registry.check(use.name, use.config)
+        if problems:
+            raise ValueError(f"plugin {use.name} check schema failed: {ConfigErrors(problems)}")
+        return self.bind(use, None, upstream)
 
     def is_auth(self, name: str) -> bool:
         """Whether credentials can be for *name*."""

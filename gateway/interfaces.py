@@ -6,13 +6,18 @@ to them. Interfaces are looked up when a snapshot is compiled, never per request
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 from zope.interface import Attribute, Interface
 
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.fields import Pair
+
+if TYPE_CHECKING:
+    from gateway.core.chain import BoundPlugin
+    from gateway.core.snapshot import CompiledUpstream
 
 Hook = Callable[[Exchange], "Reply | Coroutine[Any, Any, Reply | None] | None"]
 """A hook of the rewrite, access or before_proxy phase: None goes on, a ``Reply`` ends the request.
@@ -221,6 +226,83 @@ class PluginLog(Protocol):
 
 
 @frozen
+class HttpAnswer:
+    """What another service answered to a call of the gateway's own."""
+
+    status: int
+    fields: Sequence[Pair] = field(repr=False)
+    content: bytes = field(repr=False)
+
+    def field(self, name: bytes) -> bytes | None:
+        """The first value of a field, by its lower-case name."""
+        return next((value for held, value in self.fields if held == name), None)
+
+
+class HttpCallFailed(Exception):
+    """
+    A call got no answer. The text says why; it is for the log.
+
+    Attributes:
+        timed_out: Whether it took too long.
+    """
+
+    def __init__(self, why: str, timed_out: bool = False) -> None:
+        super().__init__(why)
+        self.timed_out = timed_out
+
+
+class HttpCalls(Protocol):
+    """Calls of the gateway's own to other services: an authorisation service, a log collector."""
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        fields: Sequence[Pair] = (),
+        content: bytes | None = None,
+        timeout_s: float = 3.0,
+        verify: bool = True,
+        max_bytes: int = 1 << 20,
+    ) -> Awaitable[HttpAnswer]:
+        """
+        Make one call. Redirects are not followed, content is not decoded, no cookie is kept.
+
+        Args:
+            url: Absolute, ``http`` or ``https``.
+            fields: Request fields; ``content-length`` and ``host`` are computed where absent.
+            timeout_s: For the whole of it, connecting included.
+            verify: Whether an ``https`` server's certificate must be valid for its name.
+            max_bytes: An answer with more content is a failure.
+        Raises:
+            HttpCallFailed: no answer, or not in time, or too large.
+        """
+
+
+class UpstreamMaker(Protocol):
+    """Where plugins that choose an upstream get one: called when a plugin is made, not per request."""
+
+    def __call__(self, document: Mapping[str, Any]) -> CompiledUpstream:
+        """
+        Compile an upstream that stands in a plugin's settings. The same document gives the same object.
+
+        Raises:
+            ConfigErrors: it is not one.
+        """
+
+
+def _nothing(name: str) -> Callable[..., Any]:
+    def absent(*args: object, **named: object) -> Any:
+        raise RuntimeError(f"there is no service {name} here")
+
+    return absent
+
+
+class _NoHttp:
+    request = staticmethod(_nothing("http"))
+
+
+@frozen
 class PluginServices:
     """
     What a plugin may use of the world outside the exchange.
@@ -230,9 +312,25 @@ class PluginServices:
         origin: Where the configuration stands, such as ``route/r1``: the identity of any state
             that is kept per configuration.
         settings: The section ``[plugins]`` of gw.ini: limits that plugins have a name for there.
+        metadata: The plugin's metadata (Admin API: ``plugin_metadata``), empty if there is none. When it
+            changes, the plugin is made anew.
+        http: Calls to other services.
+        sleep: Waits so many seconds, for hooks that are ``async``; ends early when the client leaves.
+        spawn: Runs a coroutine that no request waits for; what it raises is logged.
+        random: A number from 0 to 1, 1 excluded: for shares and samples, not for secrets.
+        upstream: Compiles an upstream that stands in the settings.
+        nested: Binds another plugin, by name and settings, at the same place; ValueError in words for the
+            user if there is none or it refuses the settings.
     """
 
     clock: Clock
     log: PluginLog
     origin: str = ""
     settings: Mapping[str, str] = {}
+    metadata: Mapping[str, Any] = {}
+    http: HttpCalls = field(factory=_NoHttp, repr=False)
+    sleep: Callable[[float], Awaitable[None]] = field(default=_nothing("sleep"), repr=False)
+    spawn: Callable[[Coroutine[Any, Any, Any]], None] = field(default=_nothing("spawn"), repr=False)
+    random: Callable[[], float] = field(default=_nothing("random"), repr=False)
+    upstream: UpstreamMaker = field(default=_nothing("upstream"), repr=False)
+    nested: Callable[[str, Mapping[str, Any]], BoundPlugin] = field(default=_nothing("nested"), repr=False)

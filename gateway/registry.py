@@ -43,6 +43,7 @@ class _Entry:
     origin: str
     checker: Checker
     credential_checker: Checker | None
+    metadata_checker: Checker | None
 
 
 def _with_meta(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,6 +130,7 @@ class PluginRegistry:
                     origin,
                     Checker(_with_meta(factory.schema), references=True),
                     Checker(_with_meta(factory.credential_schema), references=True) if auth else None,
+                    None if factory.metadata_schema is None else Checker(factory.metadata_schema),
                 )
             except Exception as error:
                 faults.append(f"plugin {name} ({origin}) is broken: {_words(error)}")
@@ -196,6 +198,18 @@ class PluginRegistry:
             except ValueError as error:
                 found.append(Problem((), "value", str(error)))
         return found
+
+    def check_metadata(self, name: str, document: Mapping[str, Any]) -> list[Problem]:
+        """
+        Check metadata of a plugin.
+
+        Returns:
+            Every problem; none if the plugin does not say what its metadata looks like.
+        Raises:
+            KeyError: no such plugin is enabled.
+        """
+        checker = self._entries[name].metadata_checker
+        return [] if checker is None else checker.problems(document)
 
     def key_of(self, name: str, config: Mapping[str, Any]) -> str | None:
         """The value that must be unique among *name*'s credentials; None for a reference."""

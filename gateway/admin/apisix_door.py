@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 from gateway.admin.apisix import Apisix, segments
 from gateway.admin.calls import Answer, Call
 from gateway.admin.static_keys import StaticKeys
+from gateway.model.user import VIEWER
 
 _CROSS_SITE = ("cross-site", "same-site")
 
@@ -52,9 +53,9 @@ class ApisixDoor:
         key = key_of(call)
         if key is None:
             return self.renderer.unauthorized("missing apikey")
-        role = self.keys.role(key.encode("utf-8", "replace"))
-        if role is None:
+        principal = self.keys.principal(key.encode("utf-8", "replace"))
+        if principal is None:
             return self.renderer.unauthorized("wrong apikey")
-        if role == "viewer" and method not in ("GET", "HEAD"):
+        if VIEWER in principal.roles and method not in ("GET", "HEAD"):
             return self.renderer.unauthorized("invalid method for role viewer")
-        return await self.renderer.answer(evolve(call, author=f"apisix-{role}"))
+        return await self.renderer.answer(evolve(call, principal=principal))

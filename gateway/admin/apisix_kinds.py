@@ -5,15 +5,17 @@ Kinds of both dialects have the same names, and so the same records; see ``gatew
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from gateway.admin import apisix_checks as checks
+from gateway.admin import kind_rules
 from gateway.admin.checks import Check
-from gateway.admin.kinds import Kind, Shape
+from gateway.admin.kind import Kind, Shape
 from gateway.control.state import State
+from gateway.model import ssl as certificates
 from gateway.model.apisix import (
     consumer,
     fields,
@@ -40,14 +42,10 @@ class PlainShape(Shape):
         return dict(document)
 
 
-class IdChecker(Checker):
-    """Checks an id and tells its problems as those of the member ``id``."""
-
-    def __init__(self, schema: Schema) -> None:
-        super().__init__({"type": "object", "properties": {"id": schema}})
-
-    def problems(self, document: object) -> list[Problem]:
-        return [evolve(problem, path=problem.path[1:]) for problem in super().problems({"id": document})]
+def _id_problems(schema: Schema) -> Callable[[str], list[Problem]]:
+    """What is wrong with an id, told as of the member ``id``."""
+    checker = Checker({"type": "object", "properties": {"id": schema}})
+    return lambda own: checker.problems({"id": own})
 
 
 @frozen
@@ -74,18 +72,21 @@ class ApisixKind(Kind):
     needs_id: bool = True
     schema: Schema = field(factory=dict)
 
+    @property
+    def alone(self) -> ApisixKind:
+        """The same kind without a look at other resources, nor at the id: for dry runs (contract §6.5)."""
+        own = tuple(check for check in self.references if check not in checks.REFERENCES)
+        return evolve(self, checks=own, references=())
 
-_ID = IdChecker(fields.identifier)
-_PLUGIN_NAME = IdChecker({"type": "string", "minLength": 1, "maxLength": 256, "pattern": r"^[^/]+$"})
-_ANYTHING = IdChecker({})
-"""For an id that another check compares with a member."""
-_SECRET_ID = IdChecker({"type": "string", "pattern": r"^[a-z]+/[a-zA-Z0-9-_.]+$", "maxLength": 80})
+
+_plain_id = _id_problems(fields.identifier)
+_plugin_name = _id_problems({"type": "string", "minLength": 1, "maxLength": 256, "pattern": r"^[^/]+$"})
+_secret_id = _id_problems({"type": "string", "pattern": r"^[a-z]+/[a-zA-Z0-9-_.]+$", "maxLength": 80})
 
 
-def _credentials_of(state: State, group: str, id: str) -> Iterable[tuple[str, str]]:
-    for credential_id in state.all(group, "credential"):
-        if split_id(credential_id)[0] == id:
-            yield "credential", credential_id
+def _any_id(id: str) -> list[Problem]:
+    """For an id that another check compares with a member."""
+    return []
 
 
 def _kind(
@@ -104,8 +105,9 @@ def _kind(
             "title": name.replace("_", " "),
             "words": name.replace("_", " "),
             "shapes": {DIALECT: PlainShape(path, "", lambda document: checker, frozenset())},
-            "checks": own,
-            "id_checker": _ID,
+            # All in one: what is told first is a matter of their order.
+            "references": own,
+            "id_problems": _plain_id,
             "path": path,
             "refused": frozenset(refused.split()),
             "schema": schema,
@@ -163,8 +165,8 @@ _ALL = (
         references=False,
         refused="POST PATCH",
         id_members=(),
-        id_checker=_ANYTHING,
-        cascade=_credentials_of,
+        id_problems=_any_id,
+        cascade=kind_rules.credentials_of_consumer,
         has_id=False,
         needs_id=False,
     ),
@@ -178,7 +180,7 @@ _ALL = (
         refused="POST PATCH",
         parent="consumer",
     ),
-    _kind("ssl", "ssls", ssl.SCHEMA, secrets=frozenset({"key", "keys"})),
+    _kind("ssl", "ssls", ssl.SCHEMA, problems=certificates.problems, secrets=frozenset({"key", "keys"})),
     _kind(
         "global_rule",
         "global_rules",
@@ -224,7 +226,7 @@ _ALL = (
         _ANY,
         checks.manager,
         refused="POST",
-        id_checker=_SECRET_ID,
+        id_problems=_secret_id,
         secrets=frozenset({"token", "secret_access_key", "session_token", "private_key"}),
     ),
     _kind(
@@ -234,7 +236,7 @@ _ALL = (
         checks.metadata,
         words="plugin_metadata",
         refused="POST PATCH",
-        id_checker=_PLUGIN_NAME,
+        id_problems=_plugin_name,
         has_times=False,
         needs_id=False,
     ),
@@ -255,13 +257,11 @@ def resource_key(kind: ApisixKind, id: str) -> str:
     return f"/apisix/{kind.path}/{id}"
 
 
-def removal(state: State, key: Key) -> list[tuple[str, str]]:
-    """What goes with the record at *key*, itself included: (kind, id) of each; nothing if it is gone."""
+def removal(state: State, key: Key) -> list[Key]:
+    """The keys of what goes with the record at *key*, itself included; none if it is gone."""
     group, name, id = key
     if state.get(*key) is None:
         return []
     kind = BY_NAME.get(name)
-    below: Callable[[State, str, str], Iterable[tuple[str, str]]] | None = None
-    if kind is not None:
-        below = kind.cascade
-    return [*(below(state, group, id) if below is not None else ()), (name, id)]
+    below = () if kind is None else kind.cascade(state, group, id)
+    return [*below, key]

@@ -10,11 +10,15 @@ from attrs import frozen
 from gateway.admin.keys import KeyIndex
 from gateway.control.state import State
 from gateway.core.expressions import compile_expression
+from gateway.model import secret
+from gateway.model.credential import split_id
 from gateway.model.gateway_group import DEFAULT_GROUP
 from gateway.model.problems import Problem
 from gateway.model.record import Record
+from gateway.model.schema import Checker
 from gateway.registry import PluginRegistry
 
+_MANAGERS = {manager: Checker(schema) for manager, schema in secret.MANAGERS.items()}
 ONLY_AUTH = "only supports auth type plugins in consumer credential"
 
 
@@ -104,16 +108,93 @@ def one_plugin(draft: Draft) -> Iterator[Problem]:
 
 def http_service(draft: Draft) -> Iterator[Problem]:
     """A route's service exists and is one for HTTP."""
+    return _service(draft, "service", "route", "http")
+
+
+def stream_service(draft: Draft) -> Iterator[Problem]:
+    """A stream route's service exists and is one for streams."""
+    return _service(draft, "service", "stream route", "stream")
+
+
+def service_template(draft: Draft) -> Iterator[Problem]:
+    """The template that a route template belongs to exists and is of its type."""
+    if draft.kind == "route_template":
+        return _service(draft, "service_template", "route", "http")
+    return _service(draft, "service_template", "stream route", "stream")
+
+
+def _service(draft: Draft, kind: str, what: str, wanted: str) -> Iterator[Problem]:
     id = draft.document.get("service_id")
     if not isinstance(id, str):
         return
-    service = draft.state.get(draft.group, "service", id)
+    service = draft.state.get(draft.group, kind, id)
+    type = "http" if service is None else service.value.get("type", "http")
     if service is None:
-        yield Problem(("service_id",), "reference", "service not found")
-    elif service.value.get("type", "http") != "http":
-        yield Problem(
-            ("service_id",), "reference", "the service is of type stream, a route needs one of type http"
-        )
+        yield Problem(("service_id",), "reference", f"{kind.replace('_', ' ')} not found")
+    elif type != wanted:
+        text = f"the service is of type {type}, a {what} needs one of type {wanted}"
+        yield Problem(("service_id",), "reference", text)
+
+
+def not_the_default_upstream(draft: Draft) -> Iterator[Problem]:
+    """The upstream called like its service is the one inline in the service."""
+    service, own = split_id(draft.id)
+    if own == service:
+        text = "this is the default upstream of the service: change it there"
+        yield Problem(("id",), "conflict", text)
+
+
+def upstream_certificates(draft: Draft) -> Iterator[Problem]:
+    """The certificates an upstream names exist, and those shown to it are a client's."""
+    inline = draft.document.get("upstream") if draft.kind in ("service", "route") else draft.document
+    path = ("upstream",) if draft.kind in ("service", "route") else ()
+    if not isinstance(inline, Mapping):
+        return
+    tls = inline.get("tls")
+    id = tls.get("client_cert_id") if isinstance(tls, Mapping) else None
+    if isinstance(id, str):
+        record = draft.state.get(draft.group, "ssl", id)
+        place = (*path, "tls", "client_cert_id")
+        if record is None:
+            text = f"failed to fetch ssl info by ssl id [{id}], response code: 404"
+            yield Problem(place, "reference", text)
+        elif record.value.get("type", "server") != "client":
+            text = f"failed to fetch ssl info by ssl id [{id}], wrong ssl type"
+            yield Problem(place, "reference", text)
+    yield from _exists(draft, inline.get("client_certificate"), "certificate", (*path, "client_certificate"))
+    yield from _all_exist(draft, inline, path)
+
+
+def sni_certificates(draft: Draft) -> Iterator[Problem]:
+    """The certificate and the CA certificates of an SNI exist."""
+    yield from _exists(draft, draft.document.get("certificate_id"), "certificate", ("certificate_id",))
+    yield from _all_exist(draft, draft.document, ())
+
+
+def _all_exist(draft: Draft, document: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Problem]:
+    ids = document.get("ca_certificates")
+    for place, each in enumerate(ids if isinstance(ids, list) else ()):
+        yield from _exists(draft, each, "ca_certificate", (*path, "ca_certificates", place))
+
+
+def _exists(draft: Draft, id: object, kind: str, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    if isinstance(id, str) and draft.state.get(draft.group, kind, id) is None:
+        yield Problem(path, "reference", f"{kind.replace('_', ' ')} {id[:256]} not found")
+
+
+def metadata(draft: Draft) -> Iterator[Problem]:
+    """Metadata is for a plugin that is there, and as that plugin wants it."""
+    if draft.id not in draft.registry:
+        yield Problem(("id",), "plugin", f"unknown plugin [{draft.id[:100]}]", list(draft.registry.names))
+    else:
+        yield from draft.registry.check_metadata(draft.id, draft.document)
+
+
+def secret_manager(draft: Draft) -> Iterator[Problem]:
+    """A secret provider's settings are those of its manager."""
+    checker = _MANAGERS.get(draft.id.partition("/")[0])
+    if checker is not None:
+        yield from checker.problems(draft.document)
 
 
 def fixed_type(draft: Draft) -> Iterator[Problem]:
@@ -147,3 +228,11 @@ def unique_group_name(draft: Draft) -> Iterator[Problem]:
     # The built-in group has its name though it may not be stored yet.
     if taken or (name == DEFAULT_GROUP and draft.id != DEFAULT_GROUP and DEFAULT_GROUP not in others):
         yield Problem(("name",), "duplicate", "gateway group name is already in use")
+
+
+def unique_username(draft: Draft) -> Iterator[Problem]:
+    """People log in by their name, so no two users share one."""
+    name = draft.document.get("username")
+    others = draft.state.all("", "user")
+    if any(id != draft.id and record.value.get("username") == name for id, record in others.items()):
+        yield Problem(("username",), "duplicate", "username is already in use")

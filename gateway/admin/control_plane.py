@@ -9,10 +9,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.admin.calls import Answer, Call
-from gateway.admin.enterprise import VERSION
+from gateway.admin.enterprise_views import VERSION
 from gateway.admin.json_text import BadJSON, read_json
 from gateway.admin.refusals import BadBody, BadParameter, NotAllowed, NotFound
-from gateway.model import consumer, credential, global_rule, route, service, upstream
+from gateway.model import (
+    consumer,
+    credential,
+    global_rule,
+    plugin_metadata,
+    route,
+    service,
+    service_upstream,
+    ssl,
+    stream_route,
+)
 from gateway.model.credential import split_id
 from gateway.model.record import Change, Record, Revision
 from gateway.registry import PluginRegistry
@@ -26,17 +36,16 @@ Status = Callable[[], Any]
 History = Callable[..., Awaitable[Sequence[Revision]]]
 """``IConfigStore.history``."""
 
-_ANY: Mapping[str, Any] = {"type": "object"}
 CORE_SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     "route": route.SCHEMA,
     "service": service.SCHEMA,
-    "upstream": upstream.SCHEMA,
-    "ssl": _ANY,
+    "upstream": service_upstream.SCHEMA,
+    "ssl": ssl.SCHEMA,
     "consumer": consumer.SCHEMA,
     "consumer_credential": credential.SCHEMA,
     "global_rule": global_rule.SCHEMA,
-    "plugin_metadata": _ANY,
-    "stream_route": _ANY,
+    "plugin_metadata": plugin_metadata.SCHEMA,
+    "stream_route": stream_route.SCHEMA,
     "stream_service": service.STREAM_SCHEMA,
 }
 """What ``/api/schema/core`` publishes; clients take their defaults from it (contract §6.4)."""

@@ -5,28 +5,22 @@ A thin renderer over the resource service. The rules are those of Admin API cont
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID, uuid5
 
 from gateway.admin.calls import Answer, Call
 from gateway.admin.enterprise_errors import EnterpriseErrors
+from gateway.admin.enterprise_views import DIALECT, default_upstream, single_plugins, view
 from gateway.admin.json_patch import PatchError, json_patch, merge_patch
-from gateway.admin.kinds import Kind, Shape, kind_at
+from gateway.admin.kind import Kind, Shape
+from gateway.admin.kinds import KINDS, kind_at
 from gateway.admin.listing import Listing
 from gateway.admin.preconditions import entity_tag
-from gateway.admin.refusals import BadBody, BadParameter, NotAllowed, NotFound, Refusal
-from gateway.admin.resources import Place, Resources, Stored, group_exists, own_id
-from gateway.admin.translation import translated
-from gateway.control.state import State
+from gateway.admin.refusals import BadBody, BadParameter, Denied, Forbidden, NotAllowed, NotFound, Refusal
+from gateway.admin.resources import Place, Resources, Stored, group_exists
+from gateway.admin.validation import Validation
 from gateway.model.record import Record
 
-DIALECT = "enterprise"
-
-VERSION = "3.10.1"
-"""The release of API7 Enterprise whose Admin API this dialect follows; clients adapt to it."""
-
-_VERSIONS = UUID("6c1f3c3e-6a5b-4d0e-9f43-0c7a7b1b6c55")
 _COLLECTION = {"L": "GET", "C": "POST"}
 _ITEM = {"G": "GET", "U": "PUT", "P": "PATCH", "D": "DELETE"}
 
@@ -37,23 +31,6 @@ def allowed(shape: Shape, letters: Mapping[str, str]) -> list[str]:
     return ["GET", "HEAD", *methods[1:]] if methods[:1] == ["GET"] else methods
 
 
-def view(state: State, kind: Kind, record: Record) -> dict[str, Any]:
-    """A record as the enterprise dialect shows it: the document between its id and its times."""
-    shown: dict[str, Any] = {} if kind.id_member is not None else {"id": own_id(kind, record)}
-    value = translated(state, record, DIALECT)
-    shown.update(value if record.dialect == DIALECT else kind.shapes[DIALECT].complete(value))
-    if kind.name == "service":
-        group = state.get("", "gateway_group", record.group)
-        version = f"{record.group}/{record.id}/{record.modified_revision}"
-        shown["service_id"] = record.id
-        shown["service_version_id"] = str(uuid5(_VERSIONS, version))
-        shown["gateway_group_id"] = record.group
-        shown["gateway_group_name"] = record.group if group is None else group.value["name"]
-    shown["created_at"] = record.created_at
-    shown["updated_at"] = record.updated_at
-    return shown
-
-
 class Enterprise:
     """Answers calls under ``/apisix/admin`` in the enterprise dialect."""
 
@@ -62,14 +39,15 @@ class Enterprise:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._errors = EnterpriseErrors(resources.registry)
-
-    def refuse(self, refusal: Refusal) -> Answer:
-        """The answer for what went wrong."""
-        return self._errors.answer(refusal)
+        self._validation = Validation(resources, DIALECT, self._errors.of_document)
 
     def dress(self, answer: Answer) -> Answer:
         """What every answer of this dialect has: nothing besides its own."""
         return answer
+
+    def refuse(self, refusal: Refusal) -> Answer:
+        """The answer for what went wrong."""
+        return self._errors.answer(refusal)
 
     def group(self, call: Call) -> str:
         """
@@ -77,56 +55,141 @@ class Enterprise:
 
         Raises:
             BadParameter: it is not said. NotFound: there is no such group.
+            Denied: the caller's key is for another one.
         """
         group = call.query.one("gateway_group_id")
+        own = call.principal.group
+        if own is not None:
+            if group not in (None, own):
+                raise Denied("this key is for another gateway group")
+            group = own
         if group is None:
             raise BadParameter("gateway_group_id", "value is required but missing")
         if not group_exists(self._resources.state, group):
             raise NotFound("gateway group")
         return group
 
-    def _place(self, call: Call, path: str, parent: str | None, letters: Mapping[str, str]) -> Place:
-        kind = kind_at(DIALECT, path)
-        if kind is None or (kind.parent is None) != (parent is None):
+    async def answer(self, call: Call, segments: Sequence[str]) -> Answer:
+        """
+        Answer a call.
+
+        Args:
+            segments: The path below ``/apisix/admin``, taken apart; none is empty.
+        Raises:
+            Refusal: see ``refuse``.
+        """
+        if tuple(segments) == ("configs", "validate"):
+            return self._validate(call)
+        kind, parent, own = self._find(segments)
+        if len(own) == 0:
+            methods = allowed(kind.shapes[DIALECT], _COLLECTION)
+        elif len(own) == kind.id_segments:
+            methods = allowed(kind.shapes[DIALECT], _ITEM)
+        else:
             raise NotFound()
-        methods = allowed(kind.shapes[DIALECT], letters)
         if call.method not in methods:
             raise NotAllowed(methods)
-        return Place(self.group(call), kind, parent)
+        place = Place(self.group(call), kind, parent)
+        return await (self._item(call, place, "/".join(own)) if own else self._collection(call, place))
 
-    async def collection(self, call: Call, path: str, parent: str | None = None) -> Answer:
-        """List or create: a call on ``/<path>``, or on that of the parent's."""
-        place = self._place(call, path, parent, _COLLECTION)
+    def _validate(self, call: Call) -> Answer:
+        if call.method != "POST":
+            raise NotAllowed(("POST",))
+        return self._validation.answer(self.group(call), call.document())
+
+    def _find(self, segments: Sequence[str]) -> tuple[Kind, str | None, Sequence[str]]:
+        """The kind a path is about, the own id of its parent, and what is left for the own id."""
+        kind = kind_at(DIALECT, segments[0]) if segments else None
+        if kind is None:
+            raise NotFound()
+        if len(segments) > 1 + kind.id_segments:
+            child = kind_at(DIALECT, segments[2], kind.name)
+            if child is None:
+                raise NotFound()
+            return child, segments[1], segments[3:]
+        return kind, None, segments[1:]
+
+    async def _collection(self, call: Call, place: Place) -> Answer:
         if call.method == "GET":
             return self.list(call, place)
         stored = await self._resources.create(place, call.document(), call.caller, DIALECT)
         return self.stored(place.kind, stored)
 
-    async def item(self, call: Call, path: str, id: str, parent: str | None = None) -> Answer:
-        """Get, put, patch or delete: a call on ``/<path>/<id>``, or on that of the parent's."""
-        place = self._place(call, path, parent, _ITEM)
+    async def _item(self, call: Call, place: Place, id: str) -> Answer:
         match call.method:
             case "GET":
-                return self.one(place.kind, self._resources.get(place, id))
+                return self.one(place.kind, self._get(place, id))
             case "PUT":
                 document = call.document(empty=place.kind.id_member is not None)
                 stored = await self._resources.put(place, id, document, call.caller, DIALECT)
             case "PATCH":
                 patch = call.patch()
+                self._check_patch(place.kind, patch)
                 stored = await self._resources.patch(
                     place, id, lambda document: edited(document, patch), call.caller, DIALECT
                 )
             case _:
+                if place.kind.name == "service_upstream" and id == place.parent:
+                    raise Forbidden("the default upstream of a service cannot be deleted: change the service")
                 return self.deleted(await self._resources.delete(place, id, call.caller))
         return self.stored(place.kind, stored)
 
+    def _records(self, place: Place, service_id: str | None) -> Sequence[Record]:
+        records = self._resources.all(place, service_id)
+        if place.kind.name == "service_upstream":
+            default = self._default_upstream(place)
+            return records if default is None else [default, *records]
+        if place.kind.name == "global_rule":
+            return [each for rule in records for each in single_plugins(rule)]
+        return records
+
+    def _get(self, place: Place, id: str) -> Record:
+        try:
+            return self._resources.get(place, id)
+        except NotFound:
+            if place.kind.name == "plugin_metadata":
+                self._metadata_of(id)
+            if place.kind.name not in ("service_upstream", "global_rule"):
+                raise
+            # Both may show what is kept inside another record.
+            for record in self._records(place, None):
+                if record.id == place.stored(id):
+                    return record
+            raise
+
+    def _metadata_of(self, plugin: str) -> None:
+        registry = self._resources.registry
+        if plugin in registry and registry.factory(plugin).metadata_schema is None:
+            raise Forbidden(f"plugin {plugin} has no metadata")
+
+    def _default_upstream(self, place: Place) -> Record | None:
+        service = self._resources.state.get(place.group, "service", place.parent or "")
+        return None if service is None else default_upstream(service)
+
+    def _check_patch(self, kind: Kind, patch: Any) -> None:
+        # Hidden members must not be copied to where they are shown.
+        hidden = kind.shapes[DIALECT].hidden
+        for operation in patch if hidden and isinstance(patch, list) else ():
+            source = operation.get("from") if isinstance(operation, Mapping) else None
+            if isinstance(source, str) and (source == "" or source.split("/")[1] in hidden):
+                raise BadBody("invalid patch: a member that is never shown cannot be copied")
+
+    async def services_of(self, call: Call, group: str, id: str | None) -> Answer:
+        """The services of a group, which its path names; one of them, or its removal."""
+        place = Place(group, KINDS["service"])
+        return self.list(call, place) if id is None else await self._item(call, place, id)
+
     def list(self, call: Call, place: Place) -> Answer:
         """A list: bare objects, and how many there are on all pages."""
-        listing = Listing.parse(call.query, place.kind.filters)
-        service_id = call.query.one("service_id") if place.kind.name == "route" else None
-        page = listing.of(self._resources.all(place, service_id))
+        listing = Listing.parse(call.query, place.kind)
+        service_id = call.query.one("service_id") if "service_id" in place.kind.filters else None
+        page = listing.of(self._records(place, service_id))
         state = self._resources.state
-        shown = [view(state, place.kind, record) for record in page.records]
+        info = call.query.one("with_publish_info") == "true"
+        shown = [view(state, place.kind, record, publish_info=info) for record in page.records]
+        if place.kind.bare:
+            ids = [record.id for record in page.records]
+            return Answer(200, {"value": dict(zip(ids, shown, strict=True))})
         return Answer(200, {"list": shown, "total": page.total})
 
     def one(self, kind: Kind, record: Record) -> Answer:

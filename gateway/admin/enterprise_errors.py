@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from gateway.admin import words_apisix, words_enterprise
 from gateway.admin.branches import expand
 from gateway.admin.calls import Answer
-from gateway.admin.kinds import GATEWAY_GROUP, KINDS, TOKEN
+from gateway.admin.kinds import GATEWAY_GROUP, GROUPLESS, KINDS
 from gateway.admin.refusals import (
     Denied,
     Invalid,
@@ -21,6 +22,7 @@ from gateway.admin.refusals import (
     Refusal,
     Stale,
     TooLarge,
+    TooMany,
     Unauthorized,
 )
 from gateway.model.problems import PathPart, Problem
@@ -28,7 +30,7 @@ from gateway.registry import PluginRegistry
 
 MAX_TOLD = 50
 _MAX_TEXT = 64
-_PLAIN = frozenset(("reference", "duplicate", "plugin", "expression"))
+_PLAIN = frozenset(("reference", "duplicate", "plugin", "expression", "certificate"))
 """Rules whose message is the whole text: clients know it word for word."""
 
 _ELSEWHERE = {
@@ -53,6 +55,7 @@ _STATUS: dict[type[Refusal], int] = {
     TooLarge: 413,
     Unauthorized: 401,
     Denied: 403,
+    TooMany: 429,
 }
 
 
@@ -66,26 +69,40 @@ class EnterpriseErrors:
         """The answer for *refusal*; 400 unless its kind says otherwise."""
         if isinstance(refusal, Invalid):
             return self._invalid(refusal)
-        headers = {"Allow": ", ".join(refusal.allowed)} if isinstance(refusal, NotAllowed) else {}
+        headers: dict[str, str] = {}
+        if isinstance(refusal, NotAllowed):
+            headers["Allow"] = ", ".join(refusal.allowed)
+        elif isinstance(refusal, TooMany):
+            headers["Retry-After"] = str(math.ceil(refusal.wait_s))
         return Answer(_STATUS.get(type(refusal), 400), {"error_msg": str(refusal)}, headers)
 
     def _invalid(self, refusal: Invalid) -> Answer:
-        texts: list[str] = []
-        errors: list[dict[str, object]] = []
-        for problem in expand(refusal.problems):
-            if problem.rule == "plugin" and problem.branches:
-                texts.extend(self._plugin_texts(refusal.kind, problem))
-                # Paths inside branches are relative to the settings: first expand, then place.
-                inner = [p.below(*problem.path) for p in expand(problem.branches[0])]
-                errors.extend(self._entry(refusal.kind, p) for p in inner)
-            else:
-                plain = problem.rule in _PLAIN
-                texts.append(problem.message if plain else words_enterprise.sentence(problem))
-                errors.append(self._entry(refusal.kind, problem))
+        texts, errors = self._told(refusal.kind, refusal.problems)
         more = len(texts) - MAX_TOLD
         if more > 0:
             texts[MAX_TOLD:] = [f"and {more} more"]
         return Answer(400, {"error_msg": " | ".join(texts), "errors": errors[:MAX_TOLD]})
+
+    def of_document(self, kind: str, problems: Sequence[Problem]) -> str:
+        """The problems of one of many documents, in one line (Admin API contract §2.7)."""
+        texts, _ = self._told(kind, problems)
+        text = " | ".join(texts[:MAX_TOLD])
+        return f"does not match schema due to: {text}" if text.startswith("Error at") else text
+
+    def _told(self, kind: str, problems: Sequence[Problem]) -> tuple[list[str], list[dict[str, object]]]:
+        texts: list[str] = []
+        errors: list[dict[str, object]] = []
+        for problem in expand(problems):
+            if problem.rule == "plugin" and problem.branches:
+                texts.extend(self._plugin_texts(kind, problem))
+                # Paths inside branches are relative to the settings: first expand, then place.
+                inner = [p.below(*problem.path) for p in expand(problem.branches[0])]
+                errors.extend(self._entry(kind, p) for p in inner)
+            else:
+                plain = problem.rule in _PLAIN
+                texts.append(problem.message if plain else words_enterprise.sentence(problem))
+                errors.append(self._entry(kind, problem))
+        return texts, errors
 
     def _plugin_texts(self, kind: str, problem: Problem) -> Iterator[str]:
         prefix = "invalid plugins configuration: " if kind in ("consumer", "credential") else ""
@@ -118,7 +135,7 @@ class EnterpriseErrors:
 
     def _is_secret(self, kind: str, path: Sequence[PathPart]) -> bool:
         """Whether the value at *path* must not be shown. Settings that nobody knows are not."""
-        known = KINDS.get(kind) or {"token": TOKEN}.get(kind, GATEWAY_GROUP)
+        known = KINDS.get(kind) or GROUPLESS.get(kind, GATEWAY_GROUP)
         if path and path[0] == "plugins":
             if len(path) < 3:
                 return True

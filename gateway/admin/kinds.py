@@ -6,92 +6,46 @@ An entry names the checks and the cascade, which every dialect shares, and for e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from attrs import field, frozen
-
-from gateway.admin import checks
-from gateway.admin.checks import Check
+from gateway.admin import checks, kind_rules
+from gateway.admin.kind import TIMES, Filter, Kind, Shape, flag, member, one, username_id
 from gateway.control.state import State
-from gateway.model import consumer, credential, gateway_group, global_rule, route, service, token
-from gateway.model.credential import split_id
-from gateway.model.problems import Problem
-from gateway.model.record import Record
-from gateway.model.schema import Checker, Document, Schema, fill_scalars
+from gateway.model import (
+    certificate,
+    consumer,
+    credential,
+    gateway_group,
+    global_rule,
+    plugin_metadata,
+    proto,
+    route,
+    secret,
+    service,
+    service_upstream,
+    ssl,
+    stream_route,
+    template,
+    token,
+    upstream,
+    user,
+)
+from gateway.model.record import Key
+from gateway.model.schema import Checker
 
-Filter = Callable[[Record, str], bool]
-"""Whether a record is in a list that a query parameter's value narrows."""
-
-TIMES = ("created_at", "updated_at")
-
-
-@frozen
-class Shape:
-    """
-    How documents of a kind look in one dialect.
-
-    Attributes:
-        path: The segment under ``/apisix/admin``; empty for what is served elsewhere.
-        methods: Letters of Admin API contract §3.1: L G C U P D.
-        checker: Picks the schema that a document must fit.
-        ignored: Members the server adds to answers. They are accepted and dropped, so that
-            what was read can be written back.
-    """
-
-    path: str
-    methods: str
-    checker: Callable[[Mapping[str, Any]], Checker]
-    ignored: frozenset[str] = frozenset(TIMES)
-
-    def complete(self, document: Document) -> Document:
-        """Add the defaults that this dialect stores (Admin API contract §6.4)."""
-        return fill_scalars(self.checker(document).schema, document)
-
-
-@frozen
-class Kind:
-    """
-    A kind of resource.
-
-    Attributes:
-        name: The kind of its records. title: What people call it.
-        shapes: Dialect → shape.
-        id_members: Members that repeat the id; they must agree with the path and are not stored.
-        id_member: The member that *is* the id and is stored, such as ``username``; or None.
-        id_of: Finds the id in a document that is created without one; None for a new UUID.
-        parent: The kind its records belong to, if their stored id is ``<parent id>/<own id>``.
-        upsert: Whether a PUT may create it.
-        problems: What no schema can say about a document that fits it.
-        checks: What depends on other resources or on plugins.
-        cascade: What goes when it goes: (kind, stored id) of each.
-        warnings: What a writer should know though it was accepted.
-        filters: Query parameters that narrow its lists.
-        secrets: Names of members that hold secrets, wherever they stand.
-        id_checker: What an id must look like; None for the rule that all share.
-    """
-
-    name: str
-    title: str
-    shapes: Mapping[str, Shape]
-    id_members: tuple[str, ...] = ("id",)
-    id_member: str | None = None
-    id_of: Callable[[Mapping[str, Any]], str | None] | None = None
-    parent: str | None = None
-    upsert: bool = True
-    problems: Callable[[Mapping[str, Any]], list[Problem]] = lambda document: []
-    checks: tuple[Check, ...] = ()
-    cascade: Callable[[State, str, str], Iterable[tuple[str, str]]] = lambda state, group, own: ()
-    warnings: Callable[[Mapping[str, Any], Callable[[str], bool]], list[str]] = lambda document, is_auth: []
-    filters: Mapping[str, Filter] = field(factory=dict)
-    secrets: frozenset[str] = frozenset({"client_key"})
-    id_checker: Checker | None = None
-
-
-def _one(schema: Schema) -> Callable[[Mapping[str, Any]], Checker]:
-    checker = Checker(schema)
-    return lambda document: checker
-
+__all__ = [
+    "GATEWAY_GROUP",
+    "GROUPLESS",
+    "KINDS",
+    "TIMES",
+    "TOKEN",
+    "USER",
+    "Filter",
+    "Kind",
+    "Shape",
+    "kind_at",
+]
 
 _HTTP_SERVICE = Checker(service.SCHEMA)
 _STREAM_SERVICE = Checker(service.STREAM_SCHEMA)
@@ -101,39 +55,12 @@ def _service_checker(document: Mapping[str, Any]) -> Checker:
     return _STREAM_SERVICE if document.get("type") == "stream" else _HTTP_SERVICE
 
 
-def _routes_of(state: State, group: str, id: str) -> Iterable[tuple[str, str]]:
-    for route_id, record in state.all(group, "route").items():
-        # The apisix dialect has whole numbers for ids too.
-        if str(record.value.get("service_id")) == id:
-            yield "route", route_id
-
-
-def _credentials_of(state: State, group: str, id: str) -> Iterable[tuple[str, str]]:
-    for credential_id in state.all(group, "credential"):
-        if split_id(credential_id)[0] == id:
-            yield "credential", credential_id
-
-
-def _consumer_warnings(document: Mapping[str, Any], is_auth: Callable[[str], bool]) -> list[str]:
-    names = [name for name in document.get("plugins", {}) if is_auth(name)]
-    return [f"plugin {name} on a consumer is deprecated: make a credential of the consumer" for name in names]
-
-
-def _only_plugin(document: Mapping[str, Any]) -> str | None:
-    plugins = document.get("plugins")
-    return next(iter(plugins)) if isinstance(plugins, Mapping) and len(plugins) == 1 else None
-
-
-def _username(document: Mapping[str, Any]) -> str | None:
-    name = document.get("username")
-    return name if isinstance(name, str) else None
-
-
-def _member(name: str) -> Filter:
-    return lambda record, wanted: str(record.value.get(name)) == wanted
+def _enterprise(path: str, methods: str, schema: Any, **more: Any) -> Mapping[str, Shape]:
+    return {"enterprise": Shape(path, methods, one(schema), **more)}
 
 
 _SERVICE_ANSWER = frozenset((*TIMES, "gateway_group_id", "gateway_group_name", "service_version_id"))
+_ROUTE_ANSWER = frozenset((*TIMES, "apisix_route_id", "route_version_id", "service_version_id"))
 
 _ALL = (
     Kind(
@@ -142,83 +69,217 @@ _ALL = (
         shapes={"enterprise": Shape("services", "LGCUPD", _service_checker, _SERVICE_ANSWER)},
         id_members=("id", "service_id"),
         problems=service.problems,
-        checks=(checks.fixed_type, checks.plugins),
-        cascade=_routes_of,
+        checks=(checks.plugins,),
+        references=(checks.fixed_type, checks.upstream_certificates),
+        cascade=kind_rules.members_of_service,
         filters={
-            "type": _member("type"),
+            "type": member("type"),
             "hosts": lambda record, wanted: wanted in record.value.get("hosts", ()),
         },
     ),
     Kind(
         name="route",
         title="route",
-        shapes={"enterprise": Shape("routes", "LGCUPD", _one(route.SCHEMA))},
+        shapes=_enterprise("routes", "LGCUPD", route.SCHEMA, ignored=_ROUTE_ANSWER),
         id_members=("id", "route_id"),
-        checks=(checks.http_service, checks.expression, checks.plugins),
-        filters={"service_id": _member("service_id")},
+        checks=(checks.expression, checks.plugins),
+        references=(checks.http_service,),
+        filters={"service_id": member("service_id")},
+    ),
+    Kind(
+        name="stream_route",
+        title="stream route",
+        shapes=_enterprise("stream_routes", "LGCUPD", stream_route.SCHEMA, ignored=_ROUTE_ANSWER),
+        id_members=("id", "stream_route_id"),
+        problems=stream_route.problems,
+        checks=(checks.plugins,),
+        references=(checks.stream_service,),
+        filters={"service_id": member("service_id")},
+    ),
+    Kind(
+        name="service_upstream",
+        title="upstream",
+        shapes=_enterprise("upstreams", "LGCUD", service_upstream.SCHEMA),
+        parent="service",
+        problems=upstream.problems,
+        references=(checks.not_the_default_upstream, checks.upstream_certificates),
     ),
     Kind(
         name="consumer",
         title="consumer",
-        shapes={"enterprise": Shape("consumers", "LGCUPD", _one(consumer.SCHEMA))},
+        shapes=_enterprise("consumers", "LGCUPD", consumer.SCHEMA),
         id_members=(),
         id_member="username",
-        id_of=_username,
-        checks=(checks.consumer_plugins, checks.unique_key),
-        cascade=_credentials_of,
-        warnings=_consumer_warnings,
+        id_of=kind_rules.username,
+        id_problems=username_id,
+        checks=(checks.consumer_plugins,),
+        references=(checks.unique_key,),
+        cascade=kind_rules.credentials_of_consumer,
+        warnings=kind_rules.auth_on_consumer,
     ),
     Kind(
         name="credential",
         title="credential",
-        shapes={"enterprise": Shape("credentials", "LGCUD", _one(credential.SCHEMA))},
+        shapes=_enterprise("credentials", "LGCUD", credential.SCHEMA),
         parent="consumer",
-        checks=(checks.credential_plugin, checks.unique_key),
+        checks=(checks.credential_plugin,),
+        references=(checks.unique_key,),
         filters={"plugin_name": lambda record, wanted: wanted in record.value.get("plugins", {})},
     ),
     Kind(
         name="global_rule",
         title="global rule",
-        shapes={"enterprise": Shape("global_rules", "LGCUD", _one(global_rule.SCHEMA))},
-        id_of=_only_plugin,
+        shapes=_enterprise("global_rules", "LGCUD", global_rule.SCHEMA),
+        id_of=kind_rules.only_plugin,
         checks=(checks.one_plugin, checks.plugins),
+    ),
+    Kind(
+        name="plugin_metadata",
+        title="plugin metadata",
+        shapes=_enterprise("plugin_metadata", "LGUD", plugin_metadata.SCHEMA),
+        bare=True,
+        checks=(checks.metadata,),
+    ),
+    Kind(
+        name="secret",
+        title="secret provider",
+        shapes=_enterprise("secret_providers", "LGUD", secret.SCHEMA, aliases=("secrets",)),
+        id_problems=kind_rules.secret_id,
+        id_segments=2,
+        checks=(checks.secret_manager,),
+        secrets=secret.SECRETS,
+    ),
+    Kind(
+        name="proto",
+        title="proto",
+        shapes=_enterprise("protos", "LGCUD", proto.SCHEMA),
+    ),
+    Kind(
+        name="ssl",
+        title="ssl",
+        shapes=_enterprise("ssls", "LGCUPD", ssl.SCHEMA, hidden=frozenset({"key", "keys"})),
+        problems=ssl.problems,
+        secrets=frozenset({"key", "keys"}),
+    ),
+    Kind(
+        name="certificate",
+        title="certificate",
+        shapes=_enterprise("certificates", "LGCUPD", certificate.CERTIFICATE, hidden=frozenset({"key"})),
+        secrets=frozenset({"key"}),
+    ),
+    Kind(
+        name="ca_certificate",
+        title="CA certificate",
+        shapes=_enterprise("ca_certificates", "LGCUPD", certificate.CA_CERTIFICATE),
+    ),
+    Kind(
+        name="sni",
+        title="SNI",
+        shapes=_enterprise("snis", "LGCUPD", certificate.SNI),
+        references=(checks.sni_certificates,),
+        filters={"domain": member("domain"), "mtls_enabled": flag("mtls_enabled")},
     ),
 )
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}
 """The resources of a gateway group, by the name of their records."""
 
+_ELSEWHERE = ("upstream", "plugin_config", "consumer_group")
+"""Kinds that only the apisix dialect has."""
+_CHILDREN_FIRST = ("credential", "route", "stream_route", "service_upstream", "sni")
 
-def _everything_in(state: State, group: str, id: str) -> Iterable[tuple[str, str]]:
-    # Children before parents, so that no step of the commit leaves a dangling reference.
-    for kind in ("credential", "route", *KINDS):
+
+def _everything_in(state: State, group: str, id: str) -> Iterable[Key]:
+    for kind in (*_CHILDREN_FIRST, *KINDS, *_ELSEWHERE):
         for record_id in state.all(id, kind):
-            yield kind, record_id
+            yield id, kind, record_id
+    for kind in ("group_key", "instance_token"):
+        for record_id, record in state.all("", kind).items():
+            if record.value.get("gateway_group_id") == id:
+                yield "", kind, record_id
 
 
 GATEWAY_GROUP = Kind(
     name="gateway_group",
     title="gateway group",
-    shapes={"enterprise": Shape("", "LGCUD", _one(gateway_group.SCHEMA))},
+    shapes=_enterprise("", "LGCUD", gateway_group.SCHEMA),
     upsert=False,
-    checks=(checks.unique_group_name,),
+    references=(checks.unique_group_name,),
     cascade=_everything_in,
-    filters={"name": _member("name")},
+    filters={"name": member("name")},
 )
 
 TOKEN = Kind(
     name="token",
     title="token",
-    shapes={"enterprise": Shape("", "LGCUD", _one(token.SCHEMA), frozenset(("id", *TIMES)))},
+    shapes=_enterprise("", "LGCUD", token.SCHEMA, ignored=frozenset(("id", *TIMES))),
     id_members=(),
     upsert=False,
 )
 
+USER = Kind(
+    name="user",
+    title="user",
+    shapes=_enterprise("", "LGD", user.SCHEMA, hidden=frozenset({"hash"})),
+    upsert=False,
+    references=(checks.unique_username,),
+    cascade=kind_rules.tokens_of_user,
+    filters={"roles": lambda record, wanted: wanted in record.value.get("roles", ())},
+    secrets=frozenset({"password", "old_password", "new_password"}),
+)
 
-def kind_at(dialect: str, path: str) -> Kind | None:
-    """The kind that *dialect* keeps at a segment under ``/apisix/admin``, or None."""
+_TEMPLATE_ANSWER = frozenset((*TIMES, "last_published", "published_gateway_groups_count"))
+
+SERVICE_TEMPLATE = Kind(
+    name="service_template",
+    title="service template",
+    shapes=_enterprise("", "LGCUPD", template.SERVICE, ignored=_TEMPLATE_ANSWER),
+    id_members=("id",),
+    checks=(checks.plugins,),
+    references=(checks.fixed_type,),
+    cascade=kind_rules.routes_of_template,
+    orders=("last_published",),
+    filters={"type": member("type")},
+)
+
+ROUTE_TEMPLATE = Kind(
+    name="route_template",
+    title="route template",
+    shapes=_enterprise("", "LGCUPD", template.ROUTE),
+    id_members=("id", "route_id"),
+    checks=(checks.expression, checks.plugins),
+    references=(checks.service_template,),
+    filters={"service_id": member("service_id")},
+)
+
+STREAM_ROUTE_TEMPLATE = Kind(
+    name="stream_route_template",
+    title="stream route template",
+    shapes=_enterprise("", "LGCUPD", template.STREAM_ROUTE),
+    id_members=("id", "stream_route_id"),
+    problems=stream_route.problems,
+    checks=(checks.plugins,),
+    references=(checks.service_template,),
+    filters={"service_id": member("service_id")},
+)
+
+GROUPLESS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (GATEWAY_GROUP, TOKEN, USER, SERVICE_TEMPLATE, ROUTE_TEMPLATE, STREAM_ROUTE_TEMPLATE)
+}
+"""What belongs to no gateway group, by the name of its records."""
+
+
+def kind_at(dialect: str, path: str, parent: str | None = None) -> Kind | None:
+    """
+    The kind that *dialect* keeps at a segment, or None.
+
+    Args:
+        path: A segment under ``/apisix/admin``, or under one of *parent*'s resources.
+        parent: The kind of that resource.
+    """
     for kind in _ALL:
         shape = kind.shapes.get(dialect)
-        if shape is not None and shape.path == path:
+        if shape is not None and kind.parent == parent and path in (shape.path, *shape.aliases):
             return kind
     return None

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from gateway.admin.calls import Query
-from gateway.admin.kinds import Filter
+from gateway.admin.kind import Filter, Kind
 from gateway.admin.refusals import BadParameter
 from gateway.model.credential import split_id
 from gateway.model.record import Record
@@ -38,7 +38,8 @@ class Listing:
 
     Attributes:
         page: From 1; None for everything. page_size: Records on a page.
-        order_by: ``updated_at``, ``created_at`` or ``name``. descending: Largest first.
+        order_by: ``updated_at``, ``created_at``, ``name``, or a member its kind names.
+        descending: Largest first.
         search: Text to be found in id, name, description or labels, in any letter case.
         labels: Labels that a record must have, with these values. label_keys: with any value.
         filters: Further conditions and the values they are for.
@@ -54,12 +55,12 @@ class Listing:
     filters: Sequence[tuple[Filter, str]]
 
     @classmethod
-    def parse(cls, query: Query, filters: Mapping[str, Filter]) -> Listing:
+    def parse(cls, query: Query, kind: Kind) -> Listing:
         """
         Read query parameters; those nobody knows are ignored.
 
         Args:
-            filters: By parameter name, what narrows lists of this kind.
+            kind: Says by which parameters its lists are narrowed, and in which orders they come.
         Raises:
             BadParameter: a number or a word cannot be used.
         """
@@ -75,12 +76,12 @@ class Listing:
         return cls(
             page=1 if page is None and page_size is not None else page,
             page_size=page_size or DEFAULT_PAGE_SIZE,
-            order_by=query.choice("order_by", ("updated_at", "created_at", "name")),
+            order_by=query.choice("order_by", ("updated_at", "created_at", "name", *kind.orders)),
             descending=query.choice("direction", ("desc", "asc")) == "desc",
             search=query.one("search"),
             labels=labels,
             label_keys=query.all("label"),
-            filters=[(filter, value) for name, filter in filters.items() for value in query.all(name)],
+            filters=[(filter, value) for name, filter in kind.filters.items() for value in query.all(name)],
         )
 
     def of(self, records: Sequence[Record]) -> Page:
@@ -98,6 +99,8 @@ class Listing:
             return (_text(record.value.get("name", record.value.get("username"))), record.created_revision)
         if self.order_by == "created_at":
             return (record.created_at, record.created_revision, record.id)
+        if self.order_by != "updated_at":
+            return (record.value.get(self.order_by, 0), record.modified_revision, record.id)
         return (record.updated_at, record.modified_revision, record.id)
 
     def _has(self, record: Record) -> bool:

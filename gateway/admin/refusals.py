@@ -103,4 +103,17 @@ class Unauthorized(Refusal):
 
 
 class Denied(Refusal):
-    """The caller is known and may not do this."""
+    """The sender is known, and may not do this."""
+
+
+class TooMany(Refusal):
+    """
+    Too many attempts failed; the next one has to wait.
+
+    Attributes:
+        wait_s: For how long.
+    """
+
+    def __init__(self, wait_s: float) -> None:
+        self.wait_s = wait_s
+        super().__init__("too many failed attempts")

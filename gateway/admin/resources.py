@@ -17,18 +17,19 @@ from gateway.admin.checks import Draft
 from gateway.admin.expiry import KIND as EXPIRY
 from gateway.admin.expiry import with_expiries
 from gateway.admin.keys import KeyIndex
-from gateway.admin.kinds import GATEWAY_GROUP, KINDS, Kind
+from gateway.admin.kind import Kind, Shape
+from gateway.admin.kinds import GATEWAY_GROUP, KINDS
 from gateway.admin.preconditions import NONE, Preconditions
 from gateway.admin.refusals import Invalid, NotFound
 from gateway.admin.translation import translated
 from gateway.control.control import Control, Plan, Written
 from gateway.control.state import State
+from gateway.core.compiler import SERVED_KINDS
 from gateway.errors import ConfigErrors, Problem
-from gateway.model import fields
 from gateway.model.credential import join_id, split_id
 from gateway.model.gateway_group import DEFAULT_GROUP
 from gateway.model.record import Change, Key, Record
-from gateway.model.schema import Checker, Document
+from gateway.model.schema import Document
 from gateway.registry import PluginRegistry
 
 Edit = Callable[[Document], Any]
@@ -39,9 +40,6 @@ Finish = Callable[[Document, Record | None], Document]
 
 Guard = Callable[[State, Record], None]
 """Looks at a record that is about to be deleted; raises a Refusal to keep it."""
-
-_ID = Checker(fields.identifier)
-_USERNAME = Checker(fields.username)
 
 
 @frozen
@@ -99,6 +97,11 @@ def own_id(kind: Kind, record: Record) -> str:
     return record.id if kind.parent is None else split_id(record.id)[1]
 
 
+def is_served(kind: Kind) -> bool:
+    """Whether the data plane looks at resources of a kind; those of no gateway group are not for it."""
+    return kind.name not in KINDS or kind.name in SERVED_KINDS
+
+
 def group_exists(state: State, group: str) -> bool:
     """Whether *group* can hold resources; the default group always can."""
     return group in ("", DEFAULT_GROUP) or state.get("", "gateway_group", group) is not None
@@ -142,16 +145,17 @@ class Resources:
         Every record of a place, in the order of creation.
 
         Args:
-            service_id: Only routes of that service.
+            service_id: Only routes, or stream routes, of that service.
         Raises:
             NotFound: the group or the parent does not exist.
         """
         self._enter(self.state, place)
         table = self.state.all(place.group, place.kind.name)
         if place.parent is not None:
-            return self._grouped("parent", table, lambda r: split_id(r.id)[0]).get(place.parent, [])
+            return self._grouped(place.kind.name, table, lambda r: split_id(r.id)[0]).get(place.parent, [])
         if service_id is not None:
-            return self._grouped("service", table, lambda r: str(r.value.get("service_id", ""))).get(
+            name = f"{place.kind.name} of service"
+            return self._grouped(name, table, lambda r: str(r.value.get("service_id", ""))).get(
                 service_id, []
             )
         return list(table.values())
@@ -307,10 +311,7 @@ class Resources:
             if record is None:
                 raise NotFound()
             guard(state, record)
-            inside = record.id if place.kind is GATEWAY_GROUP else place.group
-            keys = dict.fromkeys(
-                (inside, kind, other) for kind, other in place.kind.cascade(state, place.group, record.id)
-            )
+            keys = dict.fromkeys(place.kind.cascade(state, place.group, record.id))
             return [Change(*key, None) for key in (*keys, record.key)]
 
         return (await self.write(plan, caller)).state.revision
@@ -341,6 +342,8 @@ class Resources:
         record = written.state.get(place.group, place.kind.name, place.stored(id()))
         assert record is not None
         warnings = place.kind.warnings(record.value, self.registry.is_auth)
+        if not is_served(place.kind):
+            warnings.append(f"the {place.kind.title} is stored; the data plane does not use it yet")
         created = record.created_revision == record.modified_revision
         return Stored(record, created, written.state.revision, tuple(warnings))
 
@@ -358,38 +361,63 @@ class Resources:
         kind = place.kind
         shape = kind.shapes[dialect]
         document = {name: value for name, value in document.items() if name not in shape.ignored}
-        problems = _id_problems(kind, id)
-        for name in (*kind.id_members, *filter(None, [kind.id_member])):
-            if kind.upsert and isinstance(document.get(name), str) and document[name] != id:
-                text = "the id in the body is not the one in the path"
-                problems.append(Problem((name,), "conflict", text, id))
-        found = shape.checker(document).problems(document)
         draft = Draft(
             state, self.registry, self._keys, place.group, kind.name, place.stored(id), document, before
         )
-        own = [problem for check in kind.checks for problem in check(draft)]
-        told = {problem.path for problem in own}
-        # A rule of our own that stands at the same place says it better.
-        problems += [p for p in found if p.path not in told or p.rule not in _SIZES]
-        problems += own
-        if not found:
-            problems += kind.problems(document)
+        problems = found_problems(kind, shape, draft, id)
         if problems:
             raise Invalid(kind.name, problems)
         value = {name: member for name, member in document.items() if name not in kind.id_members}
         full = finish(shape.complete(value), before)
         return Change(place.group, kind.name, place.stored(id), full, dialect)
 
+    def validate(
+        self, group: str, kind: Kind, id: str, document: Document, dialect: str
+    ) -> Sequence[Problem]:
+        """
+        Check a document on its own, without a look at other resources; nothing is stored.
+
+        Args:
+            id: The own id it would have; the stored one for kinds with a parent.
+        Returns:
+            Every problem, as a write would tell it.
+        """
+        shape = kind.shapes[dialect]
+        document = {name: value for name, value in document.items() if name not in shape.ignored}
+        draft = Draft(self.state, self.registry, self._keys, group, kind.name, id, document, None)
+        own = id if kind.parent is None else split_id(id)[1]
+        return found_problems(kind, shape, draft, own, references=False)
+
+
+def found_problems(
+    kind: Kind, shape: Shape, draft: Draft, id: str, *, references: bool = True
+) -> list[Problem]:
+    """
+    Everything that is wrong with a document.
+
+    Args:
+        id: Its own id. references: Whether other resources count.
+    """
+    document = draft.document
+    problems = kind.id_problems(id)
+    last = id.rpartition("/")[2]
+    for name in (*kind.id_members, *filter(None, [kind.id_member])):
+        if kind.upsert and isinstance(document.get(name), str) and document[name] not in (id, last):
+            text = "the id in the body is not the one in the path"
+            problems.append(Problem((name,), "conflict", text, id))
+    found = shape.checker(document).problems(document)
+    checks = (*kind.checks, *kind.references) if references else kind.checks
+    own = [problem for check in checks for problem in check(draft)]
+    told = {problem.path for problem in own}
+    # A rule of our own that stands at the same place says it better.
+    problems += [p for p in found if p.path not in told or p.rule not in _SIZES]
+    problems += own
+    if not found:
+        problems += kind.problems(document)
+    return problems
+
 
 _SIZES = ("minProperties", "maxProperties")
-
-
-def _id_problems(kind: Kind, id: str) -> list[Problem]:
-    if kind.id_checker is not None:
-        return [problem.below("id") for problem in kind.id_checker.problems(id)]
-    if kind.id_member is not None:
-        return [p.below(kind.id_member) for p in _USERNAME.problems(id)]
-    return [problem.below("id") for problem in _ID.problems(id)]
 
 
 def _is_default_group(place: Place, id: str) -> bool:

@@ -8,8 +8,6 @@ ENTERPRISE = "enterprise"
 APISIX = "apisix"
 
 GROUP_PARAMETER = "gateway_group_id"
-KEY_PREFIXES = (b"a7ee-", b"a7adm-")
-"""How access tokens and the keys of gateway groups begin, good ones and bad ones."""
 ROOT = "/apisix/admin"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from io import BytesIO
 from typing import Any
 
@@ -12,7 +13,6 @@ from twisted.web.server import Request, Site
 from werkzeug.exceptions import HTTPException
 
 from gateway.admin.json_text import write_json
-from gateway.core.addresses import AddressSet
 
 _DRAIN = 8
 """A client that sends up to this many times the limit is heard to the end, so that it reads its 413."""
@@ -109,19 +109,26 @@ class AdminResource(KleinResource):
     border between two segments.
     """
 
-    def __init__(self, app: Any, allowed: AddressSet | None = None) -> None:
+    def __init__(self, app: Any, allowed: Container[str] | None = None, *, page: bool = False) -> None:
         """
         Args:
-            allowed: Whose requests are answered; all others' are 403. None for everybody's.
+            allowed: Whose requests are looked at, by address; None for everybody's.
+            page: Whether others are told so by a page, not by JSON.
         """
         super().__init__(app)
         self._allowed = allowed
+        self._page = page
 
     def render(self, request: Any) -> Any:
-        if self._allowed is not None and request.getClientAddress().host not in self._allowed:
-            request.setResponseCode(403)
-            request.setHeader(b"content-type", b"text/html; charset=utf-8")
-            return _FORBIDDEN
+        if self._allowed is not None:
+            address = getattr(request.getClientAddress(), "host", None)
+            if not isinstance(address, str) or address not in self._allowed:
+                request.setResponseCode(403)
+                if self._page:
+                    request.setHeader(b"content-type", b"text/html; charset=utf-8")
+                    return _FORBIDDEN
+                request.setHeader(b"content-type", b"application/json")
+                return write_json({"error_msg": "your address is not allowed here"})
         request.postpath = [segment.replace(b"/", b"%2F") for segment in request.postpath]
         try:
             b"/".join(request.postpath).decode("utf-8")

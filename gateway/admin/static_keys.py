@@ -7,7 +7,12 @@ import hmac
 from collections.abc import Mapping
 from typing import Literal
 
+from gateway.admin.principal import Principal
+from gateway.model.user import SUPER_ADMIN, VIEWER
+
 Role = Literal["admin", "viewer"]
+
+_ROLES: Mapping[Role, str] = {"admin": SUPER_ADMIN, "viewer": VIEWER}
 
 
 def _digest(key: bytes) -> bytes:
@@ -40,3 +45,10 @@ class StaticKeys:
             if hmac.compare_digest(known, digest):
                 found = role
         return found
+
+    def principal(self, key: bytes) -> Principal | None:
+        """Who the holder of *key* is; None if it is unknown."""
+        role = self.role(key)
+        if role is None:
+            return None
+        return Principal(f"apisix-{role}", frozenset({_ROLES[role]}), group=self.group)

@@ -7,42 +7,66 @@ costs one route, and no counter, picker or cache elsewhere starts anew.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
-from attrs import define, evolve, field
+from attrs import evolve
 
 from gateway.core.addresses import AddressSet
 from gateway.core.balancer import make_picker
+from gateway.core.certificates import CertificateSource, CertificateTable, NoTLS, ServedSsl
 from gateway.core.chain import EMPTY, BoundPlugin, Chain, apply_meta
-from gateway.core.consumers import ConsumerEntry, Identity
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.merge import PluginUse, merge, merge_global, uses_of
-from gateway.core.owners import Owned, Owner, entry_of, identities_of
+from gateway.core.owners import entry_of, identities_of
 from gateway.core.paths import join_prefix
+from gateway.core.picking import Picker
 from gateway.core.retry import RetryPolicy
 from gateway.core.router import Router, Rule
-from gateway.core.snapshot import CompiledRoute, CompiledUpstream, Snapshot, Sources, bind_chain
-from gateway.model.consumer import Consumer
-from gateway.model.credential import Credential, split_id
-from gateway.model.global_rule import GlobalRule
+from gateway.core.secrets import UnresolvedReference
+from gateway.core.snapshot import (
+    MISSING_PLUGIN_CONFIG,
+    CompiledRoute,
+    CompiledUpstream,
+    Snapshot,
+    Sources,
+    bind_chain,
+)
+from gateway.core.tables import Work, read
 from gateway.model.problems import ConfigErrors, Problem
 from gateway.model.record import Change, Key, Record
 from gateway.model.route import Route
 from gateway.model.service import Service
+from gateway.model.ssl import Ssl
 from gateway.model.upstream import Upstream
+from gateway.model.upstream import problems as upstream_problems
 
 _T = TypeVar("_T")
 
-SERVED_KINDS = frozenset({"service", "route", "consumer", "credential", "global_rule"})
+SERVED_KINDS = frozenset(
+    {"service", "route", "consumer", "credential", "global_rule", "upstream", "service_upstream"}
+    | {"plugin_config", "consumer_group", "plugin_metadata", "ssl"}
+)
 """The kinds a snapshot is made of; changes of others leave it as it is."""
 
 
 class PluginSource(Protocol):
     """Where the compiler gets plugins from."""
 
-    def bind(self, use: PluginUse) -> BoundPlugin:
-        """Make an instance and look its hooks up, ``_meta`` aside. Raises ValueError if it cannot be made."""
+    def bind(
+        self, use: PluginUse, metadata: Mapping[str, Any], upstream: Callable[[Mapping[str, Any]], Any]
+    ) -> BoundPlugin:
+        """
+        Make an instance and look its hooks up, ``_meta`` aside.
+
+        Args:
+            metadata: The plugin's metadata. upstream: Compiles an upstream that stands in its settings.
+        Raises:
+            ValueError: it cannot be made.
+        """
 
     def is_auth(self, name: str) -> bool:
         """Whether credentials can be for it."""
@@ -56,80 +80,6 @@ class PluginSource(Protocol):
         Raises:
             ValueError: it cannot be used.
         """
-
-
-@define
-class _Work:
-    """The tables of a snapshot in the making: copies of the last one's, plus what has to be redone."""
-
-    services: dict[str, Service]
-    routes: dict[str, Route]
-    orders: dict[str, int]
-    routes_of: dict[str, set[str]]
-    next_order: int
-    global_rules: dict[str, GlobalRule]
-    owners: dict[str, Owner]
-    owned: dict[str, Owned]
-    compiled: dict[str, CompiledRoute]
-    consumers: dict[str, ConsumerEntry]
-    identities: dict[str, dict[str, Identity]]
-    quarantined: dict[Key, str]
-    notices: dict[Key, str]
-    redo_routes: set[str] = field(factory=set)
-    redo_owners: set[str] = field(factory=set)
-    redo_globals: bool = False
-    problems: list[Problem] = field(factory=list)
-    _own_members: set[str] = field(factory=set)
-
-    @classmethod
-    def on(cls, last: Snapshot, kinds: Collection[str]) -> _Work:
-        """Start from *last*; tables that changes of *kinds* cannot touch are shared, not copied."""
-        src = last.sources
-
-        def table(have: Mapping[str, _T], *touched_by: str) -> dict[str, _T]:
-            if any(kind in kinds for kind in touched_by):
-                return dict(have)
-            shared: Any = have
-            return shared  # type: ignore[no-any-return]
-
-        routing, owning = ("service", "route"), ("consumer", "credential")
-        identities = last.identities
-        if any(kind in kinds for kind in owning):
-            identities = {plugin: dict(keys) for plugin, keys in identities.items()}
-        return cls(
-            services=table(src.services, "service"),
-            routes=table(src.routes, "route"),
-            orders=table(src.orders, "route"),
-            routes_of=table(src.routes_of, "route"),
-            next_order=src.next_order,
-            global_rules=table(src.global_rules, "global_rule"),
-            owners=table(src.owners, *owning),
-            owned=table(src.owned, *owning),
-            compiled=table(last.routes, *routing),
-            consumers=table(last.consumers, *owning),
-            identities=table(identities),  # type: ignore[arg-type]  # a copy by now, where one is needed
-            quarantined=dict(last.quarantined),
-            notices=dict(last.notices),
-        )
-
-    def members(self, service_id: str) -> set[str]:
-        """The ids of a service's routes, as a set that may be changed: copied once, not once a route."""
-        if service_id not in self._own_members:
-            self._own_members.add(service_id)
-            self.routes_of[service_id] = set(self.routes_of.get(service_id, ()))
-        return self.routes_of[service_id]
-
-    def sources(self) -> Sources:
-        return Sources(
-            services=self.services,
-            routes=self.routes,
-            orders=self.orders,
-            routes_of=self.routes_of,
-            next_order=self.next_order,
-            global_rules=self.global_rules,
-            owners=self.owners,
-            owned=self.owned,
-        )
 
 
 class Compiler:
@@ -146,21 +96,26 @@ class Compiler:
         *,
         now: Callable[[], float] = lambda: 0.0,
         random: Callable[[], float] = lambda: 0.0,
+        certificates: CertificateSource = NoTLS(),  # noqa: B008 - it has no state
     ) -> None:
         """
         Args:
             now, random: Time and chance for pickers; see ``gateway.core.balancer.make_picker``.
+            certificates: Makes of an ssl what TLS is served with.
         """
         self.group = group
         self._now = now
         self._random = random
         self._plugins = plugins
-        self._bound: dict[str, dict[str, tuple[Mapping[str, Any], BoundPlugin]]] = {}
+        self._certificates = certificates
+        self._bound: dict[str, dict[str, tuple[Mapping[str, Any], Mapping[str, Any], BoundPlugin]]] = {}
         self._upstreams: dict[str, CompiledUpstream] = {}
+        # Those that no plugin holds any more go by themselves.
+        self._inlines: WeakValueDictionary[str, CompiledUpstream] = WeakValueDictionary()
 
     def empty(self) -> Snapshot:
         """The snapshot before anything was configured."""
-        return Snapshot(0, Router.build(()), {}, EMPTY, {}, {}, Sources(), self.bind)
+        return Snapshot(0, Router.build(()), {}, EMPTY, {}, {}, Sources(), self._binder({}))
 
     def load(self, records: Iterable[Record], revision: int, damaged: Collection[Key] = ()) -> Snapshot:
         """
@@ -198,45 +153,69 @@ class Compiler:
 
     # -- plugins and upstreams, remembered by where they stand
 
-    def bind(self, use: PluginUse) -> BoundPlugin:
+    def _binder(self, metadata: Mapping[str, Mapping[str, Any]]) -> Callable[[PluginUse], BoundPlugin]:
+        """Binds plugins as they are with *metadata*; a snapshot keeps its own."""
+        return lambda use: self.bind(use, metadata.get(use.name, {}))
+
+    def bind(self, use: PluginUse, metadata: Mapping[str, Any]) -> BoundPlugin:
         """The bound plugin of *use*: the one made before, if nothing about it changed."""
         here = self._bound.setdefault(use.origin, {})
         known = here.get(use.name)
-        if known is not None and known[0] == use.config:
-            return known[1]
-        plugin = apply_meta(self._plugins.bind(use), _filter_of(use))
-        here[use.name] = (use.config, plugin)
+        if known is not None and known[0] == use.config and known[1] == metadata:
+            return known[2]
+        made = self._plugins.bind(use, metadata, partial(self._inline, f"{use.origin}#{use.name}"))
+        plugin = apply_meta(made, _filter_of(use))
+        here[use.name] = (use.config, metadata, plugin)
         return plugin
+
+    def _inline(self, place: str, document: Mapping[str, Any]) -> CompiledUpstream:
+        """An upstream in a plugin's settings; its turn goes on as long as it stays the same there."""
+        problems = upstream_problems(document)
+        if problems:
+            raise ConfigErrors(problems)
+        key = f"{place}/{json.dumps(document, sort_keys=True)}"
+        known = self._inlines.get(key)
+        if known is None:
+            known = self._compile_upstream(place, Upstream.parse(document), None)
+            self._inlines[key] = known
+        return known
 
     def _upstream(self, key: str, upstream: Upstream | None) -> CompiledUpstream | None:
         if upstream is None:
             return None
         known = self._upstreams.get(key)
         if known is None or known.upstream != upstream:
-            previous = None if known is None else known.picker
-            picker = make_picker(upstream, previous, now=self._now, random=self._random)
-            known = CompiledUpstream(key, upstream, picker, RetryPolicy.of(upstream))
+            known = self._compile_upstream(key, upstream, None if known is None else known.picker)
             self._upstreams[key] = known
         return known
+
+    def _compile_upstream(self, key: str, upstream: Upstream, previous: Picker | None) -> CompiledUpstream:
+        picker = make_picker(upstream, previous, now=self._now, random=self._random)
+        return CompiledUpstream(key, upstream, picker, RetryPolicy.of(upstream))
 
     # -- the steps
 
     def _apply(self, last: Snapshot, changes: Sequence[Change], revision: int, *, strict: bool) -> Snapshot:
         ours = [change for change in changes if change.group == self.group and change.kind in SERVED_KINDS]
-        work = _Work.on(last, {change.kind for change in ours})
+        work = Work.on(last, {change.kind for change in ours})
         for change in ours:
             work.quarantined.pop(change.key, None)
             work.notices.pop(change.key, None)
-            self._guard(work, change.key, _read, work, change)
+            if change.kind in ("upstream", "service_upstream"):
+                self._guard(work, change.key, self._read_upstream, work, change)
+            else:
+                self._guard(work, change.key, read, work, change)
+        bind = self._binder(work.metadata)
         rules: list[Rule[CompiledRoute]] = []
         redo = sorted(work.redo_routes, key=lambda route: work.orders.get(route, 0))
         for id in redo:
             work.compiled.pop(id, None)
             if id in work.routes:
-                self._guard(work, (self.group, "route", id), self._compile_route, work, id, rules)
+                self._guard(work, (self.group, "route", id), self._compile_route, work, id, rules, bind)
         for username in sorted(work.redo_owners):
             self._index_owner(work, username)
-        chain = self._global_chain(work) if work.redo_globals else last.global_chain
+        chain = self._global_chain(work, bind) if work.redo_globals else last.global_chain
+        certificates = last.certificates if work.ssls is last.sources.ssls else self._ssls(work)
         if strict and work.problems:
             raise ConfigErrors(work.problems)
         return Snapshot(
@@ -247,12 +226,14 @@ class Compiler:
             identities=work.identities,
             consumers=work.consumers,
             sources=work.sources(),
-            bind=self.bind,
+            bind=bind,
+            upstreams=work.upstreams,
             quarantined=work.quarantined,
             notices=work.notices,
+            certificates=certificates,
         )
 
-    def _guard(self, work: _Work, key: Key, step: Callable[..., object], *args: Any) -> None:
+    def _guard(self, work: Work, key: Key, step: Callable[..., object], *args: Any) -> None:
         """Run one step; what it refuses is a problem of that resource alone."""
         _, kind, id = key
         try:
@@ -265,14 +246,56 @@ class Compiler:
             work.problems.append(Problem((kind, id), "value", str(error) or repr(error)))
             work.quarantined[key] = f"{type(error).__name__}: {error}"
 
-    def _compile_route(self, work: _Work, id: str, rules: list[Rule[CompiledRoute]]) -> None:
+    def _read_upstream(self, work: Work, change: Change) -> None:
+        """Enter an upstream that stands by itself; routes that lead to it are redone."""
+        key = f"{change.kind}/{change.id}"
+        work.upstreams.pop(key, None)
+        if change.value is not None:
+            compiled = self._upstream(key, Upstream.parse(change.value))
+            assert compiled is not None
+            work.upstreams[key] = compiled
+        if change.kind == "upstream":
+            services = {s.id for s in work.services.values() if s.upstream_id == change.id}
+            work.redo_routes.update(
+                route.id
+                for route in work.routes.values()
+                if route.upstream_id == change.id or route.service_id in services
+            )
+
+    def _route_upstream(
+        self, work: Work, route: Route, service: Service | None
+    ) -> tuple[CompiledUpstream | None, str | None]:
+        """Where a route leads (data-plane contract §7.1), and the id if that stands by itself."""
+        if route.upstream_id is not None:
+            return work.upstreams.get(f"upstream/{route.upstream_id}"), route.upstream_id
+        if route.upstream is not None:
+            return self._upstream(f"route/{route.id}", route.upstream), None
+        if service is None:
+            return None, None
+        if service.upstream_id is not None:
+            return work.upstreams.get(f"upstream/{service.upstream_id}"), service.upstream_id
+        return self._upstream(f"service/{service.id}", service.upstream), None
+
+    def _compile_route(
+        self,
+        work: Work,
+        id: str,
+        rules: list[Rule[CompiledRoute]],
+        bind: Callable[[PluginUse], BoundPlugin],
+    ) -> None:
         route = work.routes[id]
         service = None if route.service_id is None else work.services.get(route.service_id)
         if not route.enabled or (route.service_id is not None and (service is None or not service.enabled)):
             return
-        own = uses_of(f"route/{id}", route.plugins)
-        uses = merge([own] if service is None else [own, uses_of(f"service/{service.id}", service.plugins)])
-        upstream = None if service is None else self._upstream(f"service/{service.id}", service.upstream)
+        layers = [uses_of(f"route/{id}", route.plugins)]
+        shared = route.plugin_config_id
+        complete = shared is None or shared in work.plugin_configs
+        if shared is not None and complete:
+            layers.append(uses_of(f"plugin_config/{shared}", work.plugin_configs[shared]))
+        if service is not None:
+            layers.append(uses_of(f"service/{service.id}", service.plugins))
+        uses = merge(layers)
+        upstream, upstream_id = self._route_upstream(work, route, service)
         prefix = None if service is None else service.path_prefix
         compiled = CompiledRoute(
             id=id,
@@ -281,10 +304,11 @@ class Compiler:
             service_name=None if service is None else service.name,
             route=route,
             uses=uses,
-            chain=bind_chain(uses, self.bind),
+            chain=bind_chain(uses, bind) if complete else MISSING_PLUGIN_CONFIG,
             upstream=upstream,
-            timeout=route.timeout or (None if upstream is None else upstream.upstream.timeout),
+            timeout=route.timeout,
             strip_prefix=prefix if service is not None and service.strip_path_prefix else None,
+            upstream_id=upstream_id,
         )
         rules.append(
             Rule(
@@ -301,21 +325,47 @@ class Compiler:
         )
         work.compiled[id] = compiled
 
-    def _global_chain(self, work: _Work) -> Chain:
+    def _global_chain(self, work: Work, bind: Callable[[PluginUse], BoundPlugin]) -> Chain:
         uses, doubled = merge_global((rule.id, rule.plugins) for rule in work.global_rules.values())
         plugins = {}
         for name, use in uses.items():
             key = (self.group, "global_rule", use.origin.partition("/")[2])
             problems = len(work.problems)
             if not use.disabled:
-                self._guard(work, key, self.bind, use)
+                self._guard(work, key, bind, use)
             if len(work.problems) == problems:
                 plugins[name] = use
             if name in doubled:
                 work.notices[key] = f"plugin {name} stands in another global rule too; this one counts"
-        return bind_chain(plugins, self.bind)
+        return bind_chain(plugins, bind)
 
-    def _index_owner(self, work: _Work, username: str) -> None:
+    def _ssls(self, work: Work) -> CertificateTable:
+        for id, ssl in work.redo_ssls.items():
+            self._guard(work, (self.group, "ssl", id), self._load_ssl, work, id, ssl)
+        table = CertificateTable.of(work.ssls.values())
+        for id in work.ssls:
+            key = (self.group, "ssl", id)
+            if id in table.shadowed:
+                work.notices[key] = f"a newer ssl is for {table.shadowed[id]} too; that one counts"
+            else:
+                work.notices.pop(key, None)
+        return table
+
+    def _load_ssl(self, work: Work, id: str, ssl: Ssl) -> None:
+        known = work.ssls.get(id)
+        if known is not None and known.ssl == ssl:
+            return
+        # Setting a key that is there keeps its place: the order is that of creation.
+        try:
+            work.ssls[id] = ServedSsl(ssl, self._certificates.load(ssl))
+        except UnresolvedReference as error:
+            work.ssls.pop(id, None)
+            work.notices[self.group, "ssl", id] = f"not served, {error}"
+        except ValueError:
+            work.ssls.pop(id, None)
+            raise
+
+    def _index_owner(self, work: Work, username: str) -> None:
         for plugin, key, identity in work.owned.pop(username, ()):
             table = work.identities.get(plugin, {})
             if table.get(key) is identity:
@@ -324,7 +374,7 @@ class Compiler:
         owner = work.owners.get(username)
         if owner is None or owner.consumer is None:
             return
-        entry = entry_of(owner.consumer, self._plugins.is_auth)
+        entry = entry_of(owner.consumer, self._plugins.is_auth, work.consumer_groups)
         work.consumers[username] = entry
         owned, faults = identities_of(owner, entry, self._plugins.credential, self._plugins.is_auth)
         for id, text in faults.items():
@@ -336,7 +386,7 @@ class Compiler:
                 self._note_credential(work, username, identity.credential_id, text)
         work.owned[username] = owned
 
-    def _note_credential(self, work: _Work, username: str, id: str | None, text: str) -> None:
+    def _note_credential(self, work: Work, username: str, id: str | None, text: str) -> None:
         key = (
             (self.group, "consumer", username)
             if id is None
@@ -365,53 +415,3 @@ def _filter_of(use: PluginUse) -> Callable[..., bool] | None:
     except ExpressionError:
         # A filter that cannot be evaluated lets the plugin run (data-plane contract §6).
         return None
-
-
-def _read(work: _Work, change: Change) -> None:
-    """Enter one change into the tables, and note what has to be redone because of it."""
-    id, value = change.id, change.value
-    match change.kind:
-        case "service":
-            work.redo_routes.update(work.routes_of.get(id, ()))
-            work.services.pop(id, None)
-            if value is not None and value.get("type", "http") == "http":
-                work.services[id] = Service.parse(id, value)
-        case "route":
-            work.redo_routes.add(id)
-            _read_route(work, id, None if value is None else Route.parse(id, value))
-        case "consumer":
-            work.redo_owners.add(id)
-            consumer = None if value is None else Consumer.parse(id, value)
-            _set_owner(work, id, evolve(work.owners.get(id, Owner()), consumer=consumer))
-        case "credential":
-            username, own = split_id(id)
-            work.redo_owners.add(username)
-            credential = None if value is None else Credential.parse(id, value)
-            _set_owner(work, username, work.owners.get(username, Owner()).with_credential(own, credential))
-        case "global_rule":
-            work.redo_globals = True
-            work.global_rules.pop(id, None)
-            if value is not None:
-                work.global_rules[id] = GlobalRule.parse(id, value)
-
-
-def _read_route(work: _Work, id: str, route: Route | None) -> None:
-    old = work.routes.pop(id, None)
-    if old is not None and old.service_id is not None:
-        work.members(old.service_id).discard(id)
-    if route is None:
-        work.orders.pop(id, None)
-        return
-    work.routes[id] = route
-    if id not in work.orders:
-        work.next_order += 1
-        work.orders[id] = work.next_order
-    if route.service_id is not None:
-        work.members(route.service_id).add(id)
-
-
-def _set_owner(work: _Work, username: str, owner: Owner) -> None:
-    if owner == Owner():
-        work.owners.pop(username, None)
-    else:
-        work.owners[username] = owner

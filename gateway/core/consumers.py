@@ -24,6 +24,8 @@ class ConsumerEntry:
 
     Attributes:
         plugins: Its plugins but those of the type auth; they run over the route's own.
+        group_plugins: Those of its consumer group, under its own; None if the group it names is missing.
+        adds: Whether its requests meet more than the route's own plugins.
         wire_username, wire_custom_id: Field values for the upstream; the latter None if it
             has no label ``custom_id``.
     """
@@ -34,6 +36,12 @@ class ConsumerEntry:
     plugins: Mapping[str, Mapping[str, Any]] = field(repr=False)
     wire_username: bytes
     wire_custom_id: bytes | None
+    group_plugins: Mapping[str, Mapping[str, Any]] | None = field(factory=dict, repr=False)
+    adds: bool = field(init=False)
+
+    @adds.default
+    def _adds(self) -> bool:
+        return bool(self.plugins or self.group_plugins or self.group_plugins is None)
 
 
 @frozen(eq=False)

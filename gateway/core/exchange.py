@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
 from attrs import define, field, frozen
@@ -12,8 +12,9 @@ from attrs import define, field, frozen
 from gateway.core.fields import Fields, Pair
 
 if TYPE_CHECKING:
+    from gateway.core.certificates import TLSSession
     from gateway.core.consumers import ConsumerEntry
-    from gateway.core.snapshot import CompiledRoute, Snapshot
+    from gateway.core.snapshot import CompiledRoute, CompiledUpstream, Snapshot
 
 
 MAX_ARGS = 10_000
@@ -54,6 +55,7 @@ class Connection:
         client_ip: Address of the TCP peer as text. client_port: its port.
         server_ip: Address the client connected to. server_port: the listener's port.
         tls: Whether the client speaks TLS to us.
+        session: What is known of that; None if it does not, or if somebody else ends its TLS.
     """
 
     client_ip: str
@@ -61,6 +63,7 @@ class Connection:
     server_ip: str
     server_port: int
     tls: bool = False
+    session: TLSSession | None = None
 
 
 @frozen
@@ -153,10 +156,38 @@ class Attempt:
     reason: str
 
 
+class ContentTooLarge(Exception):
+    """
+    The content of a request is larger than somebody is willing to hold. Raised to the hook that wanted it;
+    a hook that does not catch it has the request answered 413.
+    """
+
+    def __init__(self, limit: int, length: int | None = None) -> None:
+        """
+        Args:
+            limit: Bytes that were allowed. length: Bytes there are, if they were announced.
+        """
+        super().__init__(f"the content is larger than {limit} bytes")
+        self.limit = limit
+        self.length = length
+
+
+class ContentSource(Protocol):
+    """The content of a request on its way from the client, for hooks that must see it before it is sent."""
+
+    def gather(self, max_bytes: int) -> Awaitable[bytes]:
+        """
+        Wait for all of it, and keep it to be sent.
+
+        Raises:
+            ContentTooLarge: it has more than *max_bytes*.
+        """
+
+
 @define(eq=False, slots=True)
 class Exchange:
     """
-    One request on its way. Plugins may change ``method``, ``target`` and ``fields`` before it is
+    One request on its way. Plugins may change ``method``, ``target``, ``fields`` and ``content`` before it is
     sent, and ``status`` and ``response_fields`` in the ``header_filter`` phase.
 
     Attributes:
@@ -168,6 +199,9 @@ class Exchange:
         id: An id that is unique in this gateway's logs.
         method, target, fields: What will be sent upstream; *target* in origin form.
         upstream_host: If a plugin sets it, the Host to send where ``pass_host`` is ``pass``.
+        upstream: If a plugin sets it, where to send it instead of the route's own upstream.
+        content: If a plugin sets it, what to send in place of the client's content; see ``read_content``.
+        source: The client's content; None if the request has none.
         snapshot: The configuration that serves it, to its end.
         route: The matched route, or None before matching and if there is none.
         path_params: Values of ``:name`` and ``*name`` in the matched pattern.
@@ -191,6 +225,9 @@ class Exchange:
     fields: Fields
     snapshot: Snapshot = field(repr=False)
     upstream_host: bytes | None = None
+    upstream: CompiledUpstream | None = None
+    content: bytes | None = field(default=None, repr=False)
+    source: ContentSource | None = field(default=None, repr=False)
     route: CompiledRoute | None = field(default=None, repr=False)
     path_params: Mapping[str, str] = field(factory=dict, repr=False)
     consumer: ConsumerEntry | None = field(default=None, repr=False)
@@ -206,6 +243,30 @@ class Exchange:
     _args: list[tuple[str, str]] | None = field(default=None, repr=False)
     _args_of: bytes = field(default=b"", repr=False)
     _cookies: dict[str, str] | None = field(default=None, repr=False)
+
+    async def read_content(self, max_bytes: int) -> bytes:
+        """
+        Wait for the whole content, as it would be sent now. It is kept, so several hooks may ask.
+
+        Args:
+            max_bytes: What the caller is willing to hold; the contract has its plugins say 64 MiB.
+        Returns:
+            The content; empty if the request has none.
+        Raises:
+            ContentTooLarge: there is more.
+        """
+        if self.content is not None:
+            if len(self.content) > max_bytes:
+                raise ContentTooLarge(max_bytes, len(self.content))
+            return self.content
+        return b"" if self.source is None else await self.source.gather(max_bytes)
+
+    @property
+    def target_upstream(self) -> CompiledUpstream | None:
+        """Where it goes: what a plugin chose, else the route's own."""
+        if self.upstream is not None or self.route is None:
+            return self.upstream
+        return self.route.upstream
 
     @property
     def query(self) -> bytes:

@@ -89,7 +89,7 @@ def _walk(exchange: Exchange, steps: list[dict[str, Any]]) -> dict[str, Any] | N
         ended = _run_phase(exchange, phase, plugins, told)
         if ended is not None:
             return ended
-    if exchange.consumer is not None and exchange.consumer.plugins and exchange.route is not None:
+    if exchange.consumer is not None and exchange.consumer.adds and exchange.route is not None:
         merged = snapshot.consumer_chain(exchange.route, exchange.consumer)
         added = [plugin for plugin in merged.chain.plugins if id(plugin) not in told]
         told.update((id(plugin), _describe(plugin)) for plugin in added)
@@ -142,9 +142,10 @@ def _run_phase(
 
 
 def _upstream(exchange: Exchange) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    route = exchange.route
-    compiled = None if route is None else route.upstream
+    compiled = exchange.target_upstream
     if compiled is None:
+        if exchange.route is not None and exchange.route.upstream_id is not None:
+            return None, _outcome(502, "balancer", reasons.REFERENCE_MISSING)
         return None, _outcome(503, "balancer", reasons.NO_UPSTREAM)
     upstream = compiled.upstream
     if not upstream.nodes:

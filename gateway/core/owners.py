@@ -41,8 +41,18 @@ class Owner:
         return evolve(self, credentials=credentials)
 
 
-def entry_of(consumer: Consumer, is_auth: Callable[[str], bool]) -> ConsumerEntry:
-    """Compile a consumer: its plugins without those that are credentials, and its field values."""
+def entry_of(
+    consumer: Consumer,
+    is_auth: Callable[[str], bool],
+    groups: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+) -> ConsumerEntry:
+    """
+    Compile a consumer: its plugins without those that are credentials, and its field values.
+
+    Args:
+        groups: The plugins of every consumer group, by id.
+    """
+    group = consumer.group_id
     custom_id = consumer.labels.get("custom_id")
     return ConsumerEntry(
         username=consumer.username,
@@ -51,6 +61,7 @@ def entry_of(consumer: Consumer, is_auth: Callable[[str], bool]) -> ConsumerEntr
         plugins={name: config for name, config in consumer.plugins.items() if not is_auth(name)},
         wire_username=_field_value(consumer.username),
         wire_custom_id=None if custom_id is None else _field_value(custom_id) or None,
+        group_plugins={} if group is None else (groups or {}).get(group),
     )
 
 

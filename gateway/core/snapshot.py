@@ -7,12 +7,17 @@ is looked up, parsed and bound beforehand. ``gateway.core.compiler`` makes snaps
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from attrs import field, frozen
 
+from gateway.core import reasons
 from gateway.core.balancer import Picker
-from gateway.core.chain import BoundPlugin, Chain, Hook, build_chain
+from gateway.core.certificates import EMPTY as NO_CERTIFICATES
+from gateway.core.certificates import CertificateTable, ServedSsl
+from gateway.core.chain import EMPTY, BoundPlugin, Chain, Hook, build_chain
 from gateway.core.consumers import ConsumerEntry, Identity
+from gateway.core.exchange import Exchange, Reply
 from gateway.core.merge import PluginUse, Uses, merge, uses_of
 from gateway.core.owners import Owned, Owner
 from gateway.core.retry import RetryPolicy
@@ -35,7 +40,9 @@ class CompiledUpstream:
     picker's turn, and whatever is kept by upstream, outlive changes elsewhere.
 
     Attributes:
-        key: Its identity: ``service/<id>`` for a service's default upstream.
+        key: Its identity: ``service/<id>`` for a service's default upstream, ``route/<id>``,
+            ``service_upstream/<service id>/<id>`` and ``upstream/<id>`` for the others; an upstream in a
+            plugin's settings has its place in front of ``#``.
         watched: Whether anybody wants to know how tries end: the picker, or health checks.
     """
 
@@ -72,8 +79,9 @@ class CompiledRoute:
     Attributes:
         uses: The merged plugins, where each comes from.
         chain: Those that are not disabled, bound.
-        upstream: None if neither route nor service has one (503).
-        timeout: The route's own limits, else the upstream's.
+        upstream: None if neither route nor service has one (503), or the one they name is missing (502).
+        upstream_id: That of the upstream they name, if they do.
+        timeout: The route's own limits; None for the upstream's.
         strip_prefix: The prefix the upstream must not see, or None.
     """
 
@@ -87,6 +95,11 @@ class CompiledRoute:
     upstream: CompiledUpstream | None
     timeout: Timeout | None
     strip_prefix: str | None
+    upstream_id: str | None = None
+
+
+Plugins = Mapping[str, Mapping[str, Any]]
+"""Plugin settings by plugin name, as a resource holds them."""
 
 
 @frozen(eq=False, repr=False)
@@ -99,6 +112,9 @@ class Sources:
         orders: Route id → its place in the order of creation.
         owners: Username → the consumer and its credentials.
         owned: Username → the identities made of them.
+        plugin_configs, consumer_groups: Their plugins, by id.
+        metadata: Plugin metadata, by plugin name.
+        ssls: The certificates, by id, in the order of creation.
     """
 
     services: Mapping[str, Service] = field(factory=dict)
@@ -109,6 +125,10 @@ class Sources:
     global_rules: Mapping[str, GlobalRule] = field(factory=dict)
     owners: Mapping[str, Owner] = field(factory=dict)
     owned: Mapping[str, Owned] = field(factory=dict)
+    plugin_configs: Mapping[str, Plugins] = field(factory=dict)
+    consumer_groups: Mapping[str, Plugins] = field(factory=dict)
+    metadata: Plugins = field(factory=dict)
+    ssls: Mapping[str, ServedSsl] = field(factory=dict)
 
 
 @frozen(eq=False, repr=False)
@@ -121,8 +141,10 @@ class Snapshot:
         global_chain: The global rules' plugins.
         identities: Auth plugin → credential key → whose it is.
         consumers: Every consumer, by username.
+        upstreams: Those that stand by themselves, by ``CompiledUpstream.key``.
         quarantined: What could not be compiled, and why: it alone is off.
         notices: What an operator should know about resources that do serve.
+        certificates: What TLS is served with.
     """
 
     revision: int
@@ -133,9 +155,21 @@ class Snapshot:
     consumers: Mapping[str, ConsumerEntry]
     sources: Sources
     bind: Callable[[PluginUse], BoundPlugin]
+    upstreams: Mapping[str, CompiledUpstream] = field(factory=dict)
     quarantined: Mapping[Key, str] = field(factory=dict)
     notices: Mapping[Key, str] = field(factory=dict)
+    certificates: CertificateTable = NO_CERTIFICATES
     _consumer_chains: dict[tuple[str, str], ConsumerChain] = field(factory=dict, init=False)
+
+    def upstream(self, service_id: str | None, id: str) -> CompiledUpstream | None:
+        """
+        An upstream by its id: one of the service's own, else one that stands by itself.
+
+        Args:
+            service_id: The service of the route that asks; None if it has none.
+        """
+        own = None if service_id is None else self.upstreams.get(f"service_upstream/{service_id}/{id}")
+        return own or self.upstreams.get(f"upstream/{id}")
 
     def consumer_chain(self, route: CompiledRoute, consumer: ConsumerEntry) -> ConsumerChain:
         """
@@ -150,11 +184,28 @@ class Snapshot:
         if known is None:
             if len(self._consumer_chains) >= CONSUMER_CHAIN_LIMIT:
                 self._consumer_chains.clear()
+            if consumer.group_plugins is None:
+                return MISSING_GROUP
             own = uses_of(f"consumer/{consumer.username}", consumer.plugins)
-            chain = bind_chain(merge([own, route.uses]), self.bind)
+            group = uses_of(f"consumer_group/{consumer.group_id}", consumer.group_plugins)
+            chain = bind_chain(merge([own, group, route.uses]), self.bind)
             added = tuple(hook for hook in chain.rewrite if hook[0] not in route.uses)
             known = self._consumer_chains[key] = ConsumerChain(chain, added)
         return known
+
+
+def _unavailable(what: str) -> Hook:
+    reply = Reply(503, None, (), reasons.REFERENCE_MISSING, f"the {what} it names does not exist")
+
+    def refuse(exchange: Exchange) -> Reply:
+        return reply
+
+    return refuse
+
+
+MISSING_PLUGIN_CONFIG = Chain(rewrite=(("plugin_config", _unavailable("plugin config")),))
+MISSING_GROUP = ConsumerChain(EMPTY, (("consumer_group", _unavailable("consumer group")),))
+"""What requests meet whose route or consumer names a resource that is not there (data-plane contract §5)."""
 
 
 def bind_chain(uses: Uses, bind: Callable[[PluginUse], BoundPlugin]) -> Chain:

@@ -227,18 +227,18 @@ def _upstream_time(exchange: Exchange) -> object:
 
 
 def _upstream_scheme(exchange: Exchange) -> object:
-    if exchange.route is None or exchange.route.upstream is None:
-        return None
-    return exchange.route.upstream.upstream.scheme
+    compiled = exchange.target_upstream
+    return None if compiled is None else compiled.upstream.scheme
 
 
 def _upstream_host(exchange: Exchange) -> object:
     """The Host sent upstream (data-plane contract §7); if it is the node's own, known once there is one."""
     if exchange.upstream_host is not None:
         return _text(exchange.upstream_host)
-    if exchange.route is None or exchange.route.upstream is None:
+    compiled = exchange.target_upstream
+    if compiled is None:
         return None
-    upstream = exchange.route.upstream.upstream
+    upstream = compiled.upstream
     match upstream.pass_host:
         case "rewrite":
             return upstream.upstream_host

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from gateway.model import fields
-from gateway.model.fields import object_of
+from gateway.model.fields import object_of, reference
 
 SCHEMA = object_of(
     {
@@ -27,6 +27,7 @@ class Consumer:
     Attributes:
         plugins: Run for this consumer's requests, over the route's; auth plugins here are
             credentials kept on the consumer itself.
+        group_id: The consumer group whose plugins run too, under its own.
     Source:
         Admin API contract §3.5.
     """
@@ -38,5 +39,6 @@ class Consumer:
 
     @classmethod
     def parse(cls, id: str, document: Mapping[str, Any]) -> Consumer:
-        """Read a document that fits ``SCHEMA``; *id* is the username."""
-        return cls(id, document.get("plugins", {}), document.get("labels", {}), document.get("group_id"))
+        """Read a document of either dialect that was accepted; *id* is the username."""
+        group = reference(document, "group_id")
+        return cls(id, document.get("plugins", {}), document.get("labels", {}), group)

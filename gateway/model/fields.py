@@ -5,6 +5,7 @@ Limits are those of the enterprise dialect (Admin API contract §2.8, §3).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.model.schema import Schema
@@ -49,3 +50,9 @@ def object_of(properties: dict[str, Schema], required: tuple[str, ...] = (), **m
     if required:
         schema["required"] = list(required)
     return schema
+
+
+def reference(document: Mapping[str, Any], member: str) -> str | None:
+    """The id that a member names, as text: the APISIX dialect has whole numbers for ids too."""
+    value = document.get(member)
+    return None if value is None else str(value)

@@ -32,7 +32,7 @@ class Problem:
         path: Where it is, outermost part first.
         rule: The JSON Schema keyword that failed (``required``, ``type``, ``pattern`` …), or for
             checks that no schema can express a word of our own: ``reference``, ``duplicate``,
-            ``conflict``, ``plugin``, ``expression``, ``unsupported``, ``value``.
+            ``conflict``, ``plugin``, ``expression``, ``unsupported``, ``value``, ``certificate``.
         message: The reason in plain words, without the path and without the value that was sent,
             which may be a secret. Dialects that have their own
             words for schema keywords build those from *rule*, *expected* and *got* instead.

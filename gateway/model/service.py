@@ -8,7 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from gateway.model import fields, upstream
-from gateway.model.fields import object_of
+from gateway.model.fields import object_of, reference
 from gateway.model.problems import Problem
 from gateway.model.schema import Schema, fill
 from gateway.model.upstream import Upstream
@@ -51,8 +51,9 @@ class Service:
         path_prefix: Text in front of each route's path, or None.
         strip_path_prefix: Whether the upstream sees the path without that prefix.
         enabled: A disabled service's routes are not in the table.
+        upstream_id: That of an upstream that stands by itself.
     Source:
-        Admin API contract §3.2.
+        Admin API contract §3.2 and §5.2.
     """
 
     id: str
@@ -64,15 +65,16 @@ class Service:
     plugins: Mapping[str, Mapping[str, Any]] = field(repr=False)
     upstream: Upstream | None
     enabled: bool
+    upstream_id: str | None = None
 
     @classmethod
     def parse(cls, id: str, document: Mapping[str, Any]) -> Service:
-        """Read a document that fits ``SCHEMA`` (or ``STREAM_SCHEMA`` for a stream service)."""
+        """Read a document of either dialect that was accepted."""
         full = fill(SCHEMA, document)
         nodes = full.get("upstream")
         return cls(
             id=id,
-            name=full["name"],
+            name=full.get("name", ""),
             type=full["type"],
             hosts=tuple(full.get("hosts", ())),
             path_prefix=full.get("path_prefix"),
@@ -80,6 +82,7 @@ class Service:
             plugins=full.get("plugins", {}),
             upstream=None if nodes is None else Upstream.parse(nodes),
             enabled=full["status"] == 1,
+            upstream_id=reference(full, "upstream_id"),
         )
 
 

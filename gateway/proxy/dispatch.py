@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.defer import Deferred
 from twisted.web.iweb import IBodyProducer
 
 from gateway.core.addresses import AddressSet
@@ -12,7 +9,8 @@ from gateway.core.exchange import Exchange
 from gateway.core.forwarded import port_of, request_fields, upstream_host_value
 from gateway.core.hosts import split_port, without_dot
 from gateway.model.upstream import Node, Upstream
-from gateway.upstream.client import ProxyClient
+from gateway.upstream.client import Cancellable, ProxyClient
+from gateway.upstream.connection import ResponseWaiter
 from gateway.upstream.request import Peer, PreparedRequest
 
 _PEER_LIMIT = 10_000
@@ -31,18 +29,20 @@ class Dispatcher:
         self._trusted = trusted
         self._peers: dict[tuple[str, Node, bytes | None, bool], Peer] = {}
 
-    def send(self, exchange: Exchange, node: Node, body: IBodyProducer | None) -> Deferred[Any]:
+    def send(
+        self, exchange: Exchange, node: Node, body: IBodyProducer | None, waiter: ResponseWaiter
+    ) -> Cancellable:
         """
-        Send the request to *node*.
+        Send the request to *node*. *waiter* is told of the response, maybe before this returns.
 
         Returns:
-            Fires with the response once its head is there; fails with ``UpstreamError``.
+            What gives the try up.
         """
         route = exchange.route
+        compiled = exchange.target_upstream
         assert route is not None
-        assert route.upstream is not None
-        assert route.timeout is not None
-        upstream = route.upstream.upstream
+        assert compiled is not None
+        upstream = compiled.upstream
         client_host = exchange.fields.get(b"host") or b""
         host = self._host(exchange, upstream, node, client_host)
         connection = exchange.connection
@@ -61,10 +61,10 @@ class Dispatcher:
             exchange.method,
             exchange.target,
             pairs,
-            route.timeout,
+            route.timeout or upstream.timeout,
             upstream.keepalive_pool,
         )
-        return self._client.send(prepared, body)
+        return self._client.relay(prepared, body, waiter)
 
     def _host(self, exchange: Exchange, upstream: Upstream, node: Node, client_host: bytes) -> bytes:
         """The Host to send (data-plane contract §7)."""

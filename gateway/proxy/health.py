@@ -357,9 +357,8 @@ class HealthChecks:
 
 def upstreams_of(snapshot: Snapshot) -> Mapping[str, CompiledUpstream]:
     """Every upstream that requests may be sent to, by key."""
-    return {
-        route.upstream.key: route.upstream for route in snapshot.routes.values() if route.upstream is not None
-    }
+    own = (route.upstream for route in snapshot.routes.values() if route.upstream is not None)
+    return {upstream.key: upstream for upstream in (*own, *snapshot.upstreams.values())}
 
 
 @define(eq=False)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
+
+from gateway.core.exchange import ContentTooLarge
 
 
 class Source(Protocol):
@@ -64,6 +66,8 @@ class RequestBody:
         self._done: Deferred[None] | None = None
         self._passed: list[bytes] | None = []
         self._passed_bytes = 0
+        self._gathering: Deferred[bytes] | None = None
+        self._gather_limit = 0
 
     @property
     def can_start(self) -> bool:
@@ -73,7 +77,7 @@ class RequestBody:
     @property
     def waiting_for_upstream(self) -> bool:
         """Whether reading waits for an upstream to take what is here, not for the client."""
-        return self._paused or self._held_bytes >= self._read_ahead
+        return self._gathering is None and (self._paused or self._held_bytes >= self._read_ahead)
 
     # -- from the server
 
@@ -87,13 +91,59 @@ class RequestBody:
             return
         self._held.append(data)
         self._held_bytes += len(data)
-        if self._held_bytes >= self._read_ahead or self._paused:
+        if self._gathering is not None:
+            if self.received > self._gather_limit:
+                self._gathered(ContentTooLarge(self._gather_limit, self.expected))
+        elif self._held_bytes >= self._read_ahead or self._paused:
             self._source.pause_reading()
 
     def end(self) -> None:
         """Everything has arrived."""
         self.complete = True
+        if self._gathering is not None:
+            self._gathered(None)
         self._finish_if_done()
+
+    # -- for hooks that must see it whole
+
+    def gather(self, max_bytes: int) -> Deferred[bytes]:
+        """
+        Hold all of it, to be passed on afterwards. Before anybody has started it, and one at a time.
+
+        Returns:
+            Fires with the content; fails with ``ContentTooLarge``, or ``RuntimeError`` if it is gone.
+        """
+        if (
+            self._consumer is not None
+            or self._passed is None
+            or self._dropping
+            or self._gathering is not None
+        ):
+            return fail(RuntimeError("this content is on its way already"))
+        if max(self.received, self.expected or 0) > max_bytes:
+            return fail(ContentTooLarge(max_bytes, self.expected))
+        # What was gathered may be sent again, like anything that is held.
+        self._read_ahead = max(self._read_ahead, max_bytes)
+        if self.complete:
+            return succeed(b"".join(self._passed + self._held))
+        self._gather_limit = max_bytes
+        gathering: Deferred[bytes] = Deferred(lambda _: self._forget_gathering())
+        self._gathering = gathering
+        self.want()
+        self._source.resume_reading()
+        return gathering
+
+    def _forget_gathering(self) -> None:
+        self._gathering = None
+
+    def _gathered(self, problem: Exception | None) -> None:
+        waiting, self._gathering = self._gathering, None
+        assert waiting is not None
+        if problem is not None:
+            self._source.pause_reading()
+            waiting.errback(problem)
+        else:
+            waiting.callback(b"".join(self._held))
 
     # -- IBodyProducer, for the upstream's side
 
@@ -175,3 +225,29 @@ class RequestBody:
             done, self._done = self._done, None
             self._consumer = None
             done.callback(None)
+
+
+@implementer(IBodyProducer)
+class HeldBody:
+    """Content that is there: what a plugin made of the client's, or put in its place."""
+
+    can_start = True
+
+    def __init__(self, content: bytes) -> None:
+        self.length = len(content)
+        self._content = content
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """Write all of it."""
+        if self._content:
+            consumer.write(self._content)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Too late."""
+
+    def resumeProducing(self) -> None:
+        """Nothing is left."""
+
+    def stopProducing(self) -> None:
+        """It may be started again."""

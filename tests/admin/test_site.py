@@ -6,7 +6,6 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.admin.site import AdminSite
-from gateway.core.addresses import AddressSet
 from tests.admin.kit import TOKEN, Gateway
 
 LIMIT = 1000
@@ -32,7 +31,7 @@ class BoundedRequestTests(SynchronousTestCase):
         """A client that is not on the list of addresses gets 403 and a page, before anything else."""
         request = b"HEAD /apisix/admin HTTP/1.1\r\nHost: h\r\n\r\n"
         for peer, status in (("127.0.0.1", b"200"), ("192.0.2.7", b"403"), ("::1", b"403")):
-            resource = Gateway().api.resource(AddressSet.parse(["127.0.0.0/8"]))
+            resource = Gateway().api.resource(["127.0.0.0/8"], page=True)
             site = AdminSite(resource, max_body_bytes=LIMIT, reactor=Clock())
             protocol = site.buildProtocol(None)
             transport = StringTransport(peerAddress=IPv4Address("TCP", peer, 1))

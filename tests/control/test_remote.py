@@ -25,7 +25,7 @@ from tests.control.worker_kit import Fleet
 class NoPlugins:
     """``gateway.core.compiler.PluginSource`` without any."""
 
-    def bind(self, use: Any) -> Any:
+    def bind(self, use: Any, *_: object) -> Any:
         raise ValueError(f"unknown plugin [{use.name}]")
 
     def is_auth(self, name: str) -> bool:

@@ -25,11 +25,13 @@ class FakePlugins:
     """
 
     bound: list[PluginUse] = field(factory=list)
+    metadata: list[Mapping[str, Any]] = field(factory=list)
 
-    def bind(self, use: PluginUse) -> BoundPlugin:
+    def bind(self, use: PluginUse, metadata: Mapping[str, Any], upstream: Any) -> BoundPlugin:
         if use.name == "refused":
             raise ValueError("refused will not be bound")
         self.bound.append(use)
+        self.metadata.append(metadata)
         config = use.config
 
         def tag(exchange: Exchange) -> None:

@@ -8,7 +8,8 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from gateway.proxy.request_body import RequestBody
+from gateway.core.exchange import ContentTooLarge
+from gateway.proxy.request_body import HeldBody, RequestBody
 
 
 class FakeSource:
@@ -167,3 +168,79 @@ class RequestBodyTests(SynchronousTestCase):
         body = self.body()
         body.startProducing(FakeConsumer())
         self.assertRaises(RuntimeError, body.startProducing, FakeConsumer())
+
+
+class GatherTests(SynchronousTestCase):
+    """Content that a plugin has to see before it is sent."""
+
+    def setUp(self) -> None:
+        self.source = FakeSource()
+        self.asked = 0
+
+    def body(self, length: int | None = None) -> RequestBody:
+        return RequestBody(length, self.source, read_ahead=10, on_start=self.ask)
+
+    def ask(self) -> None:
+        self.asked += 1
+
+    def test_whole(self) -> None:
+        """All of it comes, beyond the read-ahead; it is sent afterwards, twice if need be."""
+        body = self.body()
+        waiting = body.gather(100)
+        self.assertEqual(self.asked, 1)
+        for piece in (b"x" * 30, b"y" * 30):
+            body.data(piece)
+        self.assertTrue(self.source.reading)
+        self.assertFalse(body.waiting_for_upstream)
+        self.assertNoResult(waiting)
+        body.end()
+        whole = b"x" * 30 + b"y" * 30
+        self.assertEqual(self.successResultOf(waiting), whole)
+        self.assertEqual(self.successResultOf(body.gather(100)), whole)
+        for _ in range(2):
+            consumer = FakeConsumer()
+            self.successResultOf(body.startProducing(consumer))
+            self.assertEqual(b"".join(consumer.written), whole)
+            self.assertTrue(body.can_start)
+            body.stopProducing()
+
+    def test_too_large(self) -> None:
+        """Content over the limit is refused as soon as that is known, and reading stops."""
+        error = self.failureResultOf(self.body(101).gather(100), ContentTooLarge).value
+        self.assertEqual((error.limit, error.length), (100, 101))  # type: ignore[attr-defined]
+        body = self.body()
+        waiting = body.gather(100)
+        body.data(b"x" * 101)
+        self.failureResultOf(waiting, ContentTooLarge)
+        self.assertFalse(self.source.reading)
+        body.drop()
+        self.assertTrue(self.source.reading)
+
+    def test_given_up(self) -> None:
+        """Whoever waits may stop waiting; what comes later hurts nobody."""
+        body = self.body()
+        waiting = body.gather(100)
+        waiting.addErrback(lambda failure: None)
+        waiting.cancel()
+        body.data(b"x")
+        body.end()
+        self.assertTrue(body.complete)
+
+    def test_on_its_way(self) -> None:
+        """Content that is being sent cannot be gathered."""
+        body = self.body()
+        body.startProducing(FakeConsumer())
+        self.failureResultOf(body.gather(100), RuntimeError)
+
+
+class HeldBodyTests(SynchronousTestCase):
+    """Content that a plugin made."""
+
+    def test_again(self) -> None:
+        """It has a length, and can be sent more than once."""
+        body = HeldBody(b"abc")
+        verifyObject(IBodyProducer, body)
+        for _ in range(2):
+            consumer = FakeConsumer()
+            self.successResultOf(body.startProducing(consumer))
+            self.assertEqual((body.length, consumer.written, body.can_start), (3, [b"abc"], True))

@@ -38,7 +38,7 @@ class ScriptedPlugins(FakePlugins):
 
     hooks: dict[str, dict[str, Any]]
 
-    def bind(self, use: PluginUse) -> BoundPlugin:
+    def bind(self, use: PluginUse, *_: object) -> BoundPlugin:
         if use.name in self.hooks:
             return BoundPlugin(use, use.config.get("priority", 0), False, False, **self.hooks[use.name])
         return super().bind(use)
