@@ -92,11 +92,24 @@ class AdminSection:
 
 @frozen
 class ApisixSection:
-    """``[apisix]``: reserved for the APISIX dialect's listener; checked, and not opened by this version."""
+    """
+    ``[apisix]``: the APISIX dialect of the Admin API, and a listener without TLS for its clients.
+
+    Attributes:
+        listen: Where that listener is; may be empty. Both dialects are served on every listener.
+        admin_key: Opens everything; None: ``<data_dir>/apisix-admin-key``, made if it is not there.
+        viewer_key: Opens reading; None: nobody has one.
+        allow_admin: Whose requests that listener answers; None for everybody's.
+        enable_admin_cors: Whether web pages of any origin may read answers.
+        stream_routes: Whether stream routes can be written.
+    """
 
     listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9180", many=True)
     admin_key: Secret | None = setting(fields.secret, "")
     viewer_key: Secret | None = setting(fields.secret, "")
+    allow_admin: tuple[Network, ...] | None = setting(fields.networks, "127.0.0.0/8, ::1", many=True)
+    enable_admin_cors: bool = setting(fields.switch, "on")
+    stream_routes: bool = setting(fields.switch, "on")
 
 
 @frozen
@@ -352,6 +365,7 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
     taken: dict[Address, str] = {}
     for where, listen in (
         ("[admin] listen", admin.listen),
+        ("[apisix] listen", apisix.listen),
         ("[proxy] listen", proxy.listen),
         ("[proxy] tls_listen", proxy.tls_listen),
         ("[status] listen", settings.status.listen),
@@ -365,8 +379,13 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
         faults.append(("proxy", "listen", "is empty, and so is tls_listen: nothing would be served"))
     if apisix.admin_key is not None and apisix.admin_key == apisix.viewer_key:
         faults.append(("apisix", "viewer_key", "must differ from admin_key"))
-    if apisix.admin_key is not None or apisix.viewer_key is not None:
-        warnings.append("[apisix]: this version does not open that listener; its keys are not used")
+    for key, secret in (("admin_key", apisix.admin_key), ("viewer_key", apisix.viewer_key)):
+        if secret is not None and len(secret.text) < WEAK_TOKEN_LENGTH:
+            warnings.append(
+                f"[apisix] {key}: is shorter than {WEAK_TOKEN_LENGTH} characters; it can be guessed"
+            )
+    if not all(address.is_loopback for address in apisix.listen):
+        warnings.append("[apisix] listen: is not on loopback: keys and secrets travel in the clear")
     if not admin.tls and not all(address.is_loopback for address in admin.listen):
         warnings.append(
             "[admin] tls: is off, and the listener is not on loopback: tokens travel in the clear"
