@@ -131,9 +131,9 @@ class GatewayService(Service):
         view = await self._first_records(store, view)
 
         count = bootstrap.worker_count(settings)
-        pair = self._certificate() if settings.admin.tls or settings.proxy.tls_listen else None
+        pair = self._certificate() if settings.admin.tls else None
         served, local = self._first_snapshot(view, getattr(store, "damaged", ()), count)
-        workers = self._workers = self._make_workers(count, pair) if count else None
+        workers = self._workers = self._make_workers(count) if count else None
         group = settings.gateway.group
         publisher = local if workers is None else WorkersPublisher(local, workers, group)
         control = Control(store, publisher, self._clock, State.of(view))
@@ -195,19 +195,18 @@ class GatewayService(Service):
         mirror = Mirror(load_snapshot(compiler, in_order, view.revision, damaged))
         return mirror, LocalPublisher(compiler, mirror)
 
-    def _make_workers(self, count: int, pair: certificates.CertificateFiles | None) -> Workers:
+    def _make_workers(self, count: int) -> Workers:
         """Hold the addresses of the data plane; no worker is started yet."""
         proxy = self._settings.proxy
         for kind, wanted in (("proxy", proxy.listen), ("proxy_tls", proxy.tls_listen)):
             for address in wanted:
                 self._shared.append(SharedAddress.reserve(kind, address))
-        tls = None if pair is None else [str(pair.certificate), str(pair.private_key)]
         return Workers(
             count,
             self._shared,
             lambda worker: WorkerProcess.start(worker, self._reactor),
             self._reactor,
-            settings=pack({"settings": to_text(self._settings), "tls": tls}),
+            settings=pack({"settings": to_text(self._settings)}),
             version=__version__,
             timeout_s=proxy.worker_timeout_s,
         )
@@ -244,7 +243,7 @@ class GatewayService(Service):
             for address in proxy.listen:
                 plane.listen("proxy", address)
             for address in proxy.tls_listen:
-                plane.listen("proxy_tls", address, pair)
+                plane.listen("proxy_tls", address)
         for address in settings.status.listen:
             site = Site(status.resource(why_not), reactor=self._reactor, timeout=60)
             _mute(site)

@@ -31,6 +31,13 @@ ACCESS_FORMAT = (
 FIELD_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """A field's name (RFC 9110 section 5.1)."""
 
+TLS_CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+)
+"""For TLS 1.2: forward secrecy and authenticated encryption only. TLS 1.3 has its own, all good."""
+
 WEAK_TOKEN_LENGTH = 16
 """Secrets from the settings that are shorter than this are warned about."""
 
@@ -90,6 +97,10 @@ class ProxySection:
 
     Attributes:
         listen, tls_listen: Where it listens for HTTP and for HTTPS; each may be empty.
+        tls_certificate, tls_private_key: PEM files: what names are served with that no ssl is for, and
+            clients that send none. None refuses them in the handshake.
+        tls_fallback_sni: The name taken for clients that send none; empty for none.
+        tls_ciphers: Cipher suites for TLS 1.2, in OpenSSL's form.
         engine: What speaks HTTP/1.1 with clients: ``lean``, our own, or ``twisted``, twisted.web.
         workers: Processes that serve besides the first, which administers; 0: all in one. Limits of
             numbers (requests, connections) hold for each.
@@ -116,6 +127,10 @@ class ProxySection:
 
     listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9080", many=True)
     tls_listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "", many=True)
+    tls_certificate: Path | None = setting(fields.path_or_none, "")
+    tls_private_key: Path | None = setting(fields.path_or_none, "")
+    tls_fallback_sni: str = setting(fields.host_or_empty, "")
+    tls_ciphers: str = setting(fields.line, TLS_CIPHERS)
     engine: str = setting(fields.one_of(("lean", "twisted")), "lean")
     workers: int | Literal["auto"] = setting(fields.workers, "0")
     worker_timeout_s: float = setting(fields.seconds(0.1, 3600), "10")
@@ -311,15 +326,11 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
     faults: list[tuple[str, str, str]] = []
     warnings: list[str] = []
     admin, proxy, apisix = settings.admin, settings.proxy, settings.apisix
-    if (admin.certificate is None) != (admin.private_key is None):
-        given, missing = (
-            ("certificate", "private_key") if admin.certificate else ("private_key", "certificate")
-        )
-        faults.append(("admin", missing, f"is needed beside {given}"))
-    elif admin.certificate is not None and admin.private_key is not None and admin.tls:
-        wrong = certificates.fault(admin.certificate, admin.private_key)
-        if wrong is not None:
-            faults.append(("admin", *wrong))
+    faults.extend(_pair("admin", "", admin.certificate, admin.private_key, admin.tls))
+    faults.extend(_pair("proxy", "tls_", proxy.tls_certificate, proxy.tls_private_key, True))
+    wrong = certificates.cipher_fault(proxy.tls_ciphers)
+    if wrong:
+        faults.append(("proxy", "tls_ciphers", wrong))
     taken: dict[Address, str] = {}
     for where, listen in (
         ("[admin] listen", admin.listen),
@@ -345,6 +356,18 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
     if admin.token is not None and len(admin.token.text) < WEAK_TOKEN_LENGTH:
         warnings.append(f"[admin] token: is shorter than {WEAK_TOKEN_LENGTH} characters; it can be guessed")
     return faults, warnings
+
+
+def _pair(
+    section: str, prefix: str, certificate: Path | None, private_key: Path | None, used: bool
+) -> list[tuple[str, str, str]]:
+    if certificate is None and private_key is None:
+        return []
+    if certificate is None or private_key is None:
+        given, missing = ("certificate", "private_key") if certificate else ("private_key", "certificate")
+        return [(section, prefix + missing, f"is needed beside {prefix}{given}")]
+    wrong = certificates.fault(certificate, private_key) if used else None
+    return [] if wrong is None else [(section, prefix + wrong[0], wrong[1])]
 
 
 def variable(section: str, key: str) -> str:
