@@ -26,6 +26,7 @@ from gateway import __version__
 from gateway.binding import PluginBinder
 from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
+from gateway.core.real_ip import RealIp
 from gateway.core.snapshot import Snapshot
 from gateway.http1 import eager
 from gateway.interfaces import HttpCalls, PluginServices
@@ -323,6 +324,7 @@ class DataPlane:
             on_end=lambda exchange: None,
             server=f"gateway/{__version__}".encode() if proxy.server_tokens else b"gateway",
             show_upstream_status=proxy.show_upstream_status,
+            real_ip=_real_ip(self._settings),
         )
 
 
@@ -339,6 +341,14 @@ def _site_of(factory: Any) -> Site | LeanFactory:
 def _cut(runner: Runner) -> None:
     for run in list(runner.runs):
         run.stop()
+
+
+def _real_ip(settings: Settings) -> RealIp | None:
+    proxy = settings.proxy
+    if proxy.real_ip_from is None:
+        return None
+    trusted = AddressSet.parse([str(network) for network in proxy.real_ip_from])
+    return RealIp(proxy.real_ip_header.lower().encode("ascii"), trusted, proxy.real_ip_recursive)
 
 
 def _limits(settings: Settings) -> ProxyLimits:

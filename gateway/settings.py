@@ -28,6 +28,9 @@ ACCESS_FORMAT = (
 )
 """The access log's line: the default of data-plane contract §11, and what the request ended with."""
 
+FIELD_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+"""A field's name (RFC 9110 section 5.1)."""
+
 TLS_CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
@@ -149,6 +152,8 @@ class ProxySection:
         dns_ttl_s: How long the addresses of a node's name are used before they are asked for again.
         health_checks: Whether upstreams' ``checks`` are carried out.
         trusted_addresses: Peers whose ``X-Forwarded-*`` are believed; None if nobody said.
+        real_ip_header: The request field that tells the client's address. real_ip_from: peers that are
+            believed; None: nobody. real_ip_recursive: whether they are passed over in a list, from its end.
         server_tokens: Whether ``Server`` carries the version.
         show_upstream_status: Whether ``X-APISIX-Upstream-Status`` is sent on every proxied answer.
     """
@@ -185,6 +190,9 @@ class ProxySection:
     dns_ttl_s: float = setting(fields.seconds(0, 3600), "10")
     health_checks: bool = setting(fields.switch, "on")
     trusted_addresses: tuple[Network, ...] | None = setting(fields.networks, "", many=True)
+    real_ip_header: str = setting(fields.matching(FIELD_NAME, 64, "a request field's name"), "X-Real-IP")
+    real_ip_from: tuple[Network, ...] | None = setting(fields.networks, "127.0.0.1", many=True)
+    real_ip_recursive: bool = setting(fields.switch, "off")
     server_tokens: bool = setting(fields.switch, "on")
     show_upstream_status: bool = setting(fields.switch, "off")
 

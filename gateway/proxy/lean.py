@@ -433,8 +433,7 @@ class LeanStream:
         if self.received or self._finished or self._gone:
             return
         self._wait_for_content()
-        limit = self._limits.max_body_bytes
-        if limit and self._left is not None and self._left > limit:
+        if self._left is not None and run.over_limit(self._left):
             run.too_large()
 
     # -- content from the client
@@ -459,14 +458,14 @@ class LeanStream:
             data, rest = data[: self._left], data[self._left :]
             self._left -= len(data)
             ended = not self._left
+        run = self._run
+        # Before it goes on: what is too much never reaches an upstream.
+        if run is not None and run.over_limit(body.received + len(data)):
+            run.too_large()
         if data:
             body.data(data)
-        run = self._run
         if run is not None:
             run.exchange.bytes_received = body.received
-            limit = self._limits.max_body_bytes
-            if limit and body.received > limit:
-                run.too_large()
         if ended:
             self.received = True
             self._connection.deadline = inf
