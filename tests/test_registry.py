@@ -121,7 +121,17 @@ class OrderTests(SynchronousTestCase):
         """The plugins that come with the gateway run in exactly this order; no two share a priority."""
         found = load_plugins(None)
         order = [(found.factory(name).priority, name) for name in found.names]
-        self.assertEqual(order, [(2510, "jwt-auth"), (2500, "key-auth")])
+        pinned = [
+            (11000, "fault-injection"),
+            (10900, "mocking"),
+            (2800, "request-validation"),
+            (2510, "jwt-auth"),
+            (2500, "key-auth"),
+            (1008, "proxy-rewrite"),
+            (900, "redirect"),
+            (899, "response-rewrite"),
+        ]
+        self.assertEqual(order, pinned)
 
 
 class SchemaTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 
-from gateway.admin.branches import required_only
+from gateway.core.branches import required_only
 from gateway.model.problems import PathPart, Problem
 from gateway.model.schema import Checker
 
