@@ -75,6 +75,15 @@ def fault(certificate: Path, private_key: Path) -> tuple[str, str] | None:
     return None
 
 
+def cipher_fault(ciphers: str) -> str | None:
+    """What is wrong with a list of cipher suites in OpenSSL's form; None if it can be used."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(ciphers)
+    except (ssl.SSLError, ValueError):
+        return "OpenSSL knows no cipher suite in it"
+    return None
+
+
 def self_signed(names: Iterable[str], now: datetime, lifetime: timedelta = LIFETIME) -> tuple[bytes, bytes]:
     """
     Make a certificate for *names*, signed by its own fresh P-256 key.

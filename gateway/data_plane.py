@@ -14,14 +14,14 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.server import Site
 
-from gateway import __version__, certificates
+from gateway import __version__
 from gateway.binding import PluginBinder
 from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
@@ -36,6 +36,8 @@ from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.resource import ProxyResource
 from gateway.proxy.runner import Runner
 from gateway.proxy.site import ProxySite
+from gateway.proxy.tls_contexts import ContextLoader
+from gateway.proxy.tls_listener import Certificates, TLSListenerFactory
 from gateway.registry import PluginRegistry
 from gateway.settings import Settings
 from gateway.settings_fields import Address
@@ -126,7 +128,26 @@ def make_compiler(settings: Settings, registry: PluginRegistry, services: Plugin
         settings.gateway.group,
         now=time.monotonic,
         random=random.random,
+        certificates=_loader(settings),
     )
+
+
+def _loader(settings: Settings) -> ContextLoader:
+    return ContextLoader(os.environ, settings.proxy.tls_ciphers)
+
+
+def fallback_context(settings: Settings) -> SSL.Context | None:
+    """
+    The context for names that no ssl is for; None if gw.ini names no certificate.
+
+    Raises:
+        OSError, ValueError: its files cannot be read, or not used.
+    """
+    proxy = settings.proxy
+    if proxy.tls_certificate is None or proxy.tls_private_key is None:
+        return None
+    pair = proxy.tls_certificate.read_text(), proxy.tls_private_key.read_text()
+    return _loader(settings).context([pair])
 
 
 def load_snapshot(
@@ -145,6 +166,7 @@ class DataPlane:
 
     Attributes:
         compiler: Makes the snapshots of ``runner``, which drives the requests.
+        certificates: What TLS is served with.
         listeners: What is open.
     """
 
@@ -163,6 +185,11 @@ class DataPlane:
             self.runner.health = HealthChecks(
                 reactor, prober, lambda: self.runner.snapshot, address_of=self._resolver.known
             )
+        self.certificates = Certificates(
+            lambda: self.runner.snapshot.certificates,
+            fallback_context(settings),
+            settings.proxy.tls_fallback_sni,
+        )
         self.reopen_logs()
 
     def load(self, records: Iterable[Record], revision: int, damaged: Collection[Key]) -> None:
@@ -171,37 +198,42 @@ class DataPlane:
 
     # -- listeners
 
-    def listen(self, kind: str, address: Address, pair: certificates.CertificateFiles | None = None) -> None:
+    def listen(self, kind: str, address: Address) -> None:
         """
-        Listen at *address*; with TLS if there is a certificate.
+        Listen at *address*, with TLS if *kind* is ``proxy_tls``.
 
         Raises:
             CannotListenError: somebody else does.
         """
-        factory = self._factory(pair)
+        factory = self._factory(kind == "proxy_tls")
         port = eager.listen(self._reactor, address.port, factory, BACKLOG, address.host)
         self.listeners.append(Listener(kind, port, _site_of(factory)))
 
-    def adopt(
-        self, kind: str, listening: socket.socket, pair: certificates.CertificateFiles | None = None
-    ) -> None:
+    def adopt(self, kind: str, listening: socket.socket) -> None:
         """As ``listen``, on a socket that is bound already. The caller keeps *listening* and may close it."""
         listening.setblocking(False)
         listening.listen(BACKLOG)
-        factory = self._factory(pair)
+        factory = self._factory(kind == "proxy_tls")
         port = eager.adopt(self._reactor, listening, factory)
         self.listeners.append(Listener(kind, port, _site_of(factory)))
 
-    def _factory(self, pair: certificates.CertificateFiles | None) -> Any:
+    def _factory(self, tls: bool) -> Any:
         """What makes the protocols of one listener."""
         site: ProxySite | LeanFactory
         if self._settings.proxy.engine == "lean":
-            site = LeanFactory(self.runner, self._reactor, tls=pair is not None)
+            site = LeanFactory(self.runner, self._reactor, tls=tls)
         else:
             site = ProxySite(ProxyResource(self.runner), self.runner.limits, self._reactor)
-        if pair is None:
+        if not tls:
             return site
-        return TLSMemoryBIOFactory(certificates.server_options(pair), False, site)
+        limits = self.runner.limits
+        return TLSListenerFactory(
+            self.certificates,
+            site,
+            self._reactor,
+            hello_timeout_s=limits.header_timeout_s,
+            max_waiting=limits.max_connections,
+        )
 
     # -- the end
 

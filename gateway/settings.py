@@ -28,8 +28,17 @@ ACCESS_FORMAT = (
 )
 """The access log's line: the default of data-plane contract §11, and what the request ended with."""
 
+TLS_CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+)
+"""For TLS 1.2: forward secrecy and authenticated encryption only. TLS 1.3 has its own, all good."""
+
 WEAK_TOKEN_LENGTH = 16
 """Secrets from the settings that are shorter than this are warned about."""
+WEAK_PASSWORD_LENGTH = 8
+"""The same for a password, which is not checked without a limit of attempts."""
 
 
 @frozen
@@ -60,11 +69,21 @@ class AdminSection:
         token: The first access token; None: ``<data_dir>/admin-token``, made if it is not there.
         tls: Whether it speaks HTTPS.
         certificate, private_key: PEM files; None: a self-signed pair in the data directory.
+        password: Of the user ``admin``; None: as the user changed it, at first
+            ``<data_dir>/admin-password``.
+        allow: Addresses that may connect; None for all.
+        login_attempts: Failed log-ins of a name from an address in ``login_window_s``.
+        session_ttl_s: How long somebody who logged in stays so.
         max_body_bytes: Content of one request; more is refused.
     """
 
     listen: tuple[Address, ...] = setting(fields.addresses(needed=True), "127.0.0.1:7443", many=True)
     token: Secret | None = setting(fields.secret, "")
+    password: Secret | None = setting(fields.secret, "")
+    allow: tuple[Network, ...] | None = setting(fields.networks, "", many=True)
+    login_attempts: int = setting(fields.whole(1, 1_000_000), "10")
+    login_window_s: float = setting(fields.seconds(1, 86_400), "60")
+    session_ttl_s: float = setting(fields.seconds(60, 31_536_000), "28800")
     tls: bool = setting(fields.switch, "on")
     certificate: Path | None = setting(fields.path_or_none, "")
     private_key: Path | None = setting(fields.path_or_none, "")
@@ -87,6 +106,10 @@ class ProxySection:
 
     Attributes:
         listen, tls_listen: Where it listens for HTTP and for HTTPS; each may be empty.
+        tls_certificate, tls_private_key: PEM files: what names are served with that no ssl is for, and
+            clients that send none. None refuses them in the handshake.
+        tls_fallback_sni: The name taken for clients that send none; empty for none.
+        tls_ciphers: Cipher suites for TLS 1.2, in OpenSSL's form.
         engine: What speaks HTTP/1.1 with clients: ``lean``, our own, or ``twisted``, twisted.web.
         workers: Processes that serve besides the first, which administers; 0: all in one. Limits of
             numbers (requests, connections) hold for each.
@@ -111,6 +134,10 @@ class ProxySection:
 
     listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9080", many=True)
     tls_listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "", many=True)
+    tls_certificate: Path | None = setting(fields.path_or_none, "")
+    tls_private_key: Path | None = setting(fields.path_or_none, "")
+    tls_fallback_sni: str = setting(fields.host_or_empty, "")
+    tls_ciphers: str = setting(fields.line, TLS_CIPHERS)
     engine: str = setting(fields.one_of(("lean", "twisted")), "lean")
     workers: int | Literal["auto"] = setting(fields.workers, "0")
     worker_timeout_s: float = setting(fields.seconds(0.1, 3600), "10")
@@ -305,15 +332,11 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
     faults: list[tuple[str, str, str]] = []
     warnings: list[str] = []
     admin, proxy, apisix = settings.admin, settings.proxy, settings.apisix
-    if (admin.certificate is None) != (admin.private_key is None):
-        given, missing = (
-            ("certificate", "private_key") if admin.certificate else ("private_key", "certificate")
-        )
-        faults.append(("admin", missing, f"is needed beside {given}"))
-    elif admin.certificate is not None and admin.private_key is not None and admin.tls:
-        wrong = certificates.fault(admin.certificate, admin.private_key)
-        if wrong is not None:
-            faults.append(("admin", *wrong))
+    faults.extend(_pair("admin", "", admin.certificate, admin.private_key, admin.tls))
+    faults.extend(_pair("proxy", "tls_", proxy.tls_certificate, proxy.tls_private_key, True))
+    wrong = certificates.cipher_fault(proxy.tls_ciphers)
+    if wrong:
+        faults.append(("proxy", "tls_ciphers", wrong))
     taken: dict[Address, str] = {}
     for where, listen in (
         ("[admin] listen", admin.listen),
@@ -338,7 +361,23 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
         )
     if admin.token is not None and len(admin.token.text) < WEAK_TOKEN_LENGTH:
         warnings.append(f"[admin] token: is shorter than {WEAK_TOKEN_LENGTH} characters; it can be guessed")
+    if admin.password is not None and len(admin.password.text) < WEAK_PASSWORD_LENGTH:
+        warnings.append(
+            f"[admin] password: is shorter than {WEAK_PASSWORD_LENGTH} characters; it can be guessed"
+        )
     return faults, warnings
+
+
+def _pair(
+    section: str, prefix: str, certificate: Path | None, private_key: Path | None, used: bool
+) -> list[tuple[str, str, str]]:
+    if certificate is None and private_key is None:
+        return []
+    if certificate is None or private_key is None:
+        given, missing = ("certificate", "private_key") if certificate else ("private_key", "certificate")
+        return [(section, prefix + missing, f"is needed beside {prefix}{given}")]
+    wrong = certificates.fault(certificate, private_key) if used else None
+    return [] if wrong is None else [(section, prefix + wrong[0], wrong[1])]
 
 
 def variable(section: str, key: str) -> str:

@@ -24,6 +24,7 @@ _ON = frozenset({"on", "true", "yes", "1"})
 _OFF = frozenset({"off", "false", "no", "0"})
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,9})?")
+_HOST = re.compile(r"[0-9a-z_.-]{1,253}")
 _SECRET = re.compile(r"[\x21-\x7e]+")
 
 
@@ -166,6 +167,14 @@ def matching(pattern: str, maximum: int, words: str) -> Reader[str]:
         return text
 
     return read
+
+
+def host_or_empty(text: str) -> str:
+    """A host name, in lower case, or nothing."""
+    name = text.lower().removesuffix(".")
+    if name and not _HOST.fullmatch(name):
+        raise ValueError(f"must be a host name, not {text!r}")
+    return name
 
 
 def line(text: str) -> str:

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import threading
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,7 +17,6 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger, LogLevel, globalLogBeginner
 
 from gateway import __version__
-from gateway.certificates import CertificateFiles
 from gateway.control import amp_commands as commands
 from gateway.control.local import LocalPublisher
 from gateway.control.worker_link import ParentLink
@@ -45,7 +43,6 @@ class WorkerService:
         self._reactor = reactor
         self._observer = observer
         self._settings: Settings | None = None
-        self._pair: CertificateFiles | None = None
         self._plane: DataPlane | None = None
         self._publisher: LocalPublisher | None = None
         self._sockets: list[tuple[str, socket.socket]] = []
@@ -59,8 +56,6 @@ class WorkerService:
         """Take the settings and load the plugins."""
         settings = self._settings = from_text(document["settings"])
         self._observer.level = LogLevel.levelWithName(settings.log.level)
-        if document["tls"] is not None:
-            self._pair = CertificateFiles(*(Path(name) for name in document["tls"]))
         plane = self._plane = DataPlane(settings, self._reactor, load_plugins(settings.plugins.enabled))
         self._publisher = LocalPublisher(plane.compiler, plane.runner)
 
@@ -86,7 +81,7 @@ class WorkerService:
             return
         for kind, one in self._sockets:
             with one:
-                self._plane.adopt(kind, one, self._pair if kind == "proxy_tls" else None)
+                self._plane.adopt(kind, one)
         self._sockets.clear()
         self._serving = True
 

@@ -47,8 +47,8 @@ class Pair:
 
 @cache
 def _private_key(kind: str, name: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
-    if kind == "rsa":
-        return rsa.generate_private_key(65537, 2048)
+    if kind in ("rsa", "small"):
+        return rsa.generate_private_key(65537, 2048 if kind == "rsa" else 1024)
     return ec.generate_private_key(ec.SECP256R1())
 
 
@@ -68,10 +68,10 @@ def pair(*names: str, kind: str = "ec", issuer: Pair | None = None, ca: bool = F
     A certificate for *names*, signed by *issuer* or by itself.
 
     Args:
-        kind: ``ec`` or ``rsa``. ca: Whether it may sign others.
+        kind: ``ec``, ``rsa``, or ``small`` for an RSA key that is too short. ca: Whether it may sign others.
         tag: Another tag makes another certificate for the same names.
     """
-    key = _private_key(kind, "" if kind == "rsa" else repr((names, tag)))
+    key = _private_key(kind, repr((names, tag)) if kind == "ec" else "")
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = datetime.now(UTC)
     builder = (

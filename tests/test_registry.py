@@ -141,7 +141,7 @@ class SchemaTests(SynchronousTestCase):
     def test_meta_in_every_schema(self) -> None:
         """Every published schema takes ``_meta``; the plugin's own stays as it was."""
         found = load_plugins(None)
-        names = [(name, credential) for name in found.names for credential in (False, True)]
+        names = [(n, credential) for n in found.names for credential in (False, True)[: 1 + found.is_auth(n)]]
         for name, credential in names:
             schema = found.published_schema(name, credential=credential)
             assert schema is not None

@@ -296,6 +296,36 @@ class CertificateTests(Case):
         self.assertFalse(self.with_pair("/nowhere/c", "/nowhere/k", tls="off").admin.tls)
 
 
+class ProxyCertificateTests(Case):
+    """``[proxy] tls_certificate`` and its neighbours."""
+
+    pair = CertificateTests.pair
+
+    def test_pair(self) -> None:
+        """The pair is tried like that of the admin listener."""
+        certificate, key = self.pair()
+        proxy = settings_from({"proxy": {"tls_certificate": certificate, "tls_private_key": key}}).proxy
+        self.assertEqual(proxy.tls_certificate, Path(certificate))
+        self.assertEqual(
+            self.problems({"proxy": {"tls_private_key": key}}),
+            ["[proxy] tls_certificate: is needed beside tls_private_key"],
+        )
+        (problem,) = self.problems({"proxy": {"tls_certificate": key, "tls_private_key": key}})
+        self.assertEqual(problem, f"[proxy] tls_certificate: {key} holds no PEM certificate")
+
+    def test_name_and_ciphers(self) -> None:
+        """The fallback is a host name, in lower case; OpenSSL knows the cipher suites."""
+        proxy = settings_from({"proxy": {"tls_fallback_sni": "A.Test.", "tls_ciphers": "ECDHE+AESGCM"}}).proxy
+        self.assertEqual((proxy.tls_fallback_sni, proxy.tls_ciphers), ("a.test", "ECDHE+AESGCM"))
+        self.assertEqual(
+            self.problems({"proxy": {"tls_fallback_sni": "a b", "tls_ciphers": "NONE-SUCH"}}),
+            [
+                "[proxy] tls_fallback_sni: must be a host name, not 'a b'",
+                "[proxy] tls_ciphers: OpenSSL knows no cipher suite in it",
+            ],
+        )
+
+
 class RealEnvironmentTests(Case):
     """The process's own environment."""
 

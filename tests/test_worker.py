@@ -59,7 +59,7 @@ class Case(SynchronousTestCase):
 
     def configure(self, **log: str) -> None:
         values = {"gateway": {"data_dir": str(self.data_dir)}, "log": {"access": "off", **log}}
-        self.service.configure({"settings": to_text(settings_from(values)), "tls": None})
+        self.service.configure({"settings": to_text(settings_from(values))})
 
     def load(self) -> None:
         records = [

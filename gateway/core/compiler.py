@@ -17,6 +17,7 @@ from attrs import evolve
 
 from gateway.core.addresses import AddressSet
 from gateway.core.balancer import make_picker
+from gateway.core.certificates import CertificateSource, CertificateTable, NoTLS, ServedSsl
 from gateway.core.chain import EMPTY, BoundPlugin, Chain, apply_meta
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.merge import PluginUse, merge, merge_global, uses_of
@@ -25,6 +26,7 @@ from gateway.core.paths import join_prefix
 from gateway.core.picking import Picker
 from gateway.core.retry import RetryPolicy
 from gateway.core.router import Router, Rule
+from gateway.core.secrets import UnresolvedReference
 from gateway.core.snapshot import (
     MISSING_PLUGIN_CONFIG,
     CompiledRoute,
@@ -38,6 +40,7 @@ from gateway.model.problems import ConfigErrors, Problem
 from gateway.model.record import Change, Key, Record
 from gateway.model.route import Route
 from gateway.model.service import Service
+from gateway.model.ssl import Ssl
 from gateway.model.upstream import Upstream
 from gateway.model.upstream import problems as upstream_problems
 
@@ -45,7 +48,7 @@ _T = TypeVar("_T")
 
 SERVED_KINDS = frozenset(
     {"service", "route", "consumer", "credential", "global_rule", "upstream", "service_upstream"}
-    | {"plugin_config", "consumer_group", "plugin_metadata"}
+    | {"plugin_config", "consumer_group", "plugin_metadata", "ssl"}
 )
 """The kinds a snapshot is made of; changes of others leave it as it is."""
 
@@ -93,15 +96,18 @@ class Compiler:
         *,
         now: Callable[[], float] = lambda: 0.0,
         random: Callable[[], float] = lambda: 0.0,
+        certificates: CertificateSource = NoTLS(),  # noqa: B008 - it has no state
     ) -> None:
         """
         Args:
             now, random: Time and chance for pickers; see ``gateway.core.balancer.make_picker``.
+            certificates: Makes of an ssl what TLS is served with.
         """
         self.group = group
         self._now = now
         self._random = random
         self._plugins = plugins
+        self._certificates = certificates
         self._bound: dict[str, dict[str, tuple[Mapping[str, Any], Mapping[str, Any], BoundPlugin]]] = {}
         self._upstreams: dict[str, CompiledUpstream] = {}
         # Those that no plugin holds any more go by themselves.
@@ -209,6 +215,7 @@ class Compiler:
         for username in sorted(work.redo_owners):
             self._index_owner(work, username)
         chain = self._global_chain(work, bind) if work.redo_globals else last.global_chain
+        certificates = last.certificates if work.ssls is last.sources.ssls else self._ssls(work)
         if strict and work.problems:
             raise ConfigErrors(work.problems)
         return Snapshot(
@@ -223,6 +230,7 @@ class Compiler:
             upstreams=work.upstreams,
             quarantined=work.quarantined,
             notices=work.notices,
+            certificates=certificates,
         )
 
     def _guard(self, work: Work, key: Key, step: Callable[..., object], *args: Any) -> None:
@@ -330,6 +338,32 @@ class Compiler:
             if name in doubled:
                 work.notices[key] = f"plugin {name} stands in another global rule too; this one counts"
         return bind_chain(plugins, bind)
+
+    def _ssls(self, work: Work) -> CertificateTable:
+        for id, ssl in work.redo_ssls.items():
+            self._guard(work, (self.group, "ssl", id), self._load_ssl, work, id, ssl)
+        table = CertificateTable.of(work.ssls.values())
+        for id in work.ssls:
+            key = (self.group, "ssl", id)
+            if id in table.shadowed:
+                work.notices[key] = f"a newer ssl is for {table.shadowed[id]} too; that one counts"
+            else:
+                work.notices.pop(key, None)
+        return table
+
+    def _load_ssl(self, work: Work, id: str, ssl: Ssl) -> None:
+        known = work.ssls.get(id)
+        if known is not None and known.ssl == ssl:
+            return
+        # Setting a key that is there keeps its place: the order is that of creation.
+        try:
+            work.ssls[id] = ServedSsl(ssl, self._certificates.load(ssl))
+        except UnresolvedReference as error:
+            work.ssls.pop(id, None)
+            work.notices[self.group, "ssl", id] = f"not served, {error}"
+        except ValueError:
+            work.ssls.pop(id, None)
+            raise
 
     def _index_owner(self, work: Work, username: str) -> None:
         for plugin, key, identity in work.owned.pop(username, ()):

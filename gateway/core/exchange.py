@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from gateway.core.fields import Fields, Pair
 
 if TYPE_CHECKING:
+    from gateway.core.certificates import TLSSession
     from gateway.core.consumers import ConsumerEntry
     from gateway.core.snapshot import CompiledRoute, CompiledUpstream, Snapshot
 
@@ -54,6 +55,7 @@ class Connection:
         client_ip: Address of the TCP peer as text. client_port: its port.
         server_ip: Address the client connected to. server_port: the listener's port.
         tls: Whether the client speaks TLS to us.
+        session: What is known of that; None if it does not, or if somebody else ends its TLS.
     """
 
     client_ip: str
@@ -61,6 +63,7 @@ class Connection:
     server_ip: str
     server_port: int
     tls: bool = False
+    session: TLSSession | None = None
 
 
 @frozen

@@ -13,6 +13,8 @@ from attrs import field, frozen
 
 from gateway.core import reasons
 from gateway.core.balancer import Picker
+from gateway.core.certificates import EMPTY as NO_CERTIFICATES
+from gateway.core.certificates import CertificateTable, ServedSsl
 from gateway.core.chain import EMPTY, BoundPlugin, Chain, Hook, build_chain
 from gateway.core.consumers import ConsumerEntry, Identity
 from gateway.core.exchange import Exchange, Reply
@@ -112,6 +114,7 @@ class Sources:
         owned: Username → the identities made of them.
         plugin_configs, consumer_groups: Their plugins, by id.
         metadata: Plugin metadata, by plugin name.
+        ssls: The certificates, by id, in the order of creation.
     """
 
     services: Mapping[str, Service] = field(factory=dict)
@@ -125,6 +128,7 @@ class Sources:
     plugin_configs: Mapping[str, Plugins] = field(factory=dict)
     consumer_groups: Mapping[str, Plugins] = field(factory=dict)
     metadata: Plugins = field(factory=dict)
+    ssls: Mapping[str, ServedSsl] = field(factory=dict)
 
 
 @frozen(eq=False, repr=False)
@@ -140,6 +144,7 @@ class Snapshot:
         upstreams: Those that stand by themselves, by ``CompiledUpstream.key``.
         quarantined: What could not be compiled, and why: it alone is off.
         notices: What an operator should know about resources that do serve.
+        certificates: What TLS is served with.
     """
 
     revision: int
@@ -153,6 +158,7 @@ class Snapshot:
     upstreams: Mapping[str, CompiledUpstream] = field(factory=dict)
     quarantined: Mapping[Key, str] = field(factory=dict)
     notices: Mapping[Key, str] = field(factory=dict)
+    certificates: CertificateTable = NO_CERTIFICATES
     _consumer_chains: dict[tuple[str, str], ConsumerChain] = field(factory=dict, init=False)
 
     def upstream(self, service_id: str | None, id: str) -> CompiledUpstream | None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from attrs import define, evolve, field
 
+from gateway.core.certificates import ServedSsl
 from gateway.core.consumers import ConsumerEntry, Identity
 from gateway.core.owners import Owned, Owner
 from gateway.core.snapshot import CompiledRoute, CompiledUpstream, Plugins, Snapshot, Sources
@@ -17,6 +18,7 @@ from gateway.model.problems import Problem
 from gateway.model.record import Change, Key
 from gateway.model.route import Route
 from gateway.model.service import Service
+from gateway.model.ssl import Ssl
 
 _T = TypeVar("_T")
 
@@ -36,6 +38,7 @@ class Work:
     plugin_configs: dict[str, Plugins]
     consumer_groups: dict[str, Plugins]
     metadata: dict[str, Mapping[str, Any]]
+    ssls: dict[str, ServedSsl]
     upstreams: dict[str, CompiledUpstream]
     compiled: dict[str, CompiledRoute]
     consumers: dict[str, ConsumerEntry]
@@ -45,6 +48,7 @@ class Work:
     redo_routes: set[str] = field(factory=set)
     redo_owners: set[str] = field(factory=set)
     redo_globals: bool = False
+    redo_ssls: dict[str, Ssl] = field(factory=dict)
     problems: list[Problem] = field(factory=list)
     _own_members: set[str] = field(factory=set)
 
@@ -76,6 +80,7 @@ class Work:
             plugin_configs=table(src.plugin_configs, "plugin_config"),
             consumer_groups=table(src.consumer_groups, "consumer_group"),
             metadata=table(src.metadata, "plugin_metadata"),
+            ssls=table(src.ssls, "ssl"),
             upstreams=table(last.upstreams, "upstream", "service_upstream"),
             compiled=table(last.routes, *routing),
             consumers=table(last.consumers, *owning),
@@ -104,6 +109,7 @@ class Work:
             plugin_configs=self.plugin_configs,
             consumer_groups=self.consumer_groups,
             metadata=self.metadata,
+            ssls=self.ssls,
         )
 
 
@@ -133,6 +139,12 @@ def read(work: Work, change: Change) -> None:
             work.global_rules.pop(id, None)
             if value is not None:
                 work.global_rules[id] = GlobalRule.parse(id, value)
+        case "ssl":
+            work.redo_ssls.pop(id, None)
+            if value is None:
+                work.ssls.pop(id, None)
+            else:
+                work.redo_ssls[id] = Ssl.parse(id, value)
         case "plugin_config":
             _set(work.plugin_configs, id, None if value is None else value.get("plugins", {}))
             work.redo_routes.update(r.id for r in work.routes.values() if r.plugin_config_id == id)

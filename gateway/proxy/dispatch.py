@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.defer import Deferred
 from twisted.web.iweb import IBodyProducer
 
 from gateway.core.addresses import AddressSet
@@ -12,7 +9,8 @@ from gateway.core.exchange import Exchange
 from gateway.core.forwarded import port_of, request_fields, upstream_host_value
 from gateway.core.hosts import split_port, without_dot
 from gateway.model.upstream import Node, Upstream
-from gateway.upstream.client import ProxyClient
+from gateway.upstream.client import Cancellable, ProxyClient
+from gateway.upstream.connection import ResponseWaiter
 from gateway.upstream.request import Peer, PreparedRequest
 
 _PEER_LIMIT = 10_000
@@ -31,12 +29,14 @@ class Dispatcher:
         self._trusted = trusted
         self._peers: dict[tuple[str, Node, bytes | None, bool], Peer] = {}
 
-    def send(self, exchange: Exchange, node: Node, body: IBodyProducer | None) -> Deferred[Any]:
+    def send(
+        self, exchange: Exchange, node: Node, body: IBodyProducer | None, waiter: ResponseWaiter
+    ) -> Cancellable:
         """
-        Send the request to *node*.
+        Send the request to *node*. *waiter* is told of the response, maybe before this returns.
 
         Returns:
-            Fires with the response once its head is there; fails with ``UpstreamError``.
+            What gives the try up.
         """
         route = exchange.route
         compiled = exchange.target_upstream
@@ -64,7 +64,7 @@ class Dispatcher:
             route.timeout or upstream.timeout,
             upstream.keepalive_pool,
         )
-        return self._client.send(prepared, body)
+        return self._client.relay(prepared, body, waiter)
 
     def _host(self, exchange: Exchange, upstream: Upstream, node: Node, client_host: bytes) -> bytes:
         """The Host to send (data-plane contract §7)."""

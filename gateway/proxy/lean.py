@@ -70,6 +70,7 @@ class LeanConnection(Protocol):
             getattr(host, "host", "127.0.0.1"),
             getattr(host, "port", 0),
             self.factory.tls,
+            getattr(transport, "tls_session", None),
         )
         # Slow readers of what we write pause whoever feeds us.
         transport.registerProducer(self, True)

@@ -47,6 +47,7 @@ def _connection(request: Request) -> Connection:
         server_ip=host.host if isinstance(host, known) else "127.0.0.1",
         server_port=host.port if isinstance(host, known) else 0,
         tls=bool(request.isSecure()),
+        session=getattr(request.transport, "tls_session", None),
     )
 
 

@@ -14,10 +14,9 @@ from uuid import uuid4
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
+from zope.interface import implementer
 
 from gateway.core import reasons
 from gateway.core.chain import EMPTY, Chain, Hook
@@ -36,6 +35,7 @@ from gateway.core.opening import match_route, open_exchange
 from gateway.core.pages import error_page
 from gateway.core.retry import RetryVerdict, status_of
 from gateway.core.snapshot import CompiledUpstream, Snapshot
+from gateway.http1.response import ResponseHead
 from gateway.interfaces import Clock
 from gateway.model.upstream import Node
 from gateway.proxy.admission import Admitted
@@ -44,6 +44,8 @@ from gateway.proxy.downstream import Downstream
 from gateway.proxy.health import HealthChecks, WatchedTry
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import HeldBody, RequestBody
+from gateway.upstream.client import Cancellable
+from gateway.upstream.connection import Flow
 from gateway.upstream.errors import UpstreamError
 
 _log = Logger()
@@ -61,6 +63,19 @@ _SLOW_BODY = Reply(408, None, ((b"connection", b"close"),), reasons.CLIENT_BODY_
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 _NO_CONTENT_STATUSES = frozenset({204, 304})
+
+# What comes of nearly every request: one object for each status.
+_SERVED: dict[int, Outcome] = {}
+
+
+class _Sending:
+    """Stands for a request while it is being sent; it may be answered before that returns."""
+
+    def cancel(self) -> None:
+        """As ``Cancellable.cancel``: whoever sends it looks again afterwards."""
+
+
+_SENDING = _Sending()
 
 # The stages of a request, in order. Each is a tuple of hooks to walk through.
 _GLOBAL_REWRITE, _ROUTE_REWRITE, _CONSUMER_REWRITE, _GLOBAL_ACCESS, _ACCESS = range(5)
@@ -129,6 +144,11 @@ class Runner:
             started_s=self.clock.time(),
             id=f"{self._prefix}{next(self._count):016x}",
         )
+        session = connection.session
+        if session is not None and refused is None:
+            why = self.snapshot.certificates.refusal(session, host, path)
+            if why is not None:
+                refused = Reply(400, None, (), reasons.CLIENT_CERTIFICATE, why)
         run = Run(self, exchange, downstream)
         self.runs.add(run)
         if refused is None:
@@ -159,9 +179,15 @@ class Runner:
         return deferred
 
 
+@implementer(IPushProducer)
 @define(eq=False, slots=True)
 class Run:
-    """One request on its way through the gateway."""
+    """
+    One request on its way through the gateway.
+
+    It waits for the upstream's response (``ResponseWaiter``), takes its content (``ContentTaker``), and
+    is the source of what the client is sent (``IPushProducer``).
+    """
 
     runner: Runner
     exchange: Exchange
@@ -177,7 +203,8 @@ class Run:
     _watched: WatchedTry | None = None
     _failed: Reply | None = None
     _waiting: Deferred[Any] | None = None
-    _relay: _Relay | None = None
+    _call: Cancellable | None = None
+    _flow: Flow | None = None
     _responded: bool = False
     _outcome: Outcome | None = None
     _over: bool = False
@@ -219,43 +246,17 @@ class Run:
     # -- the way through the plugins
 
     def _begin(self) -> None:
-        self.exchange.source = self.downstream.body
-        match_route(self.exchange)
-        self._enter(_GLOBAL_REWRITE)
-        self._walk()
-
-    def _enter(self, stage: int) -> None:
-        """Load the hooks of *stage*."""
-        self._stage = stage
-        self._next = 0
         exchange = self.exchange
-        snapshot = exchange.snapshot
-        if stage == _GLOBAL_REWRITE:
-            self._hooks = snapshot.global_chain.rewrite
-        elif stage == _ROUTE_REWRITE:
-            if exchange.route is not None:
-                self._chain = exchange.route.chain
-            self._hooks = self._chain.rewrite
-        elif stage == _CONSUMER_REWRITE:
-            self._hooks = ()
-            if exchange.consumer is not None and exchange.consumer.adds and exchange.route is not None:
-                merged = snapshot.consumer_chain(exchange.route, exchange.consumer)
-                self._chain = merged.chain
-                self._hooks = merged.rewrite
-        elif stage == _GLOBAL_ACCESS:
-            self._hooks = snapshot.global_chain.access
-        elif stage == _ACCESS:
-            self._hooks = self._chain.access
-        elif stage == _GLOBAL_BEFORE_PROXY:
-            self._hooks = snapshot.global_chain.before_proxy
-        else:
-            self._hooks = self._chain.before_proxy
+        exchange.source = self.downstream.body
+        match_route(exchange)
+        self._hooks = exchange.snapshot.global_chain.rewrite
+        self._walk()
 
     def _walk(self) -> None:
         """Call hooks until one answers, one has to wait, or the request can be sent."""
         exchange = self.exchange
+        hooks = self._hooks
         while True:
-            hooks = self._hooks
             index = self._next
             while index < len(hooks):
                 name, hook = hooks[index]
@@ -274,16 +275,41 @@ class Run:
                     errors=self._hook_failed,
                 )
                 return
-            if self._stage == _ACCESS:
+            stage = self._stage
+            if stage == _ACCESS:
                 if exchange.route is None:
                     self._answer("router", NOT_FOUND)
                 else:
                     self._first_try()
                 return
-            if self._stage == _BEFORE_PROXY:
+            if stage == _BEFORE_PROXY:
                 self._send()
                 return
-            self._enter(self._stage + 1)
+            # The next stage that has hooks.
+            self._next = 0
+            if stage == _GLOBAL_REWRITE:
+                if exchange.route is not None:
+                    self._chain = exchange.route.chain
+                stage = _ROUTE_REWRITE
+                hooks = self._chain.rewrite
+            elif stage == _ROUTE_REWRITE and (consumer := exchange.consumer) is not None and consumer.adds:
+                stage = _CONSUMER_REWRITE
+                hooks = ()
+                if exchange.route is not None:
+                    merged = exchange.snapshot.consumer_chain(exchange.route, consumer)
+                    self._chain = merged.chain
+                    hooks = merged.rewrite
+            elif stage <= _CONSUMER_REWRITE:
+                stage = _GLOBAL_ACCESS
+                hooks = exchange.snapshot.global_chain.access
+            elif stage == _GLOBAL_ACCESS:
+                stage = _ACCESS
+                hooks = self._chain.access
+            else:
+                stage = _BEFORE_PROXY
+                hooks = self._chain.before_proxy
+            self._stage = stage
+            self._hooks = hooks
 
     def _resumed(self, verdict: Reply | None, name: str) -> None:
         if verdict is None:
@@ -321,16 +347,108 @@ class Run:
         self._tried = (*self._tried, node)
         if compiled.watched:
             self._watched = WatchedTry.begin(compiled, node, exchange, self.runner.health)
-        self._enter(_GLOBAL_BEFORE_PROXY)
-        self._walk()
+        general = exchange.snapshot.global_chain.before_proxy
+        if general or self._chain.before_proxy:
+            self._stage = _GLOBAL_BEFORE_PROXY
+            self._hooks = general
+            self._next = 0
+            self._walk()
+        else:
+            self._send()
 
     def _send(self) -> None:
         node = self._tried[-1]
         self._try_started_s = self.runner.clock.monotonic()
         if self._watched is not None:
             self._watched.started_s = self._try_started_s
-        sent = self.runner.dispatcher.send(self.exchange, node, self._body())
-        self._wait(sent, self._got_response, errors=self._try_failed)
+        self._call = _SENDING
+        call = self.runner.dispatcher.send(self.exchange, node, self._body(), self)
+        if self._call is _SENDING:
+            self._call = call
+        elif self._over:
+            call.cancel()
+
+    # -- ResponseWaiter
+
+    def request_failed(self, failure: Failure) -> None:
+        """The try at a node failed, with an ``UpstreamError`` unless it is a bug."""
+        self._call = None
+        if not self._over:
+            self._guard(self._try_failed, failure)
+
+    def response_started(self, head: ResponseHead, content: bytes, connection: Flow | None) -> Run:
+        """The upstream answers."""
+        self._call = None
+        if self._over:
+            if connection is not None:
+                connection.abort()
+            return self
+        self._guard(self._answered, head, content, connection)
+        return self
+
+    def _answered(self, head: ResponseHead, content: bytes, connection: Flow | None) -> None:
+        self._flow = connection
+        self._got_response(head)
+        if connection is None:
+            if content:
+                self._content(content)
+            self._complete()
+            return
+        self.downstream.register(self)
+        if content:
+            self._content(content)
+        if not self._over and not self.exchange.bytes_sent:
+            # Events and long polls: the client gets the head before there is content.
+            self.downstream.flush()
+
+    # -- ContentTaker
+
+    def response_content(self, data: bytes) -> None:
+        """A piece of the upstream's content."""
+        if not self._over:
+            try:
+                self._content(data)
+            except Exception:
+                self._bug(Failure())
+
+    def response_ended(self) -> None:
+        """The upstream's content is complete."""
+        self._flow = None
+        if not self._over:
+            self.downstream.unregister()
+            self._guard(self._complete)
+
+    def response_failed(self, kind: str, detail: str, cause: Failure | None) -> None:
+        """The upstream's content ends too soon."""
+        self._flow = None
+        if self._over:
+            return
+        self.downstream.unregister()
+        if kind == reasons.INTERNAL_ERROR:
+            # The request's own content failed: to the response it is the connection's end.
+            kind = reasons.UPSTREAM_CLOSED
+        detail = f"{kind}: {detail}" if detail else kind
+        self._stop(Outcome(self.exchange.status, "upstream", kind, detail))
+        self.downstream.abort()
+
+    # -- IPushProducer: what the client's side asks of the upstream's
+
+    def pauseProducing(self) -> None:
+        """The client reads slowly: hold the upstream back."""
+        if self._flow is not None:
+            self._flow.pause()
+
+    def resumeProducing(self) -> None:
+        """The client has caught up."""
+        if self._flow is not None:
+            self._flow.resume()
+
+    def stopProducing(self) -> None:
+        """The client's connection is lost."""
+        if self._flow is not None:
+            self._flow.abort()
+
+    # -- what comes of a try
 
     def _body(self) -> RequestBody | HeldBody | None:
         """What to send as content."""
@@ -372,24 +490,22 @@ class Run:
         else:
             self._answer("upstream", self._failed)
 
-    def _got_response(self, response: Any) -> None:
+    def _got_response(self, head: ResponseHead) -> None:
         exchange = self.exchange
-        status: int = response.code
+        status = head.status
         took_s = self.runner.clock.monotonic() - self._try_started_s
         exchange.attempts.append(Attempt(self._tried[-1].key, status, took_s, reasons.OK))
         if self._watched is not None:
             self._watched.answered(status, took_s)
         exchange.from_upstream = True
         exchange.status = status
-        pairs, length = response_fields(response.raw_fields)
+        pairs, length = response_fields(head.fields)
         exchange.response_fields = Fields(pairs)
-        self._outcome = Outcome(status, "upstream", reasons.OK)
-        relay = self._relay = _Relay(self)
+        outcome = _SERVED.get(status)
+        if outcome is None:
+            outcome = _SERVED[status] = Outcome(status, "upstream", reasons.OK)
+        self._outcome = outcome
         self._respond(length)
-        response.deliverBody(relay)
-        if not self._over and not exchange.bytes_sent:
-            # Events and long polls: the client gets the head before there is content.
-            self.downstream.flush()
 
     # -- the answer
 
@@ -442,7 +558,7 @@ class Run:
             data = body_filter(exchange, data, last)
         for _, body_filter in self._chain.body_filter:
             data = body_filter(exchange, data, last)
-        if data and self._content_wanted:
+        if data and self._content_wanted and not self._over:
             exchange.bytes_sent += len(data)
             self.downstream.write(data)
 
@@ -452,23 +568,6 @@ class Run:
         self.downstream.finish()
         assert self._outcome is not None
         self._end(self._outcome)
-
-    def relay_ended(self, failure: Failure) -> None:
-        """The upstream's content ended, well or not; for the relay."""
-        if self._over:
-            return
-        self.downstream.unregister()
-        if failure.check(ResponseDone):
-            self._guard(self._complete)
-            return
-        kind = failure.value.kind if isinstance(failure.value, UpstreamError) else reasons.UPSTREAM_CLOSED
-        self._stop(Outcome(self.exchange.status, "upstream", kind, str(failure.value)))
-        self.downstream.abort()
-
-    def relay_content(self, data: bytes) -> None:
-        """A piece of the upstream's content; for the relay."""
-        if not self._over:
-            self._guard(self._content, data)
 
     # -- endings
 
@@ -488,10 +587,13 @@ class Run:
         if waiting is not None:
             waiting.addErrback(lambda failure: None)
             waiting.cancel()
-        relay, self._relay = self._relay, None
-        if relay is not None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+        flow, self._flow = self._flow, None
+        if flow is not None:
             self.downstream.unregister()
-            relay.stop()
+            flow.abort()
 
     def _end(self, outcome: Outcome) -> None:
         if self._over:
@@ -519,18 +621,16 @@ class Run:
         deferred: Deferred[Any],
         then: Callable[..., None],
         *args: Any,
-        errors: Callable[[Failure], None] | None = None,
+        errors: Callable[[Failure], None],
     ) -> None:
         def fired(result: Any) -> None:
             if self._waiting is not deferred:
                 return  # The run ended meanwhile and cancelled it.
             self._waiting = None
-            if not isinstance(result, Failure):
-                self._guard(then, result, *args)
-            elif errors is not None:
+            if isinstance(result, Failure):
                 self._guard(errors, result)
             else:
-                self._bug(result)
+                self._guard(then, result, *args)
 
         self._waiting = deferred
         deferred.addBoth(fired)
@@ -562,26 +662,3 @@ class Run:
             _log.failure("answering for a bug failed")
             self._stop(Outcome(500, "gateway", reasons.INTERNAL_ERROR, detail))
             self.downstream.abort()
-
-
-class _Relay(Protocol):
-    """Passes the upstream's content on, as fast as the client takes it."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        producer: IPushProducer = self.transport  # type: ignore[assignment]  # the response's own back-pressure
-        self._run.downstream.register(producer)
-
-    def dataReceived(self, data: bytes) -> None:
-        self._run.relay_content(data)
-
-    def connectionLost(self, reason: Failure = Failure(ResponseDone())) -> None:  # noqa: B008
-        self._run.relay_ended(reason)
-
-    def stop(self) -> None:
-        """Give the rest of the content up; the upstream connection is closed."""
-        if self.transport is not None:
-            self.transport.stopProducing()  # type: ignore[attr-defined]

@@ -20,12 +20,19 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent
 from zope.interface import implementer
 
 from gateway.core import reasons
-from gateway.http1.client import HTTP1Client
+from gateway.http1.client import ContentTaker, HTTP1Client
 from gateway.http1.request_head import serialise
 from gateway.http1.response import ResponseHead, ResponseReader
 from gateway.model.timeout import Timeout
 from gateway.model.upstream import KeepalivePool
-from gateway.upstream.connection import ConnectTCP, Dial, Network, SentRequest, UpstreamResponse
+from gateway.upstream.connection import (
+    ConnectTCP,
+    Dial,
+    Network,
+    ResponseWaiter,
+    SentRequest,
+    UpstreamResponse,
+)
 from gateway.upstream.errors import UpstreamError, exchange_error
 from gateway.upstream.pool import IdleRoom, Pool, PoolStats
 from gateway.upstream.request import Peer, PreparedRequest
@@ -42,7 +49,7 @@ _DROPPED = frozenset((b"content-length", b"transfer-encoding"))
 
 
 class Call:
-    """One request, from ``request()`` to its response's head."""
+    """One request, from ``send()`` to its response's head."""
 
     __slots__ = (
         "_agent",
@@ -52,33 +59,39 @@ class Call:
         "_head",
         "_method",
         "_request",
-        "_reused",
-        "deferred",
+        "_waiter",
+        "reused",
     )
 
     def __init__(
-        self, agent: UpstreamAgent, method: bytes, request: PreparedRequest, body: Any, head: bytes
+        self,
+        agent: UpstreamAgent,
+        method: bytes,
+        request: PreparedRequest,
+        body: Any,
+        head: bytes,
+        waiter: Any,
     ) -> None:
         self._agent = agent
         self._method = method
         self._request = request
         self._body = body
         self._head = head
+        self._waiter: ResponseWaiter | None = waiter
         self._connection: HTTP1Client | None = None
         self._dial: Dial | None = None
-        self._reused = False
-        self.deferred: Deferred[UpstreamResponse] | None = Deferred(self._cancel)
+        self.reused = False
 
     def start(self, pool: Pool) -> None:
         connection = pool.take()
         if connection is None:
             self.dial()
         else:
-            self._reused = True
+            self.reused = True
             self._send(connection)
 
     def dial(self) -> None:
-        self._reused = False
+        self.reused = False
         dial = self._dial = Dial(
             self._agent.network, self._request.peer, self._request.timeout.connect_s, self
         )
@@ -89,8 +102,9 @@ class Call:
         timeout = self._request.timeout
         connection.send(self, self._method, self._head, self._body, timeout.send_s, timeout.read_s)
 
-    def _cancel(self, _: object) -> None:
-        self.deferred = None
+    def cancel(self) -> None:
+        """Nobody waits any longer: the connection is cut, and the waiter told nothing."""
+        self._waiter = None
         dial, self._dial = self._dial, None
         if dial is not None:
             dial.cancel()
@@ -98,10 +112,10 @@ class Call:
         if self._connection is not None:
             self._connection.drop()
 
-    def _fail(self, failure: Failure | BaseException) -> None:
-        deferred, self.deferred = self.deferred, None
-        if deferred is not None:
-            deferred.errback(failure)
+    def _fail(self, failure: Failure) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.request_failed(failure)
 
     # -- DialResult
 
@@ -113,27 +127,23 @@ class Call:
     def connect_failed(self, error: UpstreamError) -> None:
         self._dial = None
         self._agent.forget_empty(self._request.peer)
-        self._fail(error)
+        self._fail(Failure(error))
 
     # -- ResponseTaker
 
     def response_started(
         self, head: ResponseHead, content: bytes, connection: HTTP1Client | None
-    ) -> UpstreamResponse:
+    ) -> ContentTaker:
         self._connection = None
-        response = UpstreamResponse(head, content, connection, self._describe, self._reused)
-        deferred, self.deferred = self.deferred, None
-        if deferred is not None:
-            deferred.callback(response)
-        if connection is not None and not response.taken:
-            connection.hold()
-        return response
+        waiter, self._waiter = self._waiter, None
+        assert waiter is not None  # Else its connection was dropped.
+        return waiter.response_started(head, content, connection)
 
     def response_failed(self, kind: str, detail: str, cause: Failure | None) -> None:
         connection, self._connection = self._connection, None
         assert connection is not None
         if (
-            self._reused
+            self.reused
             and kind == reasons.UPSTREAM_CLOSED
             and self._body is None
             and self._method in IDEMPOTENT
@@ -142,7 +152,47 @@ class Call:
             # It was closed while it was idle, and we wrote before we heard of it.
             self.dial()
         else:
-            self._fail(exchange_error(kind, detail, cause, reused=self._reused))
+            self._fail(exchange_error(kind, detail, cause, reused=self.reused))
+
+
+class _Asked:
+    """Waits on behalf of a Deferred: what an ``IAgent`` promises."""
+
+    __slots__ = ("_call", "_method", "_request", "deferred")
+
+    def __init__(self, method: bytes, request: PreparedRequest) -> None:
+        self._method = method
+        self._request = request
+        self._call: Call | None = None
+        self.deferred: Deferred[UpstreamResponse] | None = Deferred(self._cancel)
+
+    def made(self, call: Call) -> None:
+        """It is under way."""
+        self._call = call
+
+    def _cancel(self, _: object) -> None:
+        self.deferred = None
+        if self._call is not None:
+            self._call.cancel()
+
+    # -- ResponseWaiter
+
+    def response_started(self, head: ResponseHead, content: bytes, connection: Any) -> UpstreamResponse:
+        call = self._call
+        response = UpstreamResponse(
+            head, content, connection, self._describe, call is not None and call.reused
+        )
+        deferred, self.deferred = self.deferred, None
+        if deferred is not None:
+            deferred.callback(response)
+        if connection is not None and not response.taken:
+            connection.hold()
+        return response
+
+    def request_failed(self, failure: Failure) -> None:
+        deferred, self.deferred = self.deferred, None
+        if deferred is not None:
+            deferred.errback(failure)
 
     def _describe(self) -> SentRequest:
         request = self._request
@@ -216,19 +266,37 @@ class UpstreamAgent:
         try:
             prepared = type(headers) is PreparedRequest
             request: Any = headers if prepared else self._prepare(method, uri, headers)
-            if bodyProducer is None:
-                head = serialise(method, request.target, request.fields)
-            elif (length := bodyProducer.length) is UNKNOWN_LENGTH:
-                head = serialise(method, request.target, request.fields, chunked=True)
-            else:
-                head = serialise(method, request.target, request.fields, content_length=length)
+            asked = _Asked(method, request)
+            call = self._call(method, request, bodyProducer, asked)
         except Exception:
             return fail()
-        call = Call(self, method, request, bodyProducer, head)
-        deferred = call.deferred
+        deferred = asked.deferred
         assert deferred is not None
+        asked.made(call)
         call.start(self.pool(request))
         return deferred
+
+    def send(self, request: PreparedRequest, body: Any, waiter: ResponseWaiter) -> Call:
+        """
+        As ``request``, without a Deferred: *waiter* is told, maybe before this returns.
+
+        Returns:
+            The call; its ``cancel`` cuts the connection.
+        Raises:
+            ValueError: it cannot be written as one request.
+        """
+        call = self._call(request.method, request, body, waiter)
+        call.start(self.pool(request))
+        return call
+
+    def _call(self, method: bytes, request: PreparedRequest, body: Any, waiter: ResponseWaiter) -> Call:
+        if body is None:
+            head = serialise(method, request.target, request.fields)
+        elif (length := body.length) is UNKNOWN_LENGTH:
+            head = serialise(method, request.target, request.fields, chunked=True)
+        else:
+            head = serialise(method, request.target, request.fields, content_length=length)
+        return Call(self, method, request, body, head, waiter)
 
     def pool(self, request: PreparedRequest) -> Pool:
         """The pool for a request; made if there is none."""

@@ -12,14 +12,23 @@ This is the one place that relies on names treq keeps to itself: ``HTTPClient._a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from treq.response import _Response
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from zope.interface import implementer
 
+from gateway.core import reasons
 from gateway.core.fields import Pair
+from gateway.http1.response import ResponseHead
+from gateway.upstream.agent import UpstreamAgent
+from gateway.upstream.connection import ResponseWaiter
+from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import PreparedRequest
 
 _NO_COOKIES = IndexableCookieJar()
@@ -99,3 +108,105 @@ class ProxyClient(HTTPClient):
             Fires with a ``ProxiedResponse``; fails as ``UpstreamAgent.request`` does.
         """
         return self.request(request.method, request.url, headers=request, data=body, raw=True)
+
+    def relay(self, request: PreparedRequest, body: Any, waiter: ResponseWaiter) -> Cancellable:
+        """
+        As ``send``, but *waiter* is told of the response, maybe before this returns. Over our own agent
+        that saves a Deferred, a response object and a protocol for each request.
+
+        Returns:
+            What gives the request up: *waiter* is told nothing then, and the connection is cut.
+        Raises:
+            ValueError: it cannot be written as one request.
+        """
+        agent: Any = self._agent
+        if isinstance(agent, UpstreamAgent):
+            return agent.send(request, body, waiter)
+        return RelayedResponse(self.send(request, body), waiter)
+
+
+class Cancellable(Protocol):
+    """A request under way."""
+
+    def cancel(self) -> None:
+        """Give it up."""
+
+
+@implementer(IProtocol)
+class RelayedResponse:
+    """Tells a ``ResponseWaiter`` of a response that a Deferred brings, content and all."""
+
+    def __init__(self, deferred: Deferred[Any], waiter: ResponseWaiter) -> None:
+        self._deferred = deferred
+        self._waiter: ResponseWaiter | None = waiter
+        self._taker: Any = None
+        self._transport: Any = None
+        self._paused = self._aborted = False
+        deferred.addCallbacks(self._started, self._failed)
+
+    def cancel(self) -> None:
+        """As ``Cancellable.cancel``."""
+        self._waiter = None
+        self._deferred.cancel()
+
+    def _started(self, response: Any) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is None:
+            return
+        head = ResponseHead(response.code, b"", 1, response.raw_fields, None)
+        self._taker = waiter.response_started(head, b"", self)
+        response.deliverBody(self)
+
+    def _failed(self, failure: Failure) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.request_failed(failure)
+
+    # -- Flow; it may be used before there is a transport
+
+    def pause(self) -> None:
+        """As ``Flow.pause``."""
+        self._paused = True
+        if self._transport is not None:
+            self._transport.pauseProducing()
+
+    def resume(self) -> None:
+        """As ``Flow.resume``."""
+        self._paused = False
+        if self._transport is not None:
+            self._transport.resumeProducing()
+
+    def abort(self) -> None:
+        """As ``Flow.abort``."""
+        self._aborted = True
+        if self._transport is not None:
+            self._transport.stopProducing()
+
+    # -- IProtocol, for the response's content
+
+    def makeConnection(self, transport: Any) -> None:
+        """As ``IProtocol.makeConnection``."""
+        self._transport = transport
+        if self._aborted:
+            transport.stopProducing()
+        elif self._paused:
+            transport.pauseProducing()
+
+    def connectionMade(self) -> None:
+        """As ``IProtocol.connectionMade``."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """As ``IProtocol.dataReceived``."""
+        self._taker.response_content(data)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """As ``IProtocol.connectionLost``."""
+        self._transport = None
+        if reason.check(ResponseDone):
+            self._taker.response_ended()
+            return
+        error = reason.value
+        if isinstance(error, UpstreamError):
+            self._taker.response_failed(error.kind, error.detail, reason)
+        else:
+            self._taker.response_failed(reasons.UPSTREAM_CLOSED, str(error), reason)

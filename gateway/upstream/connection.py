@@ -18,7 +18,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IResponse
 from zope.interface import implementer
 
 from gateway.core.fields import Pair
-from gateway.http1.client import HTTP1Client
+from gateway.http1.client import ContentTaker, HTTP1Client
 from gateway.http1.response import ResponseHead, ResponseReader
 from gateway.upstream.errors import UpstreamError, connect_error, connect_timeout, exchange_error
 from gateway.upstream.request import Peer
@@ -58,6 +58,35 @@ class DialResult(Protocol):
 
     def connect_failed(self, error: UpstreamError) -> None:
         """There will be none."""
+
+
+class Flow(Protocol):
+    """What holds the rest of a response's content back, or ends it."""
+
+    def pause(self) -> None:
+        """Deliver no more for now; the upstream is held back."""
+
+    def resume(self) -> None:
+        """Deliver again."""
+
+    def abort(self) -> None:
+        """Nobody wants the rest: the connection is cut."""
+
+
+class ResponseWaiter(Protocol):
+    """Who waits for the response to one request. Exactly one of the two is called, once."""
+
+    def response_started(self, head: ResponseHead, content: bytes, connection: Flow | None) -> ContentTaker:
+        """
+        Its head is there.
+
+        Args:
+            content: What of the content came with it; may be empty.
+            connection: None if *content* is all; then the taker returned is told nothing more.
+        """
+
+    def request_failed(self, failure: Failure) -> None:
+        """There will be none: an ``UpstreamError``, or the failure of the request's own content."""
 
 
 class Network:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
+from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -17,6 +18,21 @@ from gateway.upstream.request import Peer
 _PROTOCOLS = [b"http/1.1"]
 _VERIFIED_LIMIT = 64
 """How many names' contexts are kept: each holds a copy of the trusted authorities."""
+
+
+@frozen
+class ClientIdentity:
+    """
+    The certificate shown to upstreams that ask for one, with its key.
+
+    Attributes:
+        digest: What tells it from others.
+        chain: The certificate, then its issuers.
+    """
+
+    digest: bytes = field(repr=False)
+    chain: tuple[x509.Certificate, ...] = field(eq=False, repr=False)
+    key: Any = field(eq=False, repr=False)
 
 
 @implementer(IOpenSSLClientConnectionCreator)

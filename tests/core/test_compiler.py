@@ -5,8 +5,11 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.compiler import Compiler
+from gateway.core.secrets import UnresolvedReference
 from gateway.core.snapshot import CompiledRoute, Snapshot
 from gateway.model.problems import ConfigErrors
+from gateway.model.record import Change
+from gateway.model.ssl import Ssl
 from tests.core.configs import FakePlugins, ask, change, records, route, service
 
 
@@ -273,3 +276,82 @@ class ConsumerTests(CompilerTestCase):
         """The label custom_id becomes a field value that cannot end its line."""
         snapshot = self.load(self.consumer("jack", labels={"custom_id": "a\r\nX-Admin: 1"}))
         self.assertEqual(snapshot.consumers["jack"].wire_custom_id, b"aX-Admin: 1")
+
+
+class FakeCertificates:
+    """A certificate source that notes what it loaded, and refuses some."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+
+    def load(self, ssl: Ssl) -> object:
+        cert = ssl.pairs[0].cert
+        if cert == "bad":
+            raise ValueError("no certificate")
+        if cert.startswith("$"):
+            raise UnresolvedReference("no such secret")
+        self.loaded.append(ssl.id)
+        return cert
+
+
+def ssl(id: str, cert: str, *snis: str, **more: object) -> Change:
+    return change("ssl", id, {"cert": cert, "key": "key", "snis": list(snis), **more})
+
+
+class CertificateTests(CompilerTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.source = FakeCertificates()
+        self.compiler = Compiler(self.plugins, "default", certificates=self.source)
+
+    def shown(self, snapshot: Snapshot, name: str) -> object:
+        served = snapshot.certificates.find(name)
+        return None if served is None else served.loaded
+
+    def test_served(self) -> None:
+        """An ssl is served by the snapshot that has it, and no longer by one that has it not."""
+        snapshot = self.load(ssl("a", "A", "a.test"))
+        self.assertEqual(self.shown(snapshot, "a.test"), "A")
+        gone = self.compiler.apply(snapshot, [change("ssl", "a", None)], 8)
+        self.assertEqual((self.shown(gone, "a.test"), self.shown(snapshot, "a.test")), (None, "A"))
+
+    def test_only_what_changed(self) -> None:
+        """Others are not loaded again, and without a change of an ssl the table is the same."""
+        first = self.load(ssl("a", "A", "a.test"), ssl("b", "B", "b.test"))
+        second = self.compiler.apply(first, [ssl("b", "B2", "b.test"), ssl("a", "A", "a.test")], 8)
+        self.assertEqual(self.source.loaded, ["a", "b", "b"])
+        self.assertEqual((self.shown(second, "a.test"), self.shown(second, "b.test")), ("A", "B2"))
+        third = self.compiler.apply(second, [service("s")], 9)
+        self.assertIs(third.certificates, second.certificates)
+
+    def test_bad(self) -> None:
+        """A bad one is refused when it is written, and alone is off when it was stored."""
+        error = self.assertRaises(
+            ConfigErrors, self.compiler.apply, self.compiler.empty(), [ssl("x", "bad", "x.test")], 1
+        )
+        self.assertEqual([p.pointer for p in error.problems], ["/ssl/x"])
+        snapshot = self.load(ssl("x", "bad", "x.test"), ssl("a", "A", "a.test"))
+        self.assertEqual(snapshot.quarantined, {("default", "ssl", "x"): "ValueError: no certificate"})
+        self.assertEqual((self.shown(snapshot, "x.test"), self.shown(snapshot, "a.test")), (None, "A"))
+
+    def test_secret_missing(self) -> None:
+        """One whose secret is not to be had is accepted, not served, and named."""
+        snapshot = self.compiler.apply(self.compiler.empty(), [ssl("x", "$env://X", "x.test")], 1)
+        self.assertIsNone(self.shown(snapshot, "x.test"))
+        key = ("default", "ssl", "x")
+        self.assertEqual(snapshot.notices, {key: "not served, no such secret"})
+        self.assertEqual(self.compiler.apply(snapshot, [ssl("x", "X", "x.test")], 2).notices, {})
+
+    def test_two_for_one_name(self) -> None:
+        """The newer serves, the older is named; once the newer is gone the older serves again."""
+        snapshot = self.load(ssl("old", "O", "a.test"), ssl("new", "N", "a.test"))
+        self.assertEqual(self.shown(snapshot, "a.test"), "N")
+        self.assertEqual(
+            snapshot.notices,
+            {("default", "ssl", "old"): "a newer ssl is for a.test too; that one counts"},
+        )
+        # A change does not make the older one newer.
+        again = self.compiler.apply(snapshot, [ssl("old", "O2", "a.test")], 8)
+        self.assertEqual(self.shown(again, "a.test"), "N")
+        gone = self.compiler.apply(again, [change("ssl", "new", None)], 9)
+        self.assertEqual((self.shown(gone, "a.test"), gone.notices), ("O2", {}))

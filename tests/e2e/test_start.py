@@ -10,6 +10,7 @@ import stat
 import subprocess
 from pathlib import Path
 
+from tests import certs
 from tests.e2e.gateway_process import LIMIT_S, ROOT, EndToEndCase
 
 
@@ -170,14 +171,26 @@ class ListenerTests(EndToEndCase):
 
     def test_status_and_https(self) -> None:
         """Turned on by the environment, both answer, and ports.json names them."""
+        shown = certs.pair("localhost")
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        (directory / "x.crt").write_text(shown.cert)
+        (directory / "x.key").write_text(shown.key)
         gateway = self.gateway(
-            environ={"GATEWAY_STATUS_LISTEN": "127.0.0.1:0", "GATEWAY_PROXY_TLS_LISTEN": "127.0.0.1:0"}
+            environ={
+                "GATEWAY_STATUS_LISTEN": "127.0.0.1:0",
+                "GATEWAY_PROXY_TLS_LISTEN": "127.0.0.1:0",
+                "GATEWAY_PROXY_TLS_CERTIFICATE": str(directory / "x.crt"),
+                "GATEWAY_PROXY_TLS_PRIVATE_KEY": str(directory / "x.key"),
+            }
         ).start()
         self.assertEqual(sorted(gateway.ports), ["admin", "proxy", "proxy_tls", "status"])
         for path in ("/status", "/status/ready"):
             answer = self.curl(f"http://127.0.0.1:{gateway.ports['status']}{path}")
             self.assertEqual(json.loads(answer), {"status": "ok"})
-        answer = self.curl("-k", f"https://localhost:{gateway.ports['proxy_tls']}/")
+        answer = self.curl(
+            "--cacert", str(directory / "x.crt"), f"https://localhost:{gateway.ports['proxy_tls']}/"
+        )
         self.assertEqual(json.loads(answer), {"error_msg": "404 Route Not Found"})
 
     def test_two_of_a_kind(self) -> None:

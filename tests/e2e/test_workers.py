@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests import certs
 from tests.e2e import test_guide
 from tests.e2e.gateway_process import (
     LIMIT_S,
@@ -403,15 +404,22 @@ class StartTests(WorkersCase):
 
     def test_https_and_ipv6(self) -> None:
         """Every address is shared, those for HTTPS too."""
+        shown = certs.pair("127.0.0.1")
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        (directory / "x.crt").write_text(shown.cert)
+        (directory / "x.key").write_text(shown.key)
         gateway = self.gateway(
             environ={
                 "GATEWAY_PROXY_LISTEN": "127.0.0.1:0, [::1]:0",
                 "GATEWAY_PROXY_TLS_LISTEN": "127.0.0.1:0",
+                "GATEWAY_PROXY_TLS_CERTIFICATE": str(directory / "x.crt"),
+                "GATEWAY_PROXY_TLS_PRIVATE_KEY": str(directory / "x.key"),
                 "GATEWAY_STATUS_LISTEN": "127.0.0.1:0",
             }
         ).start()
         self.assertEqual(sorted(gateway.ports), ["admin", "proxy", "proxy_2", "proxy_tls", "status"])
-        tls = ssl.create_default_context(cafile=str(gateway.data_dir / "admin.crt"))
+        tls = ssl.create_default_context(cafile=str(directory / "x.crt"))
         ports = gateway.ports
         for made, path, status in (
             (http.client.HTTPConnection("::1", ports["proxy_2"], timeout=LIMIT_S), "/", 404),

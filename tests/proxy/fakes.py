@@ -18,6 +18,7 @@ from gateway.model.upstream import Node
 from gateway.proxy.admission import admit
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.runner import Run, Runner
+from gateway.upstream.client import RelayedResponse
 
 
 @define
@@ -110,10 +111,10 @@ class FakeDispatcher:
     sent: list[tuple[Node, Deferred[FakeResponse]]] = field(factory=list)
     cancelled: int = 0
 
-    def send(self, exchange: Exchange, node: Node, body: object) -> Deferred[FakeResponse]:
+    def send(self, exchange: Exchange, node: Node, body: object, waiter: Any) -> RelayedResponse:
         deferred: Deferred[FakeResponse] = Deferred(self._cancelled)
         self.sent.append((node, deferred))
-        return deferred
+        return RelayedResponse(deferred, waiter)
 
     def _cancelled(self, deferred: Deferred[FakeResponse]) -> None:
         self.cancelled += 1

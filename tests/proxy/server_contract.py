@@ -10,7 +10,6 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
@@ -20,6 +19,7 @@ from gateway.core.compiler import Compiler
 from gateway.core.exchange import Exchange
 from gateway.model.upstream import Node
 from gateway.proxy.limits import ProxyLimits
+from gateway.upstream.client import RelayedResponse
 from tests.core.configs import FakePlugins, records, route, service
 from tests.proxy.fakes import FakeDispatcher, FakeResponse, InMemoryGateway
 from tests.proxy.test_runner import TestClock
@@ -52,12 +52,12 @@ class StreamingDispatcher(FakeDispatcher):
     collected: Collector
     body: Any = None
 
-    def send(self, exchange: Exchange, node: Node, body: Any) -> Deferred[FakeResponse]:
+    def send(self, exchange: Exchange, node: Node, body: Any, waiter: Any) -> RelayedResponse:
         self.collected = Collector()
         self.body = body
         if body is not None and self.eager:
             body.startProducing(self.collected)
-        return super().send(exchange, node, body)
+        return super().send(exchange, node, body, waiter)
 
 
 class Transport(StringTransportWithDisconnection):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.addresses import AddressSet
@@ -25,9 +24,9 @@ class FakeClient:
     def __init__(self) -> None:
         self.sent: list[tuple[PreparedRequest, object]] = []
 
-    def send(self, request: PreparedRequest, body: object) -> Deferred[Any]:
+    def relay(self, request: PreparedRequest, body: object, waiter: object) -> object:
         self.sent.append((request, body))
-        return Deferred()
+        return self
 
 
 class DispatchTestCase(SynchronousTestCase):
@@ -50,7 +49,8 @@ class DispatchTestCase(SynchronousTestCase):
         assert exchange.route is not None
         assert exchange.route.upstream is not None
         content: Any = body
-        self.dispatcher.send(exchange, exchange.route.upstream.upstream.nodes[0], content)
+        waiter: Any = None
+        self.dispatcher.send(exchange, exchange.route.upstream.upstream.nodes[0], content, waiter)
         return self.client.sent[-1][0]
 
     def fields(self, **upstream: Any) -> dict[bytes, bytes]:

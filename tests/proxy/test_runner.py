@@ -80,7 +80,7 @@ class AnswerTests(RunnerTestCase):
             exchange.status = 418
 
         self.plugins.hooks = {"p": {"header_filter": change}}
-        gateway = self.gateway(route("r", "/x", plugins={"p": {}}))
+        gateway = self.gateway(service("s", upstream=None), route("r", "/x", plugins={"p": {}}))
         client, _ = gateway.request("GET", "/x")
         self.assertEqual((client.status, self.outcome(gateway)), (418, (418, "balancer", "no_upstream")))
 

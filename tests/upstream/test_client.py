@@ -176,6 +176,106 @@ class DoublesTests(SynchronousTestCase):
             self.assertTrue(callable(getattr(ProxyClient, name)))
 
 
+class Waiter:
+    """Waits for a response and takes its content."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.content = b""
+        self.flow: Any = None
+        self.end: object = None
+        self.failure: Any = None
+
+    def response_started(self, head: Any, content: bytes, connection: Any) -> Waiter:
+        self.status, self.flow = head.status, connection
+        self.content += content
+        if connection is None:
+            self.end = "complete"
+        return self
+
+    def request_failed(self, failure: Any) -> None:
+        self.failure = failure
+
+    def response_content(self, data: bytes) -> None:
+        self.content += data
+
+    def response_ended(self) -> None:
+        self.end = "complete"
+
+    def response_failed(self, kind: str, detail: str, cause: Any) -> None:
+        self.end = kind
+
+
+class RelayTests(SynchronousTestCase):
+    """The same without a Deferred: the waiter is told."""
+
+    def setUp(self) -> None:
+        self.network = Network()
+        self.waiter = Waiter()
+
+    def relay(self) -> Any:
+        return ProxyClient(self.network.agent).relay(prepared(), None, self.waiter)
+
+    def test_in_one_piece(self) -> None:
+        """A response that came whole is told with all its content."""
+        self.relay()
+        self.network.accept().says(ANSWER)
+        self.assertEqual((self.waiter.status, self.waiter.content, self.waiter.end), (200, b"hi", "complete"))
+
+    def test_in_pieces(self) -> None:
+        """Content is handed on as it comes, and the upstream is held back while the waiter says so."""
+        self.relay()
+        socket = self.network.accept()
+        socket.says(ANSWER[:-1])
+        self.waiter.flow.pause()
+        self.assertEqual(socket.producerState, "paused")
+        self.waiter.flow.resume()
+        socket.says(ANSWER[-1:])
+        self.assertEqual((self.waiter.content, self.waiter.end), (b"hi", "complete"))
+
+    def test_broken_off(self) -> None:
+        """Content that ends too soon, and a response that never comes, have a reason."""
+        self.relay()
+        socket = self.network.accept()
+        socket.says(ANSWER[:-1])
+        socket.hangs_up()
+        self.assertEqual(self.waiter.end, "upstream_closed")
+        self.relay()
+        self.network.accept().hangs_up()
+        self.assertEqual(self.waiter.failure.value.kind, "upstream_closed")
+
+    def test_given_up(self) -> None:
+        """Who gives a request up hears no more of it, and its connection is cut."""
+        call = self.relay()
+        socket = self.network.accept()
+        call.cancel()
+        self.assertTrue(socket.aborted)
+        socket.hangs_up()
+        self.assertEqual((self.waiter.status, self.waiter.failure), (0, None))
+
+    def test_any_agent(self) -> None:
+        """Over any other ``IAgent``, such as a test double, the waiter is told the same."""
+        origin = _Origin()
+        agent = RequestTraversalAgent(origin)
+        ProxyClient(agent).relay(prepared(), None, self.waiter)
+        agent.flush()
+        self.assertEqual(self.waiter.status, 200)
+        self.assertEqual(self.waiter.content, gzip.compress(b"hello", mtime=0))
+        self.assertEqual(self.waiter.end, "complete")
+
+    def test_any_agent_given_up(self) -> None:
+        """There, too, who gives it up hears no more of it."""
+        deferred: Deferred[Any] = Deferred()
+
+        @implementer(IAgent)
+        class Stub:
+            def request(self, method: Any, uri: Any, headers: Any = None, bodyProducer: Any = None) -> Any:
+                return deferred
+
+        ProxyClient(Stub()).relay(prepared(), None, self.waiter).cancel()
+        self.assertEqual((self.waiter.status, self.waiter.failure), (0, None))
+
+
 class PinTests(SynchronousTestCase):
     """What is relied on of treq's insides; if one fails after an upgrade, so will ``ProxyClient``."""
 

@@ -1,0 +1,169 @@
+"""Which certificate is for which name, and what clients have to show where they want to go."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from attrs import define, field, frozen
+
+from gateway.model.ssl import Ssl, plain_name
+
+
+class CertificateSource(Protocol):
+    """Where the compiler gets what a TLS library makes of an ssl."""
+
+    def load(self, ssl: Ssl) -> object:
+        """
+        Make it ready for use.
+
+        Raises:
+            UnresolvedReference: a secret it refers to is not to be had now.
+            ValueError: it cannot be used.
+        """
+
+
+@frozen
+class NoTLS:
+    """A ``CertificateSource`` where nothing is served over TLS."""
+
+    def load(self, ssl: Ssl) -> object:
+        return None
+
+
+def _patterns(ssl: Ssl) -> tuple[re.Pattern[str], ...]:
+    return () if ssl.client is None else tuple(map(re.compile, ssl.client.skip_mtls_uri_regex))
+
+
+@frozen(eq=False)
+class ServedSsl:
+    """
+    An ssl in use.
+
+    Attributes:
+        loaded: What the source made of it.
+        open_to: Where one of these is found in the URI, clients need no certificate.
+    """
+
+    ssl: Ssl
+    loaded: object = field(repr=False)
+    open_to: tuple[re.Pattern[str], ...] = field(init=False, repr=False)
+
+    @open_to.default
+    def _open_to(self) -> tuple[re.Pattern[str], ...]:
+        return _patterns(self.ssl)
+
+
+@define(eq=False)
+class TLSSession:
+    """
+    What is known of a client's TLS connection.
+
+    Attributes:
+        server_name: The SNI, in lower case; empty without.
+        verified: Whether the client has shown a certificate that is good for that name.
+        fault: Why the one it has shown is not good; empty if it is, or if there is none.
+    """
+
+    server_name: str
+    verified: bool = False
+    fault: str = ""
+
+
+@frozen(eq=False, repr=False)
+class CertificateTable:
+    """
+    The ssls of one snapshot, by name.
+
+    Attributes:
+        clients: Those for upstreams, by id.
+        shadowed: Id → a name it is for and that another one, which is newer, serves.
+        guarded: Whether any of them asks clients for a certificate.
+    """
+
+    exact: Mapping[str, ServedSsl]
+    wild: Mapping[str, ServedSsl]
+    clients: Mapping[str, ServedSsl]
+    shadowed: Mapping[str, str]
+    guarded: bool
+    _odd: bool
+
+    @classmethod
+    def of(cls, served: Iterable[ServedSsl]) -> CertificateTable:
+        """
+        Sort *served* by name.
+
+        Args:
+            served: In the order of creation: of two for the same name, the newer one counts.
+        """
+        exact: dict[str, ServedSsl] = {}
+        wild: dict[str, ServedSsl] = {}
+        clients: dict[str, ServedSsl] = {}
+        shadowed: dict[str, str] = {}
+        for one in served:
+            if not one.ssl.enabled:
+                continue
+            if one.ssl.type == "client":
+                clients[one.ssl.id] = one
+                continue
+            for name in one.ssl.snis:
+                table, key = (wild, name[1:]) if name.startswith("*") else (exact, name)
+                if key in table:
+                    shadowed[table[key].ssl.id] = name
+                table[key] = one
+        guarded = any(one.ssl.client is not None for table in (exact, wild) for one in table.values())
+        odd = any(suffix and not suffix.startswith(".") for suffix in wild)
+        return cls(exact, wild, clients, shadowed, guarded, odd)
+
+    def find(self, name: str) -> ServedSsl | None:
+        """
+        The ssl for a host name.
+
+        Args:
+            name: Lower-case and without a dot at its end.
+        Source:
+            Data-plane contract §12: exact before wildcard; a star stands for one label, or a part of it;
+            alone it stands for everything.
+        """
+        found = self.exact.get(name)
+        if found is None and self.wild:
+            first = name.find(".")
+            label = len(name) if first < 0 else first
+            for start in range(1 if self._odd else max(label, 1), label + 1):
+                found = self.wild.get(name[start:]) if start < len(name) else None
+                if found is not None:
+                    return found
+            found = self.wild.get("")
+        return found
+
+    def refusal(self, session: TLSSession, host: str, path: str) -> str | None:
+        """
+        Why a request must not be served over this connection; None if it may.
+
+        Args:
+            host: The request's Host without port, in lower case. path: Its decoded path.
+        Source:
+            Data-plane contract §12: a host that asks for client certificates is served to those who
+            have shown one to that very name.
+        """
+        if not self.guarded:
+            return None
+        name = plain_name(host)
+        served = self.find(name)
+        if served is None or served.ssl.client is None:
+            return None
+        if not session.verified:
+            if any(pattern.search(path) for pattern in served.open_to):
+                return None
+            return (
+                f"the client's certificate is not valid: {session.fault}"
+                if session.fault
+                else ("the client has shown no certificate")
+            )
+        if session.server_name != name:
+            return f"the certificate was shown to {session.server_name!r}, not to the host of the request"
+        return None
+
+
+EMPTY = CertificateTable.of(())
