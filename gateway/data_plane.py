@@ -10,7 +10,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -110,14 +110,16 @@ def make_services(settings: Settings, reactor: Any, calls: HttpCalls) -> PluginS
         done = Deferred.fromCoroutine(work)
         done.addErrback(lambda failure: log.failure("a plugin's own work failed", failure))
 
+    peers = _trusted(settings)
     return PluginServices(
         SystemClock(),
         PluginLogger(),
-        settings=settings.plugins.limits,
+        settings=_plugin_settings(settings),
         http=calls,
         sleep=sleep,
         spawn=spawn,
         random=random.random,
+        trusted=(lambda address: False) if peers is None else peers.__contains__,
     )
 
 
@@ -311,13 +313,10 @@ class DataPlane:
 
     def _make_runner(self) -> Runner:
         proxy = self._settings.proxy
-        trusted = proxy.trusted_addresses
         return Runner(
             snapshot=self.compiler.empty(),
             dispatcher=Dispatcher(
-                ProxyClient(self._agent),
-                None if trusted is None else AddressSet.parse([str(n) for n in trusted]),
-                tunnels=proxy.engine == "lean",
+                ProxyClient(self._agent), _trusted(self._settings), tunnels=proxy.engine == "lean"
             ),
             clock=SystemClock(),
             limits=_limits(self._settings),
@@ -326,6 +325,19 @@ class DataPlane:
             show_upstream_status=proxy.show_upstream_status,
             real_ip=_real_ip(self._settings),
         )
+
+
+def _plugin_settings(settings: Settings) -> Mapping[str, str]:
+    """The section [plugins]; a port that was not named is that of the first HTTPS listener."""
+    limits = dict(settings.plugins.limits)
+    if not settings.plugins.redirect_https_port and settings.proxy.tls_listen:
+        limits["redirect_https_port"] = str(settings.proxy.tls_listen[0].port)
+    return limits
+
+
+def _trusted(settings: Settings) -> AddressSet | None:
+    trusted = settings.proxy.trusted_addresses
+    return None if trusted is None else AddressSet.parse([str(network) for network in trusted])
 
 
 def maybe(result: Any) -> Deferred[Any]:

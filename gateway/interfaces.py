@@ -318,6 +318,7 @@ class PluginServices:
         sleep: Waits so many seconds, for hooks that are ``async``; ends early when the client leaves.
         spawn: Runs a coroutine that no request waits for; what it raises is logged.
         random: A number from 0 to 1, 1 excluded: for shares and samples, not for secrets.
+        trusted: Whether a peer's forwarding fields are believed, by its address ([proxy] trusted_addresses).
         upstream: Compiles an upstream that stands in the settings.
         nested: Binds another plugin, by name and settings, at the same place; ValueError in words for the
             user if there is none or it refuses the settings.
@@ -332,5 +333,6 @@ class PluginServices:
     sleep: Callable[[float], Awaitable[None]] = field(default=_nothing("sleep"), repr=False)
     spawn: Callable[[Coroutine[Any, Any, Any]], None] = field(default=_nothing("spawn"), repr=False)
     random: Callable[[], float] = field(default=_nothing("random"), repr=False)
+    trusted: Callable[[str], bool] = field(default=lambda address: False, repr=False)
     upstream: UpstreamMaker = field(default=_nothing("upstream"), repr=False)
     nested: Callable[[str, Mapping[str, Any]], BoundPlugin] = field(default=_nothing("nested"), repr=False)

@@ -229,10 +229,12 @@ class PluginsSection:
     Attributes:
         enabled: Names; None enables every plugin installed.
         jwt_auth_token_cache: Verified tokens remembered; 0 verifies each request anew.
+        redirect_https_port: The port that ``http_to_https`` of redirect names.
     """
 
     enabled: tuple[str, ...] | None = setting(fields.names_or_all, "", many=True)
     jwt_auth_token_cache: int = setting(fields.whole(0, 10_000_000), "10000")
+    redirect_https_port: int = setting(fields.whole(0, 65535), "0")
 
     @property
     def limits(self) -> Mapping[str, str]:

@@ -364,7 +364,7 @@ def spell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def compile_template(text: str) -> Template:
+def compile_template(text: str, find: Callable[[str], Getter] = getter) -> Template:
     r"""
     Compile text with variables.
 
@@ -372,6 +372,8 @@ def compile_template(text: str) -> Template:
     ``${name ?? default}`` gives the default then. ``\$`` is a dollar sign, ``\\`` a backslash.
     A ``$`` that starts no variable stands for itself.
 
+    Args:
+        find: Finds what reads a variable, where there are more than those of ``getter``.
     Source:
         Data-plane contract §4.
     """
@@ -388,7 +390,7 @@ def compile_template(text: str) -> Template:
                 pieces.append(plain)
                 plain = ""
             names.append(name)
-            pieces.append((getter(name), (found["default"] or "").strip()))
+            pieces.append((find(name), (found["default"] or "").strip()))
     plain += text[end:]
     if plain:
         pieces.append(plain)

@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
@@ -591,6 +591,8 @@ class Run:
         if general.body_filter or chain.body_filter:
             length = None
         status = exchange.status
+        if self._outcome is not None and self._outcome.status != status:
+            self._outcome = evolve(self._outcome, status=status)
         self._content_wanted = exchange.request.method != b"HEAD" and status not in _NO_CONTENT_STATUSES
         self._responded = True
         self.downstream.respond(status, exchange.response_fields.pairs, length)
