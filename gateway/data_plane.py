@@ -28,8 +28,10 @@ from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
 from gateway.core.real_ip import RealIp
 from gateway.core.snapshot import Snapshot
+from gateway.counters.local import LocalCounters
+from gateway.counters.source import Source
 from gateway.http1 import eager
-from gateway.interfaces import HttpCalls, PluginServices
+from gateway.interfaces import CounterSource, HttpCalls, PluginServices
 from gateway.model.record import Key, Record
 from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.health import HealthChecks
@@ -100,7 +102,9 @@ class Listener:
         return Address(host.host, host.port)
 
 
-def make_services(settings: Settings, reactor: Any, calls: HttpCalls) -> PluginServices:
+def make_services(
+    settings: Settings, reactor: Any, calls: HttpCalls, counters: CounterSource
+) -> PluginServices:
     """What the plugins of one process share."""
 
     def sleep(seconds: float) -> Deferred[None]:
@@ -118,9 +122,21 @@ def make_services(settings: Settings, reactor: Any, calls: HttpCalls) -> PluginS
         http=calls,
         sleep=sleep,
         spawn=spawn,
+        counters=counters,
         random=random.random,
         trusted=(lambda address: False) if peers is None else peers.__contains__,
     )
+
+
+def make_counters(settings: Settings, reactor: Any, local: LocalCounters | None = None) -> Source:
+    """
+    Where the plugins of one process get their counters from.
+
+    Args:
+        local: Those of this machine, if other processes share them.
+    """
+    local = local or LocalCounters.make(settings.plugins.counters_keys, time.monotonic)
+    return Source(local, reactor, retry_s=settings.plugins.redis_retry_s)
 
 
 def make_compiler(settings: Settings, registry: PluginRegistry, services: PluginServices) -> Compiler:
@@ -172,9 +188,21 @@ class DataPlane:
         listeners: What is open.
     """
 
-    def __init__(self, settings: Settings, reactor: Any, registry: PluginRegistry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        registry: PluginRegistry,
+        counters: LocalCounters | None = None,
+    ) -> None:
+        """
+        Args:
+            counters: Those of this machine, if other processes share them.
+        """
         self._calls = TreqCalls(reactor)
-        self.compiler = make_compiler(settings, registry, make_services(settings, reactor, self._calls))
+        self._counters = make_counters(settings, reactor, counters)
+        services = make_services(settings, reactor, self._calls, self._counters)
+        self.compiler = make_compiler(settings, registry, services)
         self.listeners: list[Listener] = []
         self._settings = settings
         self._reactor = reactor
@@ -263,10 +291,12 @@ class DataPlane:
         agent: Callable[[], Any] = self._agent.close
         health = [self.runner.health.close] if self.runner.health is not None else []
         calls: Callable[[], Any] = self._calls.close
+        counters: Callable[[], Any] = self._counters.close
         for close in (
             *health,
             agent,
             calls,
+            counters,
             *([self._access_log.close] if self._access_log is not None else []),
         ):
             try:

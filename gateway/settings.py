@@ -230,11 +230,15 @@ class PluginsSection:
         enabled: Names; None enables every plugin installed.
         jwt_auth_token_cache: Verified tokens remembered; 0 verifies each request anew.
         redirect_https_port: The port that ``http_to_https`` of redirect names.
+        counters_keys: Counters of each sort that there is room for on this machine.
+        redis_retry_s: The longest pause between two tries to reach a Redis that is down.
     """
 
     enabled: tuple[str, ...] | None = setting(fields.names_or_all, "", many=True)
     jwt_auth_token_cache: int = setting(fields.whole(0, 10_000_000), "10000")
     redirect_https_port: int = setting(fields.whole(0, 65535), "0")
+    counters_keys: int = setting(fields.whole(16, 10_000_000), "100000")
+    redis_retry_s: float = setting(fields.seconds(0.1, 600), "2")
 
     @property
     def limits(self) -> Mapping[str, str]:

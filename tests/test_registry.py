@@ -128,6 +128,9 @@ class OrderTests(SynchronousTestCase):
             (2510, "jwt-auth"),
             (2500, "key-auth"),
             (1008, "proxy-rewrite"),
+            (1003, "limit-conn"),
+            (1002, "limit-count"),
+            (1001, "limit-req"),
             (900, "redirect"),
             (899, "response-rewrite"),
         ]

@@ -700,7 +700,7 @@ class Run:
             return
         self._let_go()
         detail = failure.getErrorMessage()
-        self._chain = EMPTY  # Its filters may be what failed.
+        self._chain = Chain(log=self._chain.log)  # Its filters may be what failed.
         try:
             self._answer("gateway", Reply(500, None, (), reasons.INTERNAL_ERROR, detail))
         except Exception:
