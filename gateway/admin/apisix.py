@@ -370,9 +370,7 @@ class Apisix:
     def _caller(self, call: Call) -> Caller:
         ttl = self._ttl(call)
         caller = call.caller
-        if ttl is None:
-            return caller
-        return Caller(caller.author, caller.reason, caller.preconditions, self._clock.time() + ttl)
+        return caller if ttl is None else evolve(caller, expires_at=self._clock.time() + ttl)
 
 
 _TYPES: Mapping[type, str] = {str: "string", bool: "boolean", type(None): "nil"}

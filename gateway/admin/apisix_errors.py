@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.core import schema_words
 from gateway.admin.apisix_kinds import BY_NAME
 from gateway.admin.calls import Answer
 from gateway.admin.refusals import Invalid, NotAllowed, NotFound, Refusal, Stale, TooLarge
+from gateway.core import schema_words
 from gateway.model.problems import PathPart, Problem
 from gateway.registry import PluginRegistry
 
