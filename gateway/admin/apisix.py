@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from attrs import evolve
+
 from gateway.admin.apisix_checks import Use
 from gateway.admin.apisix_errors import KEY_NOT_FOUND, ApisixErrors
 from gateway.admin.apisix_kinds import APISIX_KINDS, DIALECT, ApisixKind, resource_key

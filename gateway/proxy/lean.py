@@ -290,7 +290,7 @@ class LeanConnection(Protocol):
         """What the client sends is no longer HTTP; for the stream."""
         self.deadline = inf
         alsoProvides(self, IHalfCloseableProtocol)
-        data, self._buffer = self._buffer, b""
+        data, self._buffer, self._at = self._buffer[self._at :], b"", 0
         self.resume_reading()
         if data:
             tunnel.client_data(data)
