@@ -25,10 +25,11 @@ from twisted.web.server import Site
 from gateway import __version__, bootstrap, certificates
 from gateway.admin import passwords
 from gateway.admin.access import ADMIN, AccessLimits
-from gateway.admin.app import AdminAPI
+from gateway.admin.app import AdminAPI, ApisixOptions
 from gateway.admin.calls import Limits
 from gateway.admin.groups import default_group_change
 from gateway.admin.site import AdminSite
+from gateway.admin.static_keys import StaticKeys
 from gateway.admin.tokens import bootstrap_change
 from gateway.admin.users import first_user
 from gateway.control.amp_commands import pack
@@ -82,7 +83,8 @@ def make_service(settings: Settings, reactor: Any) -> GatewayService:
     bootstrap.worker_count(settings)
     bootstrap.ensure_data_dir(settings)
     token = bootstrap.admin_token(settings)
-    return GatewayService(settings, reactor, registry, token)
+    key = bootstrap.apisix_key(settings)
+    return GatewayService(settings, reactor, registry, token, key)
 
 
 class GatewayService(Service):
@@ -91,12 +93,18 @@ class GatewayService(Service):
     name = "gateway"
 
     def __init__(
-        self, settings: Settings, reactor: Any, registry: PluginRegistry, token: bootstrap.AdminToken
+        self,
+        settings: Settings,
+        reactor: Any,
+        registry: PluginRegistry,
+        token: bootstrap.AdminToken,
+        apisix_key: bootstrap.AdminToken,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._registry = registry
         self._token = token
+        self._apisix_key = apisix_key
         self._clock = SystemClock()
         self._listeners: list[Listener] = []
         self._closers: list[Callable[[], Any]] = []
@@ -135,7 +143,9 @@ class GatewayService(Service):
         warning = bootstrap.allow_open_files(settings)
         if warning:
             log.warn("{text}", text=warning)
-        store = await self._open_store()
+        keys = load_or_create(str(settings.store.key_file))
+        sealer = Sealer(keys, self._registry.secret_fields)
+        store = await self._open_store(sealer)
         view: StoreView = await store.load()
         view = await self._first_records(store, view)
 
@@ -158,12 +168,16 @@ class GatewayService(Service):
             explain=explainer.explain,
             status=report.report,
             ready=report.not_ready_because,
+            apisix=self._apisix_options(sealer),
+            call_later=self._reactor.callLater,
             access=AccessLimits(
                 settings.admin.login_attempts, settings.admin.login_window_s, settings.admin.session_ttl_s
             ),
             elsewhere=self._in_a_thread,
             instances=lambda: [status.instance(group, socket.gethostname())],
         )
+        api.start()
+        self._closers.append(api.stop)
         self._listen(api, status, report.not_ready_because, pair)
         if workers is not None:
             await workers.start(
@@ -171,12 +185,19 @@ class GatewayService(Service):
             )
         self._announce(store.describe())
 
-    async def _open_store(self) -> IConfigStore:
-        settings = self._settings.store
-        keys = load_or_create(str(settings.key_file))
-        store: IConfigStore = open_store(
-            str(settings.url), self._reactor, Sealer(keys, self._registry.secret_fields)
+    def _apisix_options(self, sealer: Sealer) -> ApisixOptions:
+        settings = self._settings.apisix
+        viewer = None if settings.viewer_key is None else settings.viewer_key.text
+        return ApisixOptions(
+            keys=StaticKeys(self._apisix_key.text, viewer, self._settings.gateway.group),
+            seal=sealer.seal,
+            stream_routes=settings.stream_routes,
+            cors=settings.enable_admin_cors,
+            version_shown=self._settings.proxy.server_tokens,
         )
+
+    async def _open_store(self, sealer: Sealer) -> IConfigStore:
+        store: IConfigStore = open_store(str(self._settings.store.url), self._reactor, sealer)
         await store.open()
         self._closers.append(store.close)
         return store
@@ -290,6 +311,15 @@ class GatewayService(Service):
         _mute(admin_site)
         for address in admin.listen:
             self._open("admin", address, admin_site, pair if admin.tls else None)
+        apisix_site = AdminSite(
+            api.resource(settings.apisix.allow_admin, page=True),
+            max_body_bytes=admin.max_body_bytes,
+            reactor=self._reactor,
+            timeout=60,
+        )
+        _mute(apisix_site)
+        for address in settings.apisix.listen:
+            self._open("apisix", address, apisix_site)
         plane = self._plane
         if plane is not None:
             for address in proxy.listen:
@@ -328,7 +358,10 @@ class GatewayService(Service):
     def _announce(self, store: str) -> None:
         addresses = self._addresses()
         ports = bootstrap.name_ports({kind: [a.port for a in some] for kind, some in addresses.items()})
-        for line in bootstrap.start_lines(self._settings, addresses, token=self._token, store=store):
+        lines = bootstrap.start_lines(
+            self._settings, addresses, token=self._token, store=store, apisix_key=self._apisix_key
+        )
+        for line in lines:
             log.info("{line}", line=line)
         bootstrap.write_ports(self._settings.gateway.data_dir, ports)
 

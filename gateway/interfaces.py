@@ -460,6 +460,7 @@ class PluginServices:
         counters: Counters for limits, as the settings' ``policy`` says.
         breakers: Circuit breakers.
         random: A number from 0 to 1, 1 excluded: for shares and samples, not for secrets.
+        trusted: Whether a peer's forwarding fields are believed, by its address ([proxy] trusted_addresses).
         upstream: Compiles an upstream that stands in the settings.
         nested: Binds another plugin, by name and settings, at the same place; ValueError in words for the
             user if there is none or it refuses the settings.
@@ -476,5 +477,6 @@ class PluginServices:
     counters: CounterSource = field(default=_nothing("counters"), repr=False)
     breakers: Breakers = field(factory=_NoBreakers, repr=False)
     random: Callable[[], float] = field(default=_nothing("random"), repr=False)
+    trusted: Callable[[str], bool] = field(default=lambda address: False, repr=False)
     upstream: UpstreamMaker = field(default=_nothing("upstream"), repr=False)
     nested: Callable[[str, Mapping[str, Any]], BoundPlugin] = field(default=_nothing("nested"), repr=False)

@@ -121,20 +121,24 @@ class OrderTests(SynchronousTestCase):
         """The plugins that come with the gateway run in exactly this order; no two share a priority."""
         found = load_plugins(None)
         order = [(found.factory(name).priority, name) for name in found.names]
-        self.assertEqual(
-            order,
-            [
-                (2510, "jwt-auth"),
-                (2500, "key-auth"),
-                (1010, "proxy-mirror"),
-                (1006, "workflow"),
-                (1005, "api-breaker"),
-                (1003, "limit-conn"),
-                (1002, "limit-count"),
-                (1001, "limit-req"),
-                (966, "traffic-split"),
-            ],
-        )
+        pinned = [
+            (11000, "fault-injection"),
+            (10900, "mocking"),
+            (2800, "request-validation"),
+            (2510, "jwt-auth"),
+            (2500, "key-auth"),
+            (1010, "proxy-mirror"),
+            (1008, "proxy-rewrite"),
+            (1006, "workflow"),
+            (1005, "api-breaker"),
+            (1003, "limit-conn"),
+            (1002, "limit-count"),
+            (1001, "limit-req"),
+            (966, "traffic-split"),
+            (900, "redirect"),
+            (899, "response-rewrite"),
+        ]
+        self.assertEqual(order, pinned)
 
 
 class SchemaTests(SynchronousTestCase):
@@ -144,12 +148,7 @@ class SchemaTests(SynchronousTestCase):
     def test_meta_in_every_schema(self) -> None:
         """Every published schema takes ``_meta``; the plugin's own stays as it was."""
         found = load_plugins(None)
-        names = [
-            (name, credential)
-            for name in found.names
-            for credential in (False, True)
-            if found.is_auth(name) or not credential
-        ]
+        names = [(n, credential) for n in found.names for credential in (False, True)[: 1 + found.is_auth(n)]]
         for name, credential in names:
             schema = found.published_schema(name, credential=credential)
             assert schema is not None

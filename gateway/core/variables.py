@@ -294,8 +294,10 @@ _VARIABLES: dict[str, Getter] = {
     "request_length": _request_length,
     "content_type": _field("content-type"),
     "content_length": _field("content-length"),
-    "remote_addr": lambda exchange: exchange.connection.client_ip,
-    "remote_port": lambda exchange: str(exchange.connection.client_port),
+    "remote_addr": lambda exchange: exchange.client_ip,
+    "remote_port": lambda exchange: str(exchange.client_port) if exchange.client_port else None,
+    "realip_remote_addr": lambda exchange: exchange.connection.client_ip,
+    "realip_remote_port": lambda exchange: str(exchange.connection.client_port),
     "remote_user": _remote_user,
     "server_addr": lambda exchange: exchange.connection.server_ip,
     "server_port": lambda exchange: str(exchange.connection.server_port),
@@ -382,7 +384,7 @@ def spell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def compile_template(text: str) -> Template:
+def compile_template(text: str, find: Callable[[str], Getter] = getter) -> Template:
     r"""
     Compile text with variables.
 
@@ -390,6 +392,8 @@ def compile_template(text: str) -> Template:
     ``${name ?? default}`` gives the default then. ``\$`` is a dollar sign, ``\\`` a backslash.
     A ``$`` that starts no variable stands for itself.
 
+    Args:
+        find: Finds what reads a variable, where there are more than those of ``getter``.
     Source:
         Data-plane contract §4.
     """
@@ -406,7 +410,7 @@ def compile_template(text: str) -> Template:
                 pieces.append(plain)
                 plain = ""
             names.append(name)
-            pieces.append((getter(name), (found["default"] or "").strip()))
+            pieces.append((find(name), (found["default"] or "").strip()))
     plain += text[end:]
     if plain:
         pieces.append(plain)

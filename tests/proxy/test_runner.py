@@ -73,6 +73,17 @@ class RunnerTestCase(SynchronousTestCase):
 
 
 class AnswerTests(RunnerTestCase):
+    def test_changed_status(self) -> None:
+        """A status that a plugin changes is the one that counts, for the log too."""
+
+        def change(exchange: Exchange) -> None:
+            exchange.status = 418
+
+        self.plugins.hooks = {"p": {"header_filter": change}}
+        gateway = self.gateway(service("s", upstream=None), route("r", "/x", plugins={"p": {}}))
+        client, _ = gateway.request("GET", "/x")
+        self.assertEqual((client.status, self.outcome(gateway)), (418, (418, "balancer", "no_upstream")))
+
     def test_not_found(self) -> None:
         """Without a route: 404 with the contract's body, logged as such."""
         gateway = self.simple()
