@@ -209,19 +209,21 @@ class _Patience:
         self._unsent = 0
 
     def pauseProducing(self) -> None:
+        # Told again for each write that comes while the buffer is full.
         self._producer.pauseProducing()
+        self._unsent = self._downstream.unsent()
         if self._timer is None:
             self._wait()
 
     def _wait(self) -> None:
         site = self._downstream.site
         if site is not None:
-            self._unsent = self._downstream.unsent()
             self._timer = site.clock.callLater(self._wait_s, self._waited)
 
     def _waited(self) -> None:
         self._timer = None
-        if self._downstream.unsent() < self._unsent:
+        before, self._unsent = self._unsent, self._downstream.unsent()
+        if self._unsent < before:
             self._wait()  # Slow as it is, it does take bytes.
         else:
             self._downstream.client_stuck()
