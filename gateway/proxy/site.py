@@ -409,7 +409,8 @@ class ProxyChannel(HTTPChannel):
 
     def loseConnection(self) -> None:
         """Close; but a client that was refused while it sends is first let read why, within limits."""
-        if self._linger_left is None or not hasattr(self.transport, "loseWriteConnection"):
+        half = not self.isSecure() and hasattr(self.transport, "loseWriteConnection")
+        if self._linger_left is None or not half:
             super().loseConnection()
             return
         self.setTimeout(None)
