@@ -14,6 +14,7 @@ from zope.interface import Attribute, Interface
 
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.fields import Pair
+from gateway.core.metric_options import CountOptions
 
 if TYPE_CHECKING:
     from gateway.core.chain import BoundPlugin
@@ -302,6 +303,22 @@ class _NoHttp:
     request = staticmethod(_nothing("http"))
 
 
+class RequestMetrics(Protocol):
+    """Counting for Prometheus."""
+
+    def request(self, exchange: Exchange, options: CountOptions) -> None:
+        """Count a request that has ended, once."""
+
+
+class _NoMetrics:
+    def request(self, exchange: Exchange, options: CountOptions) -> None:
+        """Count nothing."""
+
+
+PublicApi = Callable[[Exchange], Awaitable[Reply]]
+"""What the gateway can tell about itself through a route: see ``PluginServices.public_apis``."""
+
+
 @frozen
 class PluginServices:
     """
@@ -319,6 +336,8 @@ class PluginServices:
         spawn: Runs a coroutine that no request waits for; what it raises is logged.
         random: A number from 0 to 1, 1 excluded: for shares and samples, not for secrets.
         trusted: Whether a peer's forwarding fields are believed, by its address ([proxy] trusted_addresses).
+        metrics: Counts requests.
+        public_apis: What ``public-api`` can serve, by path.
         upstream: Compiles an upstream that stands in the settings.
         nested: Binds another plugin, by name and settings, at the same place; ValueError in words for the
             user if there is none or it refuses the settings.
@@ -334,5 +353,7 @@ class PluginServices:
     spawn: Callable[[Coroutine[Any, Any, Any]], None] = field(default=_nothing("spawn"), repr=False)
     random: Callable[[], float] = field(default=_nothing("random"), repr=False)
     trusted: Callable[[str], bool] = field(default=lambda address: False, repr=False)
+    metrics: RequestMetrics = field(factory=_NoMetrics, repr=False)
+    public_apis: Mapping[str, PublicApi] = field(factory=dict, repr=False)
     upstream: UpstreamMaker = field(default=_nothing("upstream"), repr=False)
     nested: Callable[[str, Mapping[str, Any]], BoundPlugin] = field(default=_nothing("nested"), repr=False)

@@ -170,6 +170,23 @@ class StatusSection:
 
 
 @frozen
+class MetricsSection:
+    """
+    ``[metrics]``: where Prometheus scrapes.
+
+    Attributes:
+        listen: Where it listens; empty is off. path: Of the metrics.
+        max_series: Sets of label values of one metric; what comes after them is counted together.
+    """
+
+    listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9091", many=True)
+    path: str = setting(
+        fields.matching("/[!-~]*", 1024, "a path that starts with /"), "/apisix/prometheus/metrics"
+    )
+    max_series: int = setting(fields.whole(1, 10_000_000), "10000")
+
+
+@frozen
 class StoreSection:
     """
     ``[store]``.
@@ -245,6 +262,7 @@ class Settings:
     apisix: ApisixSection
     proxy: ProxySection
     status: StatusSection
+    metrics: MetricsSection
     store: StoreSection
     plugins: PluginsSection
     log: LogSection
@@ -257,6 +275,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "apisix": ApisixSection,
     "proxy": ProxySection,
     "status": StatusSection,
+    "metrics": MetricsSection,
     "store": StoreSection,
     "plugins": PluginsSection,
     "log": LogSection,
@@ -343,6 +362,7 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
         ("[proxy] listen", proxy.listen),
         ("[proxy] tls_listen", proxy.tls_listen),
         ("[status] listen", settings.status.listen),
+        ("[metrics] listen", settings.metrics.listen),
     ):
         section, key = where[1:].split("] ")
         for address in listen:

@@ -22,7 +22,7 @@ from gateway.control.local import LocalPublisher
 from gateway.control.worker_link import ParentLink
 from gateway.control.worker_log import PipeObserver
 from gateway.control.worker_process import LINK
-from gateway.data_plane import DataPlane
+from gateway.data_plane import DataPlane, metrics_directory
 from gateway.http1 import reactor as lean
 from gateway.registry import load_plugins
 from gateway.settings import Settings
@@ -39,7 +39,12 @@ ORPHAN_LIMIT_S = 5.0
 class WorkerService:
     """Does what the first process says (``gateway.control.worker_link.Serving``)."""
 
-    def __init__(self, reactor: Any, observer: PipeObserver) -> None:
+    def __init__(self, reactor: Any, observer: PipeObserver, own_process: bool = False) -> None:
+        """
+        Args:
+            own_process: Whether this process is a worker and nothing else: its counts then go into files.
+        """
+        self._own_process = own_process
         self._reactor = reactor
         self._observer = observer
         self._settings: Settings | None = None
@@ -56,8 +61,13 @@ class WorkerService:
         """Take the settings and load the plugins."""
         settings = self._settings = from_text(document["settings"])
         self._observer.level = LogLevel.levelWithName(settings.log.level)
-        plane = self._plane = DataPlane(settings, self._reactor, load_plugins(settings.plugins.enabled))
-        self._publisher = LocalPublisher(plane.compiler, plane.runner)
+        plane = self._plane = DataPlane(
+            settings,
+            self._reactor,
+            load_plugins(settings.plugins.enabled),
+            metrics_directory=str(metrics_directory(settings)) if self._own_process else None,
+        )
+        self._publisher = LocalPublisher(plane.compiler, plane.runner, plane.metrics.applied)
 
     def load(self, revision: int, document: Any) -> None:
         """Compile all."""
@@ -94,6 +104,10 @@ class WorkerService:
             "bugs": 0 if runner is None else runner.bugs,
             "serving": self._serving,
         }
+
+    def inspect(self) -> dict[str, Any]:
+        """What is so here."""
+        return {} if self._plane is None else self._plane.facts().to_json()
 
     def reopen(self) -> None:
         """The access log's file may have been moved."""
@@ -156,7 +170,7 @@ def main() -> None:
     reactor: Any = installed
     observer = PipeObserver(2)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-    service = WorkerService(reactor, observer)
+    service = WorkerService(reactor, observer, own_process=True)
     # The first process tells its workers when the terminal says stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(service.leave))

@@ -130,6 +130,8 @@ class OrderTests(SynchronousTestCase):
             (1008, "proxy-rewrite"),
             (900, "redirect"),
             (899, "response-rewrite"),
+            (501, "public-api"),
+            (500, "prometheus"),
         ]
         self.assertEqual(order, pinned)
 

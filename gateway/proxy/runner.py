@@ -95,6 +95,7 @@ class Runner:
         health: The health checks; None if nobody keeps any.
         in_flight: Requests being served.
         bugs: How often the one ``except Exception`` caught something.
+        handled: Requests that have ended.
     """
 
     snapshot: Snapshot
@@ -107,6 +108,7 @@ class Runner:
     health: HealthChecks | None = None
     runs: set[Run] = field(factory=set, init=False)
     bugs: int = field(default=0, init=False)
+    handled: int = field(default=0, init=False)
     _idle: list[Deferred[None]] = field(factory=list, init=False)
     _prefix: str = field(factory=lambda: uuid4().hex[:16], init=False)
     _count: count[int] = field(factory=count, init=False)
@@ -160,6 +162,7 @@ class Runner:
     def ended(self, run: Run) -> None:
         """A run is over; for ``Run`` itself."""
         self.runs.discard(run)
+        self.handled += 1
         try:
             self.on_end(run.exchange)
         except Exception:
@@ -493,7 +496,8 @@ class Run:
     def _got_response(self, head: ResponseHead) -> None:
         exchange = self.exchange
         status = head.status
-        took_s = self.runner.clock.monotonic() - self._try_started_s
+        exchange.answered_at = self.runner.clock.monotonic()
+        took_s = exchange.answered_at - self._try_started_s
         exchange.attempts.append(Attempt(self._tried[-1].key, status, took_s, reasons.OK))
         if self._watched is not None:
             self._watched.answered(status, took_s)
