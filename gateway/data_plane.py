@@ -47,8 +47,10 @@ from gateway.registry import PluginRegistry
 from gateway.settings import Settings
 from gateway.settings_fields import Address
 from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.batches import BatchProcessor
 from gateway.telemetry.exposition import CONTENT_TYPE, DEFAULT_PATH, Exposition, Source
 from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families
+from gateway.telemetry.line_files import PluginFiles
 from gateway.telemetry.metrics import Metrics, collect_files
 from gateway.upstream.agent import UpstreamAgent
 from gateway.upstream.calls import TreqCalls
@@ -58,6 +60,8 @@ from gateway.upstream.resolver import CachingResolver
 
 log = Logger()
 
+LAST_ENTRIES_S = 5.0
+"""How long log entries that are left may take when the gateway stops."""
 BACKLOG = 4096
 """Connections the system holds for a listener that has not accepted them yet."""
 
@@ -188,12 +192,18 @@ class DataPlane:
         """
         self._calls = TreqCalls(reactor)
         self._metrics_directory = metrics_directory
+        self._batches = BatchProcessor(reactor)
+        self._files = PluginFiles()
         self.metrics = Metrics(
             SystemClock(), max_series=settings.metrics.max_series, directory=metrics_directory
         )
         services = evolve(
             make_services(settings, reactor, self._calls),
             metrics=self.metrics,
+            batches=self._batches,
+            files=self._files,
+            hostname=socket.gethostname(),
+            version=__version__,
             public_apis={settings.metrics.path: self._scraped, DEFAULT_PATH: self._scraped},
         )
         self.compiler = make_compiler(settings, registry, services)
@@ -286,13 +296,15 @@ class DataPlane:
         """Let go of upstream connections and write what is left of the access log."""
         agent: Callable[[], Any] = self._agent.close
         health = [self.runner.health.close] if self.runner.health is not None else []
-        calls: Callable[[], Any] = self._calls.close
-        for close in (
+        closers: list[Callable[[], Any]] = [
             *health,
+            partial(self._batches.close, LAST_ENTRIES_S),
+            self._files.close,
             agent,
-            calls,
+            self._calls.close,
             *([self._access_log.close] if self._access_log is not None else []),
-        ):
+        ]
+        for close in closers:
             try:
                 await maybe(close())
             except Exception:
@@ -315,7 +327,12 @@ class DataPlane:
             in_flight=runner.in_flight,
             connections=connections,
             health=() if runner.health is None else runner.health.report(),
-            dropped=[["access-log", "", self._lost_lines + (0 if access is None else access.dropped)]],
+            batches=self._batches.waiting(),
+            dropped=[
+                ["access-log", "", self._lost_lines + (0 if access is None else access.dropped)],
+                *self._batches.losses(),
+                *self._files.losses(),
+            ],
             folded=self.metrics.folded,
         )
 
@@ -342,7 +359,8 @@ class DataPlane:
         return Reply(200, text, ((b"content-type", CONTENT_TYPE.encode()),), "public_api")
 
     def reopen_logs(self) -> None:
-        """Open the access log, anew if it was open: its file may have been moved away."""
+        """Open the access log, anew if it was open, and plugins' files: they may have been moved away."""
+        self._files.reopen()
         logs = self._settings.log
         if logs.access is None:
             return
@@ -352,6 +370,8 @@ class DataPlane:
                 logs.access_format,
                 flush_s=logs.access_flush_s,
                 buffer_bytes=logs.access_buffer_bytes,
+                share=logs.access_sample,
+                random=random.random,
                 clock=self._reactor,
             )
         except OSError:

@@ -235,6 +235,7 @@ class LogSection:
         level: The least level that is logged: debug, info, warn, error or critical.
         access: The access log's file, ``-`` for standard output, None for none.
         access_format: Its line; ``$name`` is a variable.
+        access_sample: The share of requests that is written, 0 to 1; those answered with 5xx all are.
         access_flush_s, access_buffer_bytes: Lines are written when this long has passed or this
             much has gathered, whichever comes first.
     """
@@ -244,6 +245,7 @@ class LogSection:
         fields.log_target, "on", stands_for={"on": "{data_dir}/access.log"}
     )
     access_format: str = setting(fields.line, ACCESS_FORMAT)
+    access_sample: float = setting(fields.share, "1")
     access_flush_s: float = setting(fields.seconds(0, 3600), "3")
     access_buffer_bytes: int = setting(fields.whole(0, 2**26), "16384")
 

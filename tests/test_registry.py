@@ -132,6 +132,8 @@ class OrderTests(SynchronousTestCase):
             (899, "response-rewrite"),
             (501, "public-api"),
             (500, "prometheus"),
+            (410, "http-logger"),
+            (399, "file-logger"),
         ]
         self.assertEqual(order, pinned)
 

@@ -174,7 +174,19 @@ class ContentTooLarge(Exception):
 
 
 class ContentSource(Protocol):
-    """The content of a request on its way from the client, for hooks that must see it before it is sent."""
+    """
+    The content of a request on its way from the client, for hooks that must see it before it is sent.
+
+    Attributes:
+        recorded: The beginning of it, as far as it has arrived, where ``record`` asked for that.
+    """
+
+    @property
+    def recorded(self) -> bytes:
+        """See above."""
+
+    def record(self, max_bytes: int) -> None:
+        """Keep a copy of the first *max_bytes*; of several who ask the largest counts. Delays nothing."""
 
     def gather(self, max_bytes: int) -> Awaitable[bytes]:
         """

@@ -563,6 +563,10 @@ class Run:
         for _, body_filter in self._chain.body_filter:
             data = body_filter(exchange, data, last)
         if data and self._content_wanted and not self._over:
+            for _, tap in exchange.snapshot.global_chain.body_tap:
+                tap(exchange, data)
+            for _, tap in self._chain.body_tap:
+                tap(exchange, data)
             exchange.bytes_sent += len(data)
             self.downstream.write(data)
 
