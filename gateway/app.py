@@ -27,6 +27,7 @@ from gateway.admin import passwords
 from gateway.admin.access import ADMIN, AccessLimits
 from gateway.admin.app import AdminAPI
 from gateway.admin.calls import Limits
+from gateway.admin.control_api import ControlAPI
 from gateway.admin.groups import default_group_change
 from gateway.admin.site import AdminSite
 from gateway.admin.tokens import bootstrap_change
@@ -69,6 +70,10 @@ from gateway.telemetry.facts import ProcessFacts
 from gateway.upstream.calls import TreqCalls
 
 log = Logger()
+
+
+MAX_CALL_BYTES = 65536
+"""Content of a call of the control API, which has none to speak of."""
 
 
 def make_service(settings: Settings, reactor: Any) -> GatewayService:
@@ -167,7 +172,7 @@ class GatewayService(Service):
         )
         observation = self._make_observation(control, served, pair)
         self._listen(api, status, report.not_ready_because, pair)
-        self._listen_inside(observation)
+        self._listen_inside(observation, ControlAPI(control, self._registry, group, observation.health))
         if workers is not None:
             await workers.start(
                 lambda: state_document(control.state, group, tuple(getattr(store, "damaged", ())))
@@ -330,8 +335,14 @@ class GatewayService(Service):
             _mute(site)
             self._open("status", address, site)
 
-    def _listen_inside(self, observation: Observation) -> None:
+    def _listen_inside(self, observation: Observation, control_api: ControlAPI) -> None:
         """The listeners for those who look after the gateway."""
+        for address in self._settings.control.listen:
+            calls = AdminSite(
+                control_api.resource(), max_body_bytes=MAX_CALL_BYTES, reactor=self._reactor, timeout=60
+            )
+            _mute(calls)
+            self._open("control", address, calls)
         metrics = self._settings.metrics
         exposition = Exposition(observation.gather, self._count)
         for address in metrics.listen:

@@ -170,6 +170,13 @@ class StatusSection:
 
 
 @frozen
+class ControlSection:
+    """``[control]``: the listener of the control API, which asks for no token; empty is off."""
+
+    listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9090", many=True)
+
+
+@frozen
 class MetricsSection:
     """
     ``[metrics]``: where Prometheus scrapes.
@@ -264,6 +271,7 @@ class Settings:
     apisix: ApisixSection
     proxy: ProxySection
     status: StatusSection
+    control: ControlSection
     metrics: MetricsSection
     store: StoreSection
     plugins: PluginsSection
@@ -277,6 +285,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "apisix": ApisixSection,
     "proxy": ProxySection,
     "status": StatusSection,
+    "control": ControlSection,
     "metrics": MetricsSection,
     "store": StoreSection,
     "plugins": PluginsSection,
@@ -364,6 +373,7 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
         ("[proxy] listen", proxy.listen),
         ("[proxy] tls_listen", proxy.tls_listen),
         ("[status] listen", settings.status.listen),
+        ("[control] listen", settings.control.listen),
         ("[metrics] listen", settings.metrics.listen),
     ):
         section, key = where[1:].split("] ")

@@ -46,8 +46,12 @@ class PrometheusTests(EndToEndCase):
     def started(self, workers: int) -> GatewayProcess:
         self.nodes = RawUpstream(OK)
         self.addCleanup(self.nodes.close)
-        served = self.gateway(settings=f"[proxy]\nworkers = {workers}\n").start()
-        upstream = {"nodes": [{"host": "127.0.0.1", "port": self.nodes.port, "weight": 1}]}
+        inside = dict.fromkeys(("GATEWAY_METRICS_LISTEN", "GATEWAY_CONTROL_LISTEN"), "127.0.0.1:0")
+        served = self.gateway(settings=f"[proxy]\nworkers = {workers}\n", environ=inside).start()
+        upstream = {
+            "nodes": [{"host": "127.0.0.1", "port": self.nodes.port, "weight": 1}],
+            "checks": {"active": {"healthy": {"interval": 1}, "unhealthy": {"interval": 1}}},
+        }
         counted: dict[str, Any] = {"plugins": {"prometheus": {}}}
         with AdminClient(served) as admin:
             for path, document in (
@@ -109,6 +113,22 @@ class PrometheusTests(EndToEndCase):
             self.assertEqual(served.get("/named?no=1").status, 418)
         self.assertEqual(served.get("/nowhere").status, 404)
 
+    def checked(self, served: GatewayProcess) -> None:
+        """The control API and the metrics know what workers know of upstreams."""
+        connection = http.client.HTTPConnection("127.0.0.1", served.ports["control"], timeout=LIMIT_S)
+        self.addCleanup(connection.close)
+
+        def health() -> Any:
+            answer = exchange(connection, "GET", "/v1/healthcheck/services/s", headers={})
+            return answer.json if answer.status == 200 else None
+
+        (node,) = wait_for(health, "the workers' checks")["nodes"]
+        self.assertEqual((node["port"], node["status"]), (self.nodes.port, "healthy"))
+        answer = exchange(connection, "GET", "/v1/route/r", headers={})
+        self.assertEqual(answer.json["value"]["paths"], ["/cart/*"])
+        labels = {"name": "/apisix/services/s", "port": str(self.nodes.port)}
+        self.assertEqual(self.scraped(served).value("apisix_upstream_status", **labels), 1)
+
     def check(self, scrape: Scrape, workers: int) -> None:
         route = {"route": "r", "service": "s", "node": "127.0.0.1", "request_type": "traditional_http"}
         self.assertEqual(scrape.families["apisix_http_status"].type, "counter")
@@ -167,6 +187,7 @@ class PrometheusTests(EndToEndCase):
         self.traffic(served)
         self.check(self.counted(served, "apisix_http_requests_total", 46), 2)
         self.assertEqual(Scrape(served.get("/metrics")).value("apisix_http_status_total"), 25)
+        self.checked(served)
         _, status = served.admin("GET", "/api/status")
         pids = [row["pid"] for row in status["value"]["workers"]]
         os.kill(pids[0], signal.SIGKILL)
