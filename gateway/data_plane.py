@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 from attrs import define, evolve, field, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -30,9 +31,12 @@ from gateway.binding import PluginBinder
 from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.real_ip import RealIp
 from gateway.core.snapshot import Snapshot
+from gateway.counters.local import LocalCounters
+from gateway.counters.source import Source
 from gateway.http1 import eager
-from gateway.interfaces import HttpCalls, PluginServices
+from gateway.interfaces import CounterSource, HttpCalls, PluginServices
 from gateway.model.record import Key, Record
 from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.health import HealthChecks
@@ -48,7 +52,8 @@ from gateway.settings import Settings
 from gateway.settings_fields import Address
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.batches import BatchProcessor
-from gateway.telemetry.exposition import CONTENT_TYPE, DEFAULT_PATH, Exposition, Source
+from gateway.telemetry.exposition import CONTENT_TYPE, DEFAULT_PATH, Exposition
+from gateway.telemetry.exposition import Source as MetricSource
 from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families
 from gateway.telemetry.line_files import PluginFiles
 from gateway.telemetry.metrics import Metrics, collect_files
@@ -110,7 +115,9 @@ class Listener:
         return Address(host.host, host.port)
 
 
-def make_services(settings: Settings, reactor: Any, calls: HttpCalls) -> PluginServices:
+def make_services(
+    settings: Settings, reactor: Any, calls: HttpCalls, counters: CounterSource
+) -> PluginServices:
     """What the plugins of one process share."""
 
     def sleep(seconds: float) -> Deferred[None]:
@@ -128,9 +135,21 @@ def make_services(settings: Settings, reactor: Any, calls: HttpCalls) -> PluginS
         http=calls,
         sleep=sleep,
         spawn=spawn,
+        counters=counters,
         random=random.random,
         trusted=(lambda address: False) if peers is None else peers.__contains__,
     )
+
+
+def make_counters(settings: Settings, reactor: Any, local: LocalCounters | None = None) -> Source:
+    """
+    Where the plugins of one process get their counters from.
+
+    Args:
+        local: Those of this machine, if other processes share them.
+    """
+    local = local or LocalCounters.make(settings.plugins.counters_keys, time.monotonic)
+    return Source(local, reactor, retry_s=settings.plugins.redis_retry_s)
 
 
 def make_compiler(settings: Settings, registry: PluginRegistry, services: PluginServices) -> Compiler:
@@ -184,13 +203,20 @@ class DataPlane:
     """
 
     def __init__(
-        self, settings: Settings, reactor: Any, registry: PluginRegistry, metrics_directory: str | None = None
+        self,
+        settings: Settings,
+        reactor: Any,
+        registry: PluginRegistry,
+        counters: LocalCounters | None = None,
+        metrics_directory: str | None = None,
     ) -> None:
         """
         Args:
+            counters: Those of this machine, if other processes share them.
             metrics_directory: Where this process's counts are kept so that others can read them; None: here.
         """
         self._calls = TreqCalls(reactor)
+        self._counters = make_counters(settings, reactor, counters)
         self._metrics_directory = metrics_directory
         self._batches = BatchProcessor(reactor)
         self._files = PluginFiles()
@@ -198,7 +224,7 @@ class DataPlane:
             SystemClock(), max_series=settings.metrics.max_series, directory=metrics_directory
         )
         services = evolve(
-            make_services(settings, reactor, self._calls),
+            make_services(settings, reactor, self._calls, self._counters),
             metrics=self.metrics,
             batches=self._batches,
             files=self._files,
@@ -302,6 +328,7 @@ class DataPlane:
             self._files.close,
             agent,
             self._calls.close,
+            self._counters.close,
             *([self._access_log.close] if self._access_log is not None else []),
         ]
         for close in closers:
@@ -336,12 +363,12 @@ class DataPlane:
             folded=self.metrics.folded,
         )
 
-    def metric_sources(self) -> list[Source]:
+    def metric_sources(self) -> list[MetricSource]:
         """Where counted metrics come from: this process, or all that share the directory."""
         directory = self._metrics_directory
         return [self.metrics.registry.collect if directory is None else partial(collect_files, directory)]
 
-    async def _gathered(self) -> list[Source]:
+    async def _gathered(self) -> list[MetricSource]:
         facts = GatewayFacts(
             socket.gethostname(), __version__, {0: self.facts()}, quarantined=self.quarantined()
         )
@@ -395,18 +422,23 @@ class DataPlane:
             connect_tcp=eager.connector(self._reactor),
             max_header_bytes=proxy.upstream_max_header_bytes,
             max_headers=proxy.upstream_max_headers,
+            max_interim=proxy.upstream_max_interim,
+            max_idle=proxy.upstream_max_idle,
         )
 
     def _make_runner(self) -> Runner:
         proxy = self._settings.proxy
         return Runner(
             snapshot=self.compiler.empty(),
-            dispatcher=Dispatcher(ProxyClient(self._agent), _trusted(self._settings)),
+            dispatcher=Dispatcher(
+                ProxyClient(self._agent), _trusted(self._settings), tunnels=proxy.engine == "lean"
+            ),
             clock=SystemClock(),
             limits=_limits(self._settings),
             on_end=lambda exchange: None,
             server=f"gateway/{__version__}".encode() if proxy.server_tokens else b"gateway",
             show_upstream_status=proxy.show_upstream_status,
+            real_ip=_real_ip(self._settings),
         )
 
 
@@ -448,19 +480,14 @@ def _cut(runner: Runner) -> None:
         run.stop()
 
 
+def _real_ip(settings: Settings) -> RealIp | None:
+    proxy = settings.proxy
+    if proxy.real_ip_from is None:
+        return None
+    trusted = AddressSet.parse([str(network) for network in proxy.real_ip_from])
+    return RealIp(proxy.real_ip_header.lower().encode("ascii"), trusted, proxy.real_ip_recursive)
+
+
 def _limits(settings: Settings) -> ProxyLimits:
     proxy = settings.proxy
-    return ProxyLimits(
-        max_in_flight=proxy.max_in_flight,
-        max_connections=proxy.max_connections,
-        max_body_bytes=proxy.max_body_bytes,
-        max_header_bytes=proxy.max_header_bytes,
-        max_headers=proxy.max_headers,
-        idle_timeout_s=proxy.idle_timeout_s,
-        header_timeout_s=proxy.header_timeout_s,
-        body_timeout_s=proxy.body_timeout_s,
-        send_timeout_s=proxy.send_timeout_s,
-        linger_s=proxy.linger_s,
-        linger_bytes=proxy.linger_bytes,
-        read_ahead_bytes=proxy.read_ahead_bytes,
-    )
+    return ProxyLimits(**{one.name: getattr(proxy, one.name) for one in attrs.fields(ProxyLimits)})

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -21,7 +22,8 @@ from gateway.control import amp_commands as commands
 from gateway.control.local import LocalPublisher
 from gateway.control.worker_link import ParentLink
 from gateway.control.worker_log import PipeObserver
-from gateway.control.worker_process import LINK
+from gateway.control.worker_process import COUNTERS, LINK
+from gateway.counters.local import LocalCounters
 from gateway.data_plane import DataPlane, metrics_directory
 from gateway.http1 import reactor as lean
 from gateway.registry import load_plugins
@@ -39,13 +41,21 @@ ORPHAN_LIMIT_S = 5.0
 class WorkerService:
     """Does what the first process says (``gateway.control.worker_link.Serving``)."""
 
-    def __init__(self, reactor: Any, observer: PipeObserver, own_process: bool = False) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        observer: PipeObserver,
+        counters: LocalCounters | None = None,
+        own_process: bool = False,
+    ) -> None:
         """
         Args:
+            counters: Those that all workers share.
             own_process: Whether this process is a worker and nothing else: its counts then go into files.
         """
         self._own_process = own_process
         self._reactor = reactor
+        self._counters = counters
         self._observer = observer
         self._settings: Settings | None = None
         self._plane: DataPlane | None = None
@@ -65,6 +75,7 @@ class WorkerService:
             settings,
             self._reactor,
             load_plugins(settings.plugins.enabled),
+            self._counters,
             metrics_directory=str(metrics_directory(settings)) if self._own_process else None,
         )
         self._publisher = LocalPublisher(plane.compiler, plane.runner, plane.metrics.applied)
@@ -170,7 +181,9 @@ def main() -> None:
     reactor: Any = installed
     observer = PipeObserver(2)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-    service = WorkerService(reactor, observer, own_process=True)
+    os.set_inheritable(COUNTERS, False)
+    counters = LocalCounters.adopt(COUNTERS, time.monotonic)
+    service = WorkerService(reactor, observer, counters, own_process=True)
     # The first process tells its workers when the terminal says stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(service.leave))

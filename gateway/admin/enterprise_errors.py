@@ -23,6 +23,7 @@ from gateway.admin.refusals import (
     TooLarge,
     TooMany,
     Unauthorized,
+    UnsupportedType,
 )
 from gateway.core import schema_words
 from gateway.core.branches import expand
@@ -54,6 +55,7 @@ _STATUS: dict[type[Refusal], int] = {
     NotAllowed: 405,
     Stale: 412,
     TooLarge: 413,
+    UnsupportedType: 415,
     Unauthorized: 401,
     Denied: 403,
     TooMany: 429,

@@ -295,7 +295,7 @@ class EntryMaker:
             },
             "server": {"hostname": self.hostname, "version": self.version},
             "upstream": exchange.attempts[-1].node if exchange.attempts else "",
-            "client_ip": connection.client_ip,
+            "client_ip": exchange.client_ip,
             "start_time": int(exchange.started_s * 1000),
             "latency": round(latency_ms, 3),
             "apisix_latency": round(max(0.0, latency_ms - (upstream_ms or 0.0)), 3),

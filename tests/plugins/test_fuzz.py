@@ -31,6 +31,7 @@ from gateway.core.metric_options import CountOptions
 from gateway.core.paths import BadPath, normalise
 from gateway.interfaces import Deliver, HttpAnswer, HttpCallFailed, PluginServices
 from gateway.registry import load_plugins
+from gateway.testing.counters import FakeCounters
 from gateway.testing.exchanges import consumer, exchange
 from tests.plugins.configurations import documents
 from tests.plugins.kit import Source, World
@@ -187,6 +188,7 @@ def services(choose: random.Random) -> PluginServices:
             lambda failure: failure.trap(HttpCallFailed)
         ),
         "random": choose.random,
+        "counters": FakeCounters(),
         "settings": {"jwt_auth_token_cache": "10"},
     }
     return evolve(World().services(), **more)

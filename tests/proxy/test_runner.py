@@ -423,6 +423,22 @@ class BugTests(RunnerTestCase):
             self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
             self.assertEqual(gateway.request("GET", "/nothing")[0].status, 404)
 
+    def test_log_phase(self) -> None:
+        """After a bug the log phase runs all the same: what was taken for the request is given back."""
+        ended: list[int] = []
+
+        def hook(*args: Any) -> Any:
+            raise RuntimeError("a bug")
+
+        self.plugins.hooks = {
+            "broken": {"access": hook},
+            "keeps": {"log": lambda exchange: ended.append(exchange.status)},
+        }
+        gateway = self.gateway(service("s"), route("r", "/x", plugins={"broken": {}, "keeps": {}}))
+        gateway.request("GET", "/x")
+        self.assertEqual(ended, [500])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
     def test_in_a_header_filter(self) -> None:
         """A bug after the upstream has answered is a 500 too, and the upstream is let go."""
         gateway = self.broken("header_filter")
