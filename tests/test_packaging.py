@@ -91,6 +91,7 @@ class RequirementTests(SynchronousTestCase):
             "OpenSSL": "pyopenssl",
             "zope": "zope.interface",
             "attr": "attrs",
+            "prometheus_client": "prometheus-client",
             "twisted": "twisted[tls]",
         }
         known = requirements(setup_cfg()["options"]["install_requires"])
