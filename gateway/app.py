@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -40,8 +41,10 @@ from gateway.control.served import Mirror, Served
 from gateway.control.shared_sockets import SharedAddress
 from gateway.control.state import State
 from gateway.control.status import StatusReport
+from gateway.control.worker import Worker
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import Workers
+from gateway.counters.local import LocalCounters
 from gateway.data_plane import (
     BACKLOG,
     DataPlane,
@@ -49,11 +52,12 @@ from gateway.data_plane import (
     SystemClock,
     load_snapshot,
     make_compiler,
+    make_counters,
     make_services,
     maybe,
 )
 from gateway.errors import GatewayError
-from gateway.interfaces import IConfigStore
+from gateway.interfaces import CountersFailed, IConfigStore
 from gateway.model.record import Change, Key, StoreView
 from gateway.registry import PluginRegistry, load_plugins
 from gateway.settings import Settings
@@ -107,6 +111,7 @@ class GatewayService(Service):
         self._plane: DataPlane | None = None
         self._workers: Workers | None = None
         self._shared: list[SharedAddress] = []
+        self._counters: LocalCounters | None = None
         self.started: Deferred[None] = Deferred()
 
     # -- start
@@ -239,8 +244,16 @@ class GatewayService(Service):
             plane = self._plane = DataPlane(self._settings, self._reactor, self._registry)
             plane.load(in_order, view.revision, damaged)
             return plane.runner, LocalPublisher(plane.compiler, plane.runner)
+        self._counters = LocalCounters.make(
+            self._settings.plugins.counters_keys, time.monotonic, processes=count
+        )
         # Compiled to be looked at: nothing is served here, so nobody calls out.
-        services = make_services(self._settings, self._reactor, TreqCalls(self._reactor))
+        services = make_services(
+            self._settings,
+            self._reactor,
+            TreqCalls(self._reactor),
+            make_counters(self._settings, self._reactor, self._counters),
+        )
         compiler = make_compiler(self._settings, self._registry, services)
         mirror = Mirror(load_snapshot(compiler, in_order, view.revision, damaged))
         return mirror, LocalPublisher(compiler, mirror)
@@ -254,12 +267,24 @@ class GatewayService(Service):
         return Workers(
             count,
             self._shared,
-            lambda worker: WorkerProcess.start(worker, self._reactor),
+            self._start_worker,
             self._reactor,
             settings=pack({"settings": to_text(self._settings)}),
             version=__version__,
             timeout_s=proxy.worker_timeout_s,
         )
+
+    def _start_worker(self, worker: Worker) -> WorkerProcess:
+        counters = self._counters
+        assert counters is not None
+
+        def ended() -> None:
+            try:
+                counters.forget_the_dead()
+            except CountersFailed as error:
+                log.error("what a worker had in flight still counts: {why}", why=str(error))
+
+        return WorkerProcess.start(worker, self._reactor, counters=counters.fd, ended=ended)
 
     # -- while it runs
 

@@ -91,7 +91,9 @@ class DefaultTests(Case):
     def test_limits_for_plugins(self) -> None:
         """Plugins are given the section's limits as texts."""
         settings = settings_from({"plugins": {"jwt_auth_token_cache": "7"}})
-        self.assertEqual(settings.plugins.limits, {"jwt_auth_token_cache": "7"})
+        limits = settings.plugins.limits
+        self.assertEqual((limits["jwt_auth_token_cache"], limits["counters_keys"]), ("7", "100000"))
+        self.assertNotIn("enabled", limits)
 
 
 class OverrideTests(Case):

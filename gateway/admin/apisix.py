@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from attrs import evolve
+
 from gateway.admin.apisix_checks import Use
 from gateway.admin.apisix_errors import KEY_NOT_FOUND, ApisixErrors
 from gateway.admin.apisix_kinds import APISIX_KINDS, DIALECT, ApisixKind, resource_key
@@ -374,9 +376,7 @@ class Apisix:
     def _caller(self, call: Call) -> Caller:
         ttl = self._ttl(call)
         caller = call.caller
-        if ttl is None:
-            return caller
-        return Caller(caller.author, caller.reason, caller.preconditions, self._clock.time() + ttl)
+        return caller if ttl is None else evolve(caller, expires_at=self._clock.time() + ttl)
 
 
 _TYPES: Mapping[type, str] = {str: "string", bool: "boolean", type(None): "nil"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.admin import words_apisix
 from gateway.admin.apisix_kinds import BY_NAME
 from gateway.admin.calls import Answer
 from gateway.admin.refusals import Invalid, NotAllowed, NotFound, Refusal, Stale, TooLarge
+from gateway.core import schema_words
 from gateway.model.problems import PathPart, Problem
 from gateway.registry import PluginRegistry
 
@@ -90,7 +90,7 @@ class ApisixErrors:
         problem = first(problems)
         if problem.rule == "plugin" and problem.branches:
             inner = first(problem.branches[0])
-            words = words_apisix.text(inner, hidden=self._is_secret(kind, (*problem.path, *inner.path)))
+            words = schema_words.text(inner, hidden=self._is_secret(kind, (*problem.path, *inner.path)))
             name = problem.expected
             return f"{problem.message}failed to check the configuration of plugin {name} err: {words}"
         if problem.schema_path:
@@ -100,7 +100,7 @@ class ApisixErrors:
     def schema_text(self, kind: str, problems: Sequence[Problem]) -> str:
         """What the schema says about a document of *kind*, with nothing in front."""
         problem = first(problems)
-        return words_apisix.text(problem, hidden=self._is_secret(kind, problem.path))
+        return schema_words.text(problem, hidden=self._is_secret(kind, problem.path))
 
     def _is_secret(self, kind: str, path: Sequence[PathPart]) -> bool:
         if path[:1] == ("plugins",) and len(path) > 2:

@@ -34,6 +34,7 @@ from gateway.admin.resources import Resources
 from gateway.admin.sessions import COOKIE
 from gateway.admin.site import AdminResource
 from gateway.admin.static_keys import StaticKeys
+from gateway.admin.templates import Templates
 from gateway.admin.tokens import Tokens
 from gateway.admin.tools import Tools
 from gateway.admin.users import Users
@@ -170,6 +171,7 @@ class AdminAPI:
         self._groups = Groups(self.resources, self._enterprise)
         self._instances = instances
         self._tools = Tools(self.resources)
+        self._templates = Templates(self.resources, self._enterprise, clock)
         self._control_plane = ControlPlane(explain, status, history)
         self._plugins = PluginPages(registry)
         options = apisix or ApisixOptions()
@@ -382,6 +384,10 @@ class AdminAPI:
     async def _core_schemas(self, request: Any) -> bytes:
         return await self._answer(request, self._control_plane.core_schemas)
 
+    @app.route("/api/openapi.json")
+    async def _openapi(self, request: Any) -> bytes:
+        return await self._answer(request, self._control_plane.openapi)
+
     @app.route("/api/revisions")
     async def _revisions(self, request: Any) -> bytes:
         return await self._answer(request, self._control_plane.revisions)
@@ -429,6 +435,28 @@ class AdminAPI:
     @app.route("/api/instances")
     async def _all_instances(self, request: Any) -> bytes:
         return await self._answer(request, lambda call: self._groups.instances(call, None, self._instances))
+
+    # Templates
+
+    @app.route("/api/services/publish")
+    async def _publish(self, request: Any) -> bytes:
+        return await self._answer(request, self._templates.publish)
+
+    @app.route("/api/import/services/template")
+    async def _import(self, request: Any) -> bytes:
+        return await self._answer(request, self._templates.import_services)
+
+    @app.route("/api/services/template/<id>/versions")
+    async def _versions(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._templates.versions(call, id))
+
+    @app.route("/api/<any(services, routes, stream_routes):path>/template")
+    async def _template_list(self, request: Any, path: str) -> bytes:
+        return await self._answer(request, lambda call: self._templates.collection(call, path))
+
+    @app.route("/api/<any(services, routes, stream_routes):path>/template/<id>")
+    async def _template(self, request: Any, path: str, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._templates.item(call, path, id))
 
     # Small calls
 

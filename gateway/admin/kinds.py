@@ -31,6 +31,7 @@ from gateway.model import (
     upstream,
     user,
 )
+from gateway.model.credential import split_id
 from gateway.model.record import Key
 from gateway.model.schema import Checker
 
@@ -197,6 +198,9 @@ def _everything_in(state: State, group: str, id: str) -> Iterable[Key]:
         for record_id, record in state.all("", kind).items():
             if record.value.get("gateway_group_id") == id:
                 yield "", kind, record_id
+    for record_id in state.all("", "publication"):
+        if split_id(record_id)[0] == id:
+            yield "", "publication", record_id
 
 
 GATEWAY_GROUP = Kind(

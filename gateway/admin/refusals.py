@@ -95,6 +95,13 @@ class TooLarge(Refusal):
         super().__init__(f"invalid request body: more than {limit} bytes")
 
 
+class UnsupportedType(Refusal):
+    """The content says that it is no JSON."""
+
+    def __init__(self, type: str) -> None:
+        super().__init__(f"content of the type {type[:100]} is not understood: send application/json")
+
+
 class Unauthorized(Refusal):
     """No valid credential came with the request."""
 

@@ -25,6 +25,7 @@ from gateway.admin.translation import translated
 from gateway.control.control import Control, Plan, Written
 from gateway.control.state import State
 from gateway.core.compiler import SERVED_KINDS
+from gateway.core.unused import unused
 from gateway.errors import ConfigErrors, Problem
 from gateway.model.credential import join_id, split_id
 from gateway.model.gateway_group import DEFAULT_GROUP
@@ -48,12 +49,14 @@ class Caller:
     Who writes, for the log of revisions, and under which conditions.
 
     Attributes:
+        served: Whether the write ends once it is served; else once it is stored.
         expires_at: Unix seconds at which what is written goes again; None for never.
     """
 
     author: str
     reason: str | None = None
     preconditions: Preconditions = NONE
+    served: bool = True
     expires_at: float | None = None
 
 
@@ -181,7 +184,9 @@ class Resources:
             self._keys.follow(state)
             return with_expiries(state, plan(state), caller.expires_at)
 
-        written = await self.control.write(following, author=caller.author, reason=caller.reason)
+        written = await self.control.write(
+            following, author=caller.author, reason=caller.reason, served=caller.served
+        )
         if written.revision is not None and any(c.kind == EXPIRY for c in written.revision.changes):
             self.on_expiry()
         return written
@@ -344,6 +349,8 @@ class Resources:
         warnings = place.kind.warnings(record.value, self.registry.is_auth)
         if not is_served(place.kind):
             warnings.append(f"the {place.kind.title} is stored; the data plane does not use it yet")
+        else:
+            warnings.extend(unused(place.kind.name, record.value))
         created = record.created_revision == record.modified_revision
         return Stored(record, created, written.state.revision, tuple(warnings))
 
@@ -370,6 +377,20 @@ class Resources:
         value = {name: member for name, member in document.items() if name not in kind.id_members}
         full = finish(shape.complete(value), before)
         return Change(place.group, kind.name, place.stored(id), full, dialect)
+
+    def change(self, group: str, kind: Kind, id: str, document: Document, dialect: str) -> Change:
+        """
+        What stores a document that came from the gateway itself, checked on its own.
+
+        Raises:
+            Invalid: it does not fit.
+        """
+        problems = self.validate(group, kind, id, document, dialect)
+        if problems:
+            raise Invalid(kind.name, problems)
+        shape = kind.shapes[dialect]
+        value = {name: member for name, member in document.items() if name not in kind.id_members}
+        return Change(group, kind.name, id, shape.complete(value), dialect)
 
     def validate(
         self, group: str, kind: Kind, id: str, document: Document, dialect: str

@@ -80,6 +80,8 @@ class ViewTests(SynchronousTestCase):
             "the data plane does not use it yet", self._put("protos/p", {"content": "x"})["warning_msg"]
         )
         self.assertNotIn("warning_msg", self._put("services/s", {"name": "s"}))
+        stream = self._put("services/t", {"name": "t", "type": "stream"})
+        self.assertIn("TCP and UDP are not proxied yet", stream["warning_msg"])
 
     def test_plugin_metadata(self) -> None:
         """Metadata is shown as it was sent, without an id or times; the list is a map by plugin."""
@@ -121,6 +123,9 @@ class ViewTests(SynchronousTestCase):
             {"op": "move", "from": "", "path": "/labels"},
         ):
             self.assertEqual(self.gateway.call("PATCH", path, [operation]).status, 400)
+        for source in ("key", "nowhere", 1):
+            copy = {"op": "copy", "from": source, "path": "/desc"}
+            self.assertEqual(self.gateway.call("PATCH", path, [copy]).status, 400)
         patched = self.gateway.call("PATCH", path, [{"op": "add", "path": "/desc", "value": "d"}])
         self.assertEqual((patched.status, patched.value["desc"]), (200, "d"))
         record = self.gateway.control.state.get("default", "certificate", "c")
