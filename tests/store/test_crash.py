@@ -98,7 +98,7 @@ class CrashTests(SynchronousTestCase):
                 while spin:
                     spin -= 1
                 child.kill()
-                # What was printed before the signal arrived counts as answered, too. Not communicate: it would
+                # What was printed before the signal arrived counts as answered, too. communicate() would
                 # pass over lines that were read ahead.
                 rest, errors = child.stdout.read(), child.stderr.read()
                 self.assertEqual(errors, "")
