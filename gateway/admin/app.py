@@ -129,7 +129,7 @@ class AdminAPI:
         self.resources = Resources(control, registry)
         self._limits = limits or Limits()
         self._ready = ready
-        self._enterprise = Enterprise(self.resources)
+        self._enterprise = Enterprise(self.resources, status)
         self._access = Access(self.resources, clock, limits=access, elsewhere=elsewhere)
         self._tokens = Tokens(self.resources, self._enterprise)
         self._users = Users(self.resources, self._enterprise, self._access)
@@ -338,6 +338,10 @@ class AdminAPI:
     @app.route("/api/gateway_groups/<id>/services/<service>")
     async def _group_service(self, request: Any, id: str, service: str) -> bytes:
         return await self._answer(request, lambda call: self._groups.services(call, id, service))
+
+    @app.route("/api/gateway_groups/<id>/services/<service>/healthcheck")
+    async def _group_health(self, request: Any, id: str, service: str) -> bytes:
+        return await self._answer(request, lambda call: self._groups.health(call, id, service))
 
     @app.route("/api/gateway_groups/<id>/instances")
     async def _group_instances(self, request: Any, id: str) -> bytes:

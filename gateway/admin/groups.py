@@ -137,6 +137,17 @@ class Groups:
             raise NotAllowed(methods)
         return await self._renderer.services_of(call, id, service)
 
+    async def health(self, call: Call, id: str, service: str) -> Answer:
+        """``GET …/{id}/services/{service}/healthcheck``: how the nodes of its upstreams are."""
+        if call.method != "GET":
+            raise NotAllowed(("GET", "HEAD"))
+        self._one(call, id)
+        if self._resources.state.get(id, "service", service) is None:
+            raise NotFound()
+        wanted = call.query.one("upstream_id") or service
+        found = [up for up in await self._renderer.health() if str(up["name"]).rpartition("/")[2] == wanted]
+        return Answer(200, {"list": found, "total": len(found)})
+
     async def instances(self, call: Call, id: str | None, report: Callable[[], Any]) -> Answer:
         """The data planes of a group, or of all: this version knows the one it is itself."""
         if call.method != "GET":

@@ -126,6 +126,14 @@ CALLS: Sequence[Operation] = (
     Operation(
         "get", _GROUP_ID + "/instances", "List: data planes of a group", None, _LIST, {"status": _TEXT}
     ),
+    Operation(
+        "get",
+        _GROUP_ID + "/services/{service_id}/healthcheck",
+        "How the nodes of a service are",
+        None,
+        _LIST,
+        {"upstream_id": _TEXT},
+    ),
     Operation("get", "/api/instances", "List: data planes", None, _LIST, {"status": _TEXT}),
     *_template("services", _schema(SERVICE_TEMPLATE), "service"),
     *_template("routes", _schema(ROUTE_TEMPLATE), "route"),

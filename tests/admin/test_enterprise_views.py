@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.model.record import Change
+from tests import certs
 from tests.admin.kit import Gateway, done
 
 ADMIN = "/apisix/admin"
@@ -114,7 +115,8 @@ class ViewTests(SynchronousTestCase):
 
     def test_hidden(self) -> None:
         """A private key goes in and never comes out, not even by a patch."""
-        value = self._put("certificates/c", {"cert": "C", "key": "K"})["value"]
+        pair = certs.pair("a.test")
+        value = self._put("certificates/c", {"cert": pair.cert, "key": pair.key})["value"]
         self.assertEqual({"cert"}, {"cert", "key"} & value.keys())
         path = f"{ADMIN}/certificates/c"
         self.assertNotIn("key", self.gateway.call("GET", path).value)
@@ -130,7 +132,7 @@ class ViewTests(SynchronousTestCase):
         self.assertEqual((patched.status, patched.value["desc"]), (200, "d"))
         record = self.gateway.control.state.get("default", "certificate", "c")
         assert record is not None
-        self.assertEqual(record.value["key"], "K")
+        self.assertEqual(record.value["key"], pair.key)
 
     def test_publish_info(self) -> None:
         """Who asks for publish information gets the versions of a route and its service."""
