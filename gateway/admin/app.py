@@ -331,6 +331,10 @@ class AdminAPI:
     async def _instance_token(self, request: Any, id: str) -> bytes:
         return await self._answer(request, lambda call: self._groups.instance_token(call, id))
 
+    @app.route("/api/gateway_groups/<id>/dp_client_certificates")
+    async def _client_certificate(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._groups.client_certificate(call, id))
+
     @app.route("/api/gateway_groups/<id>/services")
     async def _group_services(self, request: Any, id: str) -> bytes:
         return await self._answer(request, lambda call: self._groups.services(call, id))
