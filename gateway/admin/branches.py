@@ -52,10 +52,13 @@ def closest(problem: Problem) -> Sequence[Problem] | None:
 
     Returns:
         None if there is no telling: no alternatives, none of the value's type, or they only
-        differ in which members are required.
+        differ in which members are required and several are equally near.
     """
-    if problem.rule not in _CHOICES or required_only(problem) is not None:
+    if problem.rule not in _CHOICES:
         return None
+    if required_only(problem) is not None:
+        fewest = sorted(problem.branches, key=len)[:2]
+        return fewest[0] if len(fewest) == 1 or len(fewest[0]) < len(fewest[1]) else None
     near = [branch for branch in problem.branches if not _is_other_type(branch, problem)]
     if not near:
         return None

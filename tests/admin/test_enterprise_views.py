@@ -134,6 +134,21 @@ class ViewTests(SynchronousTestCase):
         assert record is not None
         self.assertEqual(record.value["key"], pair.key)
 
+    def test_hidden_and_written_back(self) -> None:
+        """What was read can be written back: the key stays, unless the certificate is another."""
+        pair, other = certs.pair("a.test"), certs.pair("b.test")
+        body = {"cert": pair.cert, "key": pair.key, "snis": ["a.test"]}
+        for path in ("ssls/1", "certificates/1"):
+            document = body if path == "ssls/1" else {"cert": pair.cert, "key": pair.key}
+            self._put(path, document)
+            read = self.gateway.call("GET", f"{ADMIN}/{path}").value
+            self._put(path, {**read, "labels": {"a": "b"}})
+            record = self.gateway.control.state.get("default", path[: -len("s/1")], "1")
+            assert record is not None
+            self.assertEqual(record.value["key"], pair.key)
+            reply = self.gateway.call("PUT", f"{ADMIN}/{path}", {**read, "cert": other.cert})
+            self.assertEqual((reply.status, reply.json["errors"][0]["pointer"]), (400, "/key"))
+
     def test_publish_info(self) -> None:
         """Who asks for publish information gets the versions of a route and its service."""
         self._put("services/s", {"name": "s"})
