@@ -47,6 +47,10 @@ class Enterprise:
         self._errors = EnterpriseErrors(resources.registry)
         self._validation = Validation(resources, DIALECT, self._errors.of_document)
 
+    def dress(self, answer: Answer) -> Answer:
+        """What every answer of this dialect has: nothing besides its own."""
+        return answer
+
     def refuse(self, refusal: Refusal) -> Answer:
         """The answer for what went wrong."""
         return self._errors.answer(refusal)

@@ -19,7 +19,8 @@ def members_of_service(state: State, group: str, id: str) -> Iterable[Key]:
     """A service takes its routes, stream routes and additional upstreams along (contract §3.1)."""
     for kind in ("route", "stream_route"):
         for own, record in state.all(group, kind).items():
-            if record.value.get("service_id") == id:
+            # The apisix dialect has whole numbers for ids too.
+            if str(record.value.get("service_id")) == id:
                 yield group, kind, own
     yield from _children(state, group, "service_upstream", id)
     if state.get("", "publication", join_id(group, id)) is not None:

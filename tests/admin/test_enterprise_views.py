@@ -185,7 +185,7 @@ class OtherDialectTests(SynchronousTestCase):
         )
         route = self.gateway.call("GET", f"{ADMIN}/routes/r").value
         del route["created_at"], route["updated_at"]
-        self.assertEqual(route, {"id": "r", "paths": ["/x"], "service_id": "s", "priority": 0})
+        self.assertEqual(route, {"id": "r", "name": "r", "paths": ["/x"], "service_id": "s", "priority": 0})
         record = self.gateway.control.state.get("default", "route", "r")
         assert record is not None
         self.assertEqual(record.value["host"], "h")
