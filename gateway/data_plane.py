@@ -25,6 +25,7 @@ from gateway import __version__
 from gateway.binding import PluginBinder
 from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
+from gateway.core.exchange import Exchange
 from gateway.core.snapshot import Snapshot
 from gateway.http1 import eager
 from gateway.interfaces import HttpCalls, PluginServices
@@ -90,6 +91,13 @@ class Listener:
     kind: str
     port: IListeningPort
     site: Site | LeanFactory
+    tls: TLSListenerFactory | None = None
+
+    def set_limits(self, limits: ProxyLimits) -> None:
+        """Other limits for clients that have not said yet whom they want."""
+        if self.tls is not None:
+            self.tls.hello_timeout_s = limits.header_timeout_s
+            self.tls.max_waiting = limits.max_connections
 
     @property
     def address(self) -> Address:
@@ -205,7 +213,7 @@ class DataPlane:
         """
         factory = self._factory(kind == "proxy_tls")
         port = eager.listen(self._reactor, address.port, factory, BACKLOG, address.host)
-        self.listeners.append(Listener(kind, port, _site_of(factory)))
+        self._opened(kind, port, factory)
 
     def adopt(self, kind: str, listening: socket.socket) -> None:
         """As ``listen``, on a socket that is bound already. The caller keeps *listening* and may close it."""
@@ -213,7 +221,11 @@ class DataPlane:
         listening.listen(BACKLOG)
         factory = self._factory(kind == "proxy_tls")
         port = eager.adopt(self._reactor, listening, factory)
-        self.listeners.append(Listener(kind, port, _site_of(factory)))
+        self._opened(kind, port, factory)
+
+    def _opened(self, kind: str, port: IListeningPort, factory: Any) -> None:
+        tls = factory if isinstance(factory, TLSListenerFactory) else None
+        self.listeners.append(Listener(kind, port, _site_of(factory), tls))
 
     def _factory(self, tls: bool) -> Any:
         """What makes the protocols of one listener."""
@@ -274,6 +286,10 @@ class DataPlane:
         """Open the access log, anew if it was open: its file may have been moved away."""
         logs = self._settings.log
         if logs.access is None:
+            old, self._access_log = self._access_log, None
+            if old is not None:
+                self.runner.on_end = _nobody
+                old.close()
             return
         try:
             fresh = AccessLog(
@@ -293,6 +309,35 @@ class DataPlane:
         if old is not None:
             old.close()
 
+    def reload(self, settings: Settings) -> None:
+        """
+        Go on with other settings: those of ``gateway.reload.APPLIED``.
+
+        Connections keep the idle time they were given; everything else counts from the next request on.
+
+        Raises:
+            OSError, ValueError: the fallback certificate cannot be read, or not be used. Nothing has changed.
+        """
+        fallback = fallback_context(settings)
+        proxy = settings.proxy
+        self._settings = settings
+        self.certificates.fallback = fallback
+        self.certificates.fallback_sni = proxy.tls_fallback_sni
+        runner = self.runner
+        limits = runner.limits = _limits(settings)
+        runner.server = _server(settings)
+        runner.show_upstream_status = proxy.show_upstream_status
+        runner.dispatcher.trusted = _trusted(settings)
+        self._agent.limit_heads(proxy.upstream_max_header_bytes, proxy.upstream_max_headers)
+        self._resolver.ttl_s = proxy.dns_ttl_s
+        for listener in self.listeners:
+            site: Any = listener.site
+            site.limits = limits
+            if isinstance(site, ProxySite):
+                site.timeOut = limits.idle_timeout_s
+            listener.set_limits(limits)
+        self.reopen_logs()
+
     # -- parts
 
     def _make_agent(self) -> UpstreamAgent:
@@ -307,18 +352,17 @@ class DataPlane:
 
     def _make_runner(self) -> Runner:
         proxy = self._settings.proxy
-        trusted = proxy.trusted_addresses
         return Runner(
             snapshot=self.compiler.empty(),
             dispatcher=Dispatcher(
                 ProxyClient(self._agent),
-                None if trusted is None else AddressSet.parse([str(n) for n in trusted]),
+                _trusted(self._settings),
                 tunnels=proxy.engine == "lean",
             ),
             clock=SystemClock(),
             limits=_limits(self._settings),
-            on_end=lambda exchange: None,
-            server=f"gateway/{__version__}".encode() if proxy.server_tokens else b"gateway",
+            on_end=_nobody,
+            server=_server(self._settings),
             show_upstream_status=proxy.show_upstream_status,
         )
 
@@ -331,6 +375,19 @@ def maybe(result: Any) -> Deferred[Any]:
 def _site_of(factory: Any) -> Site | LeanFactory:
     site: Site | LeanFactory = getattr(factory, "wrappedFactory", factory)
     return site
+
+
+def _nobody(exchange: Exchange) -> None:
+    """There is no access log."""
+
+
+def _server(settings: Settings) -> bytes:
+    return f"gateway/{__version__}".encode() if settings.proxy.server_tokens else b"gateway"
+
+
+def _trusted(settings: Settings) -> AddressSet | None:
+    trusted = settings.proxy.trusted_addresses
+    return None if trusted is None else AddressSet.parse([str(network) for network in trusted])
 
 
 def _cut(runner: Runner) -> None:
