@@ -12,7 +12,16 @@ RESTART = {
     "gateway": {"data_dir", "group"},
     "admin": set(KEYS["admin"]) - {"certificate", "private_key"},
     "apisix": set(KEYS["apisix"]),
-    "proxy": {"listen", "tls_listen", "tls_ciphers", "engine", "workers", "health_checks"},
+    "proxy": {
+        "listen",
+        "tls_listen",
+        "tls_ciphers",
+        "engine",
+        "workers",
+        "health_checks",
+        "trusted_addresses",
+    }
+    | {"upstream_max_idle"},
     "status": {"listen"},
     "store": set(KEYS["store"]),
     "plugins": set(KEYS["plugins"]),

@@ -32,7 +32,7 @@ class Dispatcher:
         """
         self._tunnels = tunnels
         self._client = client
-        self.trusted = trusted
+        self._trusted = trusted
         self._peers: dict[tuple[str, Node, bytes | None, bool, Trust], Peer] = {}
 
     def send(
@@ -56,10 +56,10 @@ class Dispatcher:
             exchange.fields,
             host=host,
             client_host=client_host or exchange.host.encode(),
-            client_ip=connection.client_ip.encode(),
+            client_ip=exchange.client_ip.encode(),
             scheme=b"https" if connection.tls else b"http",
             port=port_of(client_host, connection.server_port),
-            trusted=None if self.trusted is None else connection.client_ip in self.trusted,
+            trusted=None if self._trusted is None else connection.client_ip in self._trusted,
             received=exchange.request.fields,
         )
         switch = None

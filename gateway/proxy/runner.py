@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
@@ -33,6 +33,7 @@ from gateway.core.fields import Fields
 from gateway.core.forwarded import response_fields
 from gateway.core.opening import match_route, open_exchange
 from gateway.core.pages import error_page
+from gateway.core.real_ip import RealIp
 from gateway.core.retry import RetryVerdict, status_of
 from gateway.core.snapshot import CompiledUpstream, Snapshot
 from gateway.core.upgrade import answered
@@ -96,6 +97,7 @@ class Runner:
         server: The value of the ``Server`` field.
         show_upstream_status: Whether ``X-APISIX-Upstream-Status`` is always sent.
         health: The health checks; None if nobody keeps any.
+        real_ip: Whose word about the client's address is taken; None: nobody's.
         in_flight: Requests being served.
         bugs: How often the one ``except Exception`` caught something.
     """
@@ -108,6 +110,7 @@ class Runner:
     server: bytes = b"gateway"
     show_upstream_status: bool = False
     health: HealthChecks | None = None
+    real_ip: RealIp | None = None
     runs: set[Run] = field(factory=set, init=False)
     bugs: int = field(default=0, init=False)
     _idle: list[Deferred[None]] = field(factory=list, init=False)
@@ -146,6 +149,7 @@ class Runner:
             host=host,
             started_s=self.clock.time(),
             id=f"{self._prefix}{next(self._count):016x}",
+            real_ip=self.real_ip,
         )
         session = connection.session
         if session is not None and refused is None:
@@ -234,6 +238,12 @@ class Run:
     def too_large(self) -> None:
         """The content turned out to be over the limit while it was read."""
         self._cut_short(_TOO_LARGE)
+
+    def over_limit(self, received: int) -> bool:
+        """Whether content of *received* bytes is more than the request may have."""
+        own = self.exchange.max_body_bytes
+        general = self.runner.limits.max_body_bytes
+        return bool(own and received > own) or bool(general and received > general)
 
     def bad_content(self) -> None:
         """The content's framing is broken."""
@@ -586,6 +596,8 @@ class Run:
         if general.body_filter or chain.body_filter:
             length = None
         status = exchange.status
+        if self._outcome is not None and self._outcome.status != status:
+            self._outcome = evolve(self._outcome, status=status)
         self._content_wanted = exchange.request.method != b"HEAD" and status not in _NO_CONTENT_STATUSES
         self._responded = True
         self.downstream.respond(status, exchange.response_fields.pairs, length)
@@ -693,7 +705,7 @@ class Run:
             return
         self._let_go()
         detail = failure.getErrorMessage()
-        self._chain = EMPTY  # Its filters may be what failed.
+        self._chain = Chain(log=self._chain.log)  # Its filters may be what failed.
         try:
             self._answer("gateway", Reply(500, None, (), reasons.INTERNAL_ERROR, detail))
         except Exception:

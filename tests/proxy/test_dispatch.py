@@ -112,6 +112,13 @@ class DispatcherTests(DispatchTestCase):
         self.assertEqual(fields[b"x-forwarded-host"], b"Example.com:9080")
         self.assertEqual(fields[b"x-forwarded-port"], b"9080")
 
+    def test_about_a_client_behind_a_proxy(self) -> None:
+        """The upstream is told of the client that a trusted proxy, or a plugin, has told of."""
+        exchange = self.exchange()
+        exchange.client_ip = "192.0.2.7"
+        fields = dict(self.send(exchange).fields)
+        self.assertEqual((fields[b"x-real-ip"], fields[b"x-forwarded-for"]), (b"192.0.2.7", b"192.0.2.7"))
+
     def test_host(self) -> None:
         """The Host is the client's, the node's, or the configured one, as ``pass_host`` says."""
         self.assertEqual(self.fields()[b"host"], b"Example.com:9080")
@@ -162,6 +169,7 @@ class TrustedPeerTests(DispatchTestCase):
         exchange.request = evolve(exchange.request, fields=head)
         exchange.fields = Fields(head)
         exchange.connection = evolve(exchange.connection, client_ip="2001:db8::7")
+        exchange.client_ip = "2001:db8::7"
         fields = dict(self.send(exchange).fields)
         self.assertEqual(
             (fields[b"x-forwarded-proto"], fields[b"x-forwarded-for"]), (b"http", b"2001:db8::7")
