@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from attrs import define, field, frozen
 
-from gateway.model.ssl import Ssl, plain_name
+from gateway.model.ssl import ClientAuth, KeyPair, Ssl, plain_name
 from gateway.model.upstream import Upstream
 
 
@@ -235,3 +235,29 @@ class CertificateTable:
 
 
 EMPTY = CertificateTable.of(())
+_SNI_DEPTH = 10
+"""Intermediate authorities between a client's certificate and its authority, where nobody says how many."""
+
+
+def ssl_of_sni(
+    id: str, document: Mapping[str, Any], pairs: Mapping[str, KeyPair], authorities: Mapping[str, str]
+) -> Ssl | str:
+    """
+    What an ``sni`` with its certificate and its authorities amounts to; or why it cannot be served.
+
+    Args:
+        pairs: ``certificate`` resources by id. authorities: PEM of ``ca_certificate`` resources by id.
+    Source:
+        Data-plane contract §12: the enterprise dialect's newer form.
+    """
+    pair = pairs.get(document["certificate_id"])
+    if pair is None:
+        return f"there is no certificate {document['certificate_id']}"
+    client = None
+    if document.get("mtls_enabled"):
+        ids = document.get("ca_certificates", ())
+        missing = [one for one in ids if one not in authorities]
+        if missing or not ids:
+            return f"there is no CA certificate {missing[0]}" if missing else "it names no CA certificate"
+        client = ClientAuth("\n".join(authorities[one] for one in ids), _SNI_DEPTH)
+    return Ssl(f"sni/{id}", "server", (pair,), (plain_name(document["domain"]),), client)

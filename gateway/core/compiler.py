@@ -17,7 +17,13 @@ from attrs import evolve
 
 from gateway.core.addresses import AddressSet
 from gateway.core.balancer import make_picker
-from gateway.core.certificates import CertificateSource, CertificateTable, NoTLS, ServedSsl
+from gateway.core.certificates import (
+    CertificateSource,
+    CertificateTable,
+    NoTLS,
+    ServedSsl,
+    ssl_of_sni,
+)
 from gateway.core.chain import EMPTY, BoundPlugin, Chain, apply_meta
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.merge import PluginUse, merge, merge_global, uses_of
@@ -48,10 +54,10 @@ _T = TypeVar("_T")
 
 SERVED_KINDS = frozenset(
     {"service", "route", "consumer", "credential", "global_rule", "upstream", "service_upstream"}
-    | {"plugin_config", "consumer_group", "plugin_metadata", "ssl", "certificate", "ca_certificate"}
+    | {"plugin_config", "consumer_group", "plugin_metadata", "ssl", "certificate", "ca_certificate", "sni"}
 )
 """The kinds a snapshot is made of; changes of others leave it as it is."""
-CERTIFICATE_KINDS = frozenset({"ssl", "certificate", "ca_certificate"})
+CERTIFICATE_KINDS = frozenset({"ssl", "certificate", "ca_certificate", "sni"})
 """Those that its ``CertificateTable`` is made of."""
 
 
@@ -367,7 +373,8 @@ class Compiler:
         load = self._certificates.load_authority
         for id, text in work.redo_authorities.items():
             self._load_other(work, ("ca_certificate", id), load, text, work.authorities)
-        table = CertificateTable.of(work.ssls.values(), work.tls_identities, work.authorities)
+        served = [*work.ssls.values(), *self._from_snis(work)]
+        table = CertificateTable.of(served, work.tls_identities, work.authorities)
         for id in work.ssls:
             key = (self.group, "ssl", id)
             if id in table.shadowed:
@@ -375,6 +382,26 @@ class Compiler:
             else:
                 work.notices.pop(key, None)
         return table
+
+    def _from_snis(self, work: Work) -> list[ServedSsl]:
+        """The newer split of an ssl: a name, a certificate and authorities, each a resource of its own."""
+        served: list[ServedSsl] = []
+        for id, value in work.snis.items():
+            key = (self.group, "sni", id)
+            work.notices.pop(key, None)
+            work.quarantined.pop(key, None)
+            ssl = ssl_of_sni(id, value, work.pairs, work.authority_texts)
+            if isinstance(ssl, str):
+                work.notices[key] = f"not served, {ssl}"
+            else:
+                self._guard(work, key, self._load_sni, work, key, ssl, served)
+        return served
+
+    def _load_sni(self, work: Work, key: Key, ssl: Ssl, served: list[ServedSsl]) -> None:
+        try:
+            served.append(ServedSsl(ssl, self._certificates.load(ssl)))
+        except UnresolvedReference as error:
+            work.notices[key] = f"not served, {error}"
 
     def _load_other(
         self,

@@ -26,6 +26,7 @@ from gateway.model.global_rule import GlobalRule
 from gateway.model.record import Key
 from gateway.model.route import Route
 from gateway.model.service import Service
+from gateway.model.ssl import KeyPair
 from gateway.model.timeout import Timeout
 from gateway.model.upstream import Upstream
 
@@ -128,6 +129,7 @@ class Sources:
         metadata: Plugin metadata, by plugin name.
         ssls: The certificates, by id, in the order of creation.
         identities, authorities: ``certificate`` and ``ca_certificate`` resources, loaded, by id.
+        pairs, authority_texts: The same as they were written. snis: ``sni`` resources as written.
     """
 
     services: Mapping[str, Service] = field(factory=dict)
@@ -144,6 +146,9 @@ class Sources:
     ssls: Mapping[str, ServedSsl] = field(factory=dict)
     identities: Mapping[str, object] = field(factory=dict)
     authorities: Mapping[str, object] = field(factory=dict)
+    pairs: Mapping[str, KeyPair] = field(factory=dict)
+    authority_texts: Mapping[str, str] = field(factory=dict)
+    snis: Mapping[str, Mapping[str, Any]] = field(factory=dict)
 
 
 @frozen(eq=False, repr=False)

@@ -41,6 +41,9 @@ class Work:
     ssls: dict[str, ServedSsl]
     tls_identities: dict[str, object]
     authorities: dict[str, object]
+    pairs: dict[str, KeyPair]
+    authority_texts: dict[str, str]
+    snis: dict[str, Mapping[str, Any]]
     upstreams: dict[str, CompiledUpstream]
     compiled: dict[str, CompiledRoute]
     consumers: dict[str, ConsumerEntry]
@@ -87,6 +90,9 @@ class Work:
             ssls=table(src.ssls, "ssl"),
             tls_identities=table(src.identities, "certificate"),
             authorities=table(src.authorities, "ca_certificate"),
+            pairs=table(src.pairs, "certificate"),
+            authority_texts=table(src.authority_texts, "ca_certificate"),
+            snis=table(src.snis, "sni"),
             upstreams=table(last.upstreams, "upstream", "service_upstream"),
             compiled=table(last.routes, *routing),
             consumers=table(last.consumers, *owning),
@@ -118,6 +124,9 @@ class Work:
             ssls=self.ssls,
             identities=self.tls_identities,
             authorities=self.authorities,
+            pairs=self.pairs,
+            authority_texts=self.authority_texts,
+            snis=self.snis,
         )
 
 
@@ -156,13 +165,18 @@ def read(work: Work, change: Change) -> None:
         case "certificate":
             work.tls_identities.pop(id, None)
             work.redo_identities.pop(id, None)
+            work.pairs.pop(id, None)
             if value is not None:
-                work.redo_identities[id] = Ssl(id, "client", (KeyPair(value["cert"], value["key"]),))
+                work.pairs[id] = KeyPair(value["cert"], value["key"])
+                work.redo_identities[id] = Ssl(id, "client", (work.pairs[id],))
         case "ca_certificate":
             work.authorities.pop(id, None)
             work.redo_authorities.pop(id, None)
+            work.authority_texts.pop(id, None)
             if value is not None:
-                work.redo_authorities[id] = value["cert"]
+                work.redo_authorities[id] = work.authority_texts[id] = value["cert"]
+        case "sni":
+            _set(work.snis, id, value)
         case "plugin_config":
             _set(work.plugin_configs, id, None if value is None else value.get("plugins", {}))
             work.redo_routes.update(r.id for r in work.routes.values() if r.plugin_config_id == id)

@@ -100,6 +100,7 @@ class ContextLoader:
             # What is resumed must never skip a check of another name's: nothing is resumed at all.
             context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
             context.set_session_id(key)
+            context.set_alpn_select_callback(_select)
             self._contexts[key] = context
         return context
 
@@ -212,6 +213,15 @@ _VERIFY_ERRORS = {
     26: "it is not for this use",
 }
 """OpenSSL's numbers (x509_vfy.h) for what happens; others are told as numbers."""
+
+
+def _select(connection: SSL.Connection, offered: Sequence[bytes]) -> Any:
+    """Choose the protocol (ALPN, RFC 7301): the server's favourite among those the client offers."""
+    for protocol in getattr(connection.get_app_data(), "protocols", ()):
+        if protocol in offered:
+            return protocol
+    # Go on without: what the server speaks by itself may do.
+    return SSL.NO_OVERLAPPING_PROTOCOLS
 
 
 def session_of(connection: SSL.Connection) -> TLSSession | None:

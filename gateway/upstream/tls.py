@@ -124,6 +124,7 @@ class Creator:
             connection.set_verify(SSL.VERIFY_PEER, _verifier(tlsProtocol, self.service))
         if self.server_name is not None:
             connection.set_tlsext_host_name(self.server_name)
+        connection.set_alpn_protos(_PROTOCOLS)
         session = self.tls.sessions.get(self.peer)
         if session is not None:
             connection.set_session(session)

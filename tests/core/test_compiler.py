@@ -398,6 +398,34 @@ class CertificateTests(CompilerTestCase):
         bad = [change("ca_certificate", "ca", {"cert": "bad"})]
         self.assertRaises(ConfigErrors, self.compiler.apply, third, bad, 10)
 
+    def test_snis(self) -> None:
+        """A name, a certificate and authorities, each a resource of its own, are served like an ssl."""
+        sni = change(
+            "sni",
+            "n",
+            {"domain": "A.test", "certificate_id": "k", "mtls_enabled": True, "ca_certificates": ["ca"]},
+        )
+        snapshot = self.load(sni, ssl("s", "S", "b.test"))
+        key = ("default", "sni", "n")
+        self.assertEqual(snapshot.notices, {key: "not served, there is no certificate k"})
+        self.assertIsNone(self.shown(snapshot, "a.test"))
+        snapshot = self.compiler.apply(snapshot, [change("certificate", "k", {"cert": "K", "key": "key"})], 8)
+        self.assertEqual(snapshot.notices, {key: "not served, there is no CA certificate ca"})
+        snapshot = self.compiler.apply(snapshot, [change("ca_certificate", "ca", {"cert": "CA"})], 9)
+        served = snapshot.certificates.find("a.test")
+        assert served is not None
+        assert served.ssl.client is not None
+        self.assertEqual((served.loaded, served.ssl.client.ca, snapshot.notices), ("K", "CA", {}))
+        self.assertTrue(snapshot.certificates.guarded)
+        snapshot = self.compiler.apply(
+            snapshot, [change("certificate", "k", {"cert": "K2", "key": "key"})], 10
+        )
+        self.assertEqual((self.shown(snapshot, "a.test"), self.shown(snapshot, "b.test")), ("K2", "S"))
+        bad = [change("certificate", "k", {"cert": "bad", "key": "key"})]
+        self.assertRaises(ConfigErrors, self.compiler.apply, snapshot, bad, 11)
+        snapshot = self.compiler.apply(snapshot, [change("sni", "n", None)], 11)
+        self.assertIsNone(self.shown(snapshot, "a.test"))
+
     def test_own_pair(self) -> None:
         """A certificate in the upstream itself is loaded with it; a bad one is refused."""
 

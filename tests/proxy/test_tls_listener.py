@@ -346,6 +346,16 @@ class HTTPContract:
         for name, identity in (("a.test", None), ("a.test", FRIEND), ("m.test", FRIEND)):
             self.assertEqual(self.status(self.client(name, identity), "n.test"), 400, name)
 
+    def test_protocol(self: Any) -> None:
+        """HTTP/1.1 is chosen where it is offered (ALPN), and spoken where nothing is offered."""
+        for offered, chosen in (([b"x", b"http/1.1"], b"http/1.1"), ([b"x"], b""), ([], b"")):
+            context = client_context()
+            if offered:
+                context.set_alpn_protos(offered)
+            client = TLSClient(self.factory, "a.test", context).handshake()
+            self.assertEqual(client.connection.get_alpn_proto_negotiated(), chosen)
+            self.assertEqual(self.status(client, "a.test"), 200)
+
     def test_tls_known(self: Any) -> None:
         """The request is known to have come over TLS."""
         self.status(self.client("a.test"), "a.test")

@@ -149,7 +149,9 @@ class ClientCertificateTests(TestCase):
             isLeaf = True
 
             def render(self, request: Any) -> bytes:
-                peer = request.transport.getHandle().get_peer_certificate()
+                handle = request.transport.getHandle()
+                case.assertEqual(handle.get_alpn_proto_negotiated(), b"http/1.1")
+                peer = handle.get_peer_certificate()
                 case.shown.append(None if peer is None else peer.get_subject().CN)
                 return b"hello"
 
@@ -166,6 +168,7 @@ class ClientCertificateTests(TestCase):
                 self.handshakes += 1
 
         context.set_info_callback(count)
+        context.set_alpn_select_callback(lambda conn, offered: offered[0])
 
         class Factory:
             def getContext(self) -> Any:
