@@ -55,6 +55,9 @@ from gateway.upstream.resolver import CachingResolver
 
 log = Logger()
 
+FIRST_REQUEST_S = 1.0
+"""When the gateway stops: how long a client that has connected may take over its first request."""
+LOOK_AGAIN_S = 0.02
 BACKLOG = 4096
 """Connections the system holds for a listener that has not accepted them yet."""
 
@@ -96,6 +99,17 @@ class Listener:
     port: IListeningPort
     site: Site | LeanFactory
     tls: TLSListenerFactory | None = None
+
+    @property
+    def expecting(self) -> bool:
+        """Whether some client has connected and not asked for anything yet."""
+        return bool(getattr(self.site, "expecting", False) or (self.tls is not None and self.tls.waiting))
+
+    def drain_rest(self) -> None:
+        """Wait for those no longer."""
+        for one in (self.tls, self.site):
+            if isinstance(one, (TLSListenerFactory, LeanFactory)):
+                one.drain_rest()
 
     def set_limits(self, limits: ProxyLimits) -> None:
         """Other limits for clients that have not said yet whom they want."""
@@ -286,9 +300,19 @@ class DataPlane:
             if isinstance(listener.site, (ProxySite, LeanFactory)):
                 listener.site.drain()
 
+    async def _first_requests(self, wait_s: float) -> None:
+        """Who was accepted and has not been heard yet is served, too, if it says something soon."""
+        until_s = time.monotonic() + wait_s
+        listeners = [one for one in self.listeners if isinstance(one.site, LeanFactory)]
+        while time.monotonic() < until_s and any(listener.expecting for listener in listeners):
+            await deferLater(self._reactor, LOOK_AGAIN_S)
+        for listener in listeners:
+            listener.drain_rest()
+
     async def drain(self, grace_s: float) -> None:
         """Return once no request is in flight; those that last longer than *grace_s* are cut."""
         runner = self.runner
+        await self._first_requests(min(grace_s, FIRST_REQUEST_S))
         if not runner.runs:
             return
         log.info("waiting for {count} requests in flight", count=len(runner.runs))

@@ -240,10 +240,13 @@ class TLSListenerFactory(Factory):
         super().doStart()
 
     def doStop(self) -> None:
-        for one in list(self.waiting):
-            one.close()
         self.sessions.doStop()
         super().doStop()
+
+    def drain_rest(self) -> None:
+        """Wait for no first message any longer."""
+        for one in list(self.waiting):
+            one.close()
 
     def buildProtocol(self, addr: Any) -> Any:
         """A connection, or None (it is closed) when too many have not said a word yet."""

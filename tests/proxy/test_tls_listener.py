@@ -274,11 +274,16 @@ class BeforeTheNameTests(ListenerCase):
         self.assertEqual(transport.value(), b"\x15\x03\x01\0\2\2\x32")
 
     def test_stop(self) -> None:
-        """When the listener stops nobody is left waiting."""
+        """When the listener stops those who wait may go on, until it waits no longer."""
+        self.serve("a", A, "a.test")
         self.factory.doStart()
+        late = TLSClient(self.factory, "a.test")
         transport = self.connect()
         self.factory.doStop()
+        self.assertIsNone(late.handshake().failure)
+        self.factory.drain_rest()
         self.assertTrue(transport.aborted)
+        self.assertFalse(late.transport.aborted)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_full_above(self) -> None:
