@@ -92,6 +92,7 @@ class RequirementTests(SynchronousTestCase):
             "yaml": "pyyaml",
             "zope": "zope.interface",
             "attr": "attrs",
+            "service_identity": "service-identity",
             "twisted": "twisted[tls]",
         }
         known = requirements(setup_cfg()["options"]["install_requires"])

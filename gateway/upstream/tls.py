@@ -169,15 +169,16 @@ def _verifier(protocol: Any, service: DNS_ID | IPAddress_ID) -> Any:
     """What OpenSSL asks of each certificate: one that is valid must be for the expected name, too."""
 
     def check(connection: SSL.Connection, shown: crypto.X509, error: int, depth: int, good: int) -> bool:
-        if not good or depth:
+        if depth:
             return bool(good)
+        # Also of one that is not valid: that it is somebody else's says more.
         try:
             verify_service_identity(extract_patterns(shown), [service], [])
         except Exception:
             # Of whatever kind: OpenSSL must not see an exception, and a name that was not verified is wrong.
             protocol.failVerification(Failure())
             return False
-        return True
+        return bool(good)
 
     return check
 
