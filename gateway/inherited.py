@@ -15,7 +15,7 @@ from gateway.settings import Settings
 from gateway.settings_fields import Address
 
 FIRST_DESCRIPTOR = 3
-KINDS = ("admin", "apisix", "proxy", "proxy_tls", "status")
+KINDS = ("admin", "apisix", "control", "metrics", "proxy", "proxy_tls", "status")
 """The listeners, by the names that ``LISTEN_FDNAMES`` may give their sockets."""
 INITIAL = Path("/proc/self/environ")
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -105,6 +105,8 @@ def _kind(one: socket.socket, name: str, settings: Settings) -> str:
     wanted = {
         "admin": settings.admin.listen,
         "apisix": settings.apisix.listen,
+        "control": settings.control.listen,
+        "metrics": settings.metrics.listen,
         "proxy": settings.proxy.listen,
         "proxy_tls": settings.proxy.tls_listen,
         "status": settings.status.listen,

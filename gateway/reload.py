@@ -1,7 +1,4 @@
-"""Changed settings while the gateway runs (SIGHUP): which take effect, and which wait for a restart.
-
-Every key is in one of the two tables; a test holds that.
-"""
+"""Changed settings while the gateway runs (SIGHUP): which take effect, and which wait for a restart."""
 
 from __future__ import annotations
 

@@ -93,6 +93,7 @@ class RequirementTests(SynchronousTestCase):
             "zope": "zope.interface",
             "attr": "attrs",
             "service_identity": "service-identity",
+            "prometheus_client": "prometheus-client",
             "twisted": "twisted[tls]",
         }
         known = requirements(setup_cfg()["options"]["install_requires"])

@@ -286,7 +286,7 @@ class SuccessionTests(EndToEndCase):
             timeout=LIMIT_S,
         )
         self.assertEqual(ended.returncode, 1)
-        self.assertIn("is no listener's address; name it one of admin, apisix, proxy", ended.stderr)
+        self.assertIn("is no listener's address; name it one of admin, apisix", ended.stderr)
 
 
 class WorkersSuccessionTests(SuccessionTests):
