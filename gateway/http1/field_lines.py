@@ -31,6 +31,7 @@ _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE = re.compile(rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)")
 """RFC 9112 section 5: no space before the colon, no line folding, no control characters but tab."""
 _NAME = re.compile(_TOKEN)
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 
 
 class BadLine(ValueError):
@@ -69,6 +70,8 @@ class _Starts(dict[bytes, bytes]):
     def __missing__(self, name: bytes) -> bytes:
         if _NAME.fullmatch(name) is None:
             raise BadLine(f"not a field name: {name!r}")
+        if name in _FRAMING:
+            raise BadLine(f"{name.decode()} is not for the caller to set")
         start = wire_name(name) + b": "
         if len(self) < self._LIMIT:
             self[name] = start
@@ -83,10 +86,11 @@ def write_lines(pairs: Iterable[Pair]) -> bytes:
     Field lines, each with its line end.
 
     Args:
-        pairs: Lower-case names and values, in order.
+        pairs: Lower-case names and values, in order. Framing follows from the content: its fields are
+            not among them.
     Raises:
         BadLine: something in it would not arrive as one field: a name that is no token, a value with CR,
-            LF or NUL.
+            LF or NUL. Or it is a field of the framing.
     """
     starts = _starts
     lines = [b"%b%b\r\n" % (starts[name], value) for name, value in pairs]

@@ -360,6 +360,8 @@ class ResponseReader:
 
     def _gather(self, size: int) -> bytes:
         pieces = self._pieces
+        if len(self._pairs) > self._max_headers:
+            raise BadResponse("too many trailers")
         if not pieces:
             # Chunk extensions and trailers are not kept, but they must end some time.
             self._quiet += size

@@ -34,6 +34,8 @@ _LINES = {
     status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() for status in map(int, HTTPStatus)
 }
 _NOTHING: tuple[Pair, ...] = ()
+_OWN = frozenset((b"connection", b"content-length", b"transfer-encoding", b"date"))
+"""What this side of the connection says by itself; a Date only if nobody else has."""
 
 
 @implementer(IPushProducer)
@@ -360,16 +362,17 @@ class LeanStream:
         if self._gone:
             return
         version = self._head.version
-        dated = named = False
+        own = dated = False
         for name, value in fields:
-            if name == b"date":
-                dated = True
-            elif name == b"connection":
-                named = True
-                if value.lower() == b"close":
+            if name in _OWN:
+                if name == b"date":
+                    dated = True
+                    continue
+                own = True
+                if name == b"connection" and value.lower() == b"close":
                     self._keep = False
-        if named:
-            fields = [pair for pair in fields if pair[0] != b"connection"]
+        if own:
+            fields = [pair for pair in fields if pair[0] not in _OWN or pair[0] == b"date"]
         out = [_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, write_lines(fields)]
         if not dated:
             out.append(self._connection.factory.date())

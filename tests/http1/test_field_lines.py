@@ -76,3 +76,8 @@ class WriteTests(SynchronousTestCase):
             (b"", b"a"),
         ):
             self.assertRaises(BadLine, write_lines, [pair])
+
+    def test_framing(self) -> None:
+        """Nobody but the one who writes the content may say how long it is."""
+        self.assertRaises(BadLine, write_lines, [(b"content-length", b"1")])
+        self.assertRaises(BadLine, write_lines, [(b"transfer-encoding", b"chunked")])
