@@ -216,11 +216,11 @@ def response_fields(pairs: Sequence[Pair]) -> tuple[list[Pair], int | None]:
     for pair in pairs:
         name = pair[0]
         if name not in dropped:
-            if name[:8] != b"x-accel-":
+            if not name.startswith(b"x-accel-"):
                 kept.append(pair)
         elif name == b"content-length":
             length = int(pair[1])
-        elif name == b"connection" and named is None:
+        elif name == b"connection" and named is None and pair[1] not in _NOTHING_SAID:
             named = _named(pairs)
     if named:
         kept = [pair for pair in kept if pair[0] not in named]

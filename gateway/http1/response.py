@@ -85,7 +85,6 @@ class ResponseReader:
         "_parser",
         "_pieces",
         "_quiet",
-        "_special",
         "_status",
         "complete",
         "head",
@@ -110,7 +109,6 @@ class ResponseReader:
         self._parser: httptools.HttpResponseParser | None = None
         self._status: StatusLine = (0, 0, b"")
         self._pairs: list[Pair] = []
-        self._special: list[Pair] = []
         self._padded = False
         self._parsed = False
         self._left = 0
@@ -203,7 +201,7 @@ class ResponseReader:
                 return b""
         self._buffer = b""
         rest = len(data) - end
-        self._padded = b" \r\n" in data or b"\t\r\n" in data
+        self._padded = data.find(b" \r\n", 0, end) >= 0 or data.find(b"\t\r\n", 0, end) >= 0
         self._parse(data if rest <= _ONE_FEED else data[:end])
         assert self.head is not None
         if self.head.length is None and self._mode != _TO_CLOSE:
@@ -230,7 +228,6 @@ class ResponseReader:
         if parser is None:
             parser = self._parser = httptools.HttpResponseParser(self)
         self._pairs = []
-        self._special = []
         self._parsed = False
         try:
             parser.feed_data(data)
@@ -252,13 +249,7 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools: one field line, of the head or of the trailer section."""
-        pairs = self._pairs
-        if len(pairs) >= self._max_headers:
-            raise BadResponse("too many fields")
-        name = name.lower()
-        pairs.append((name, value))
-        if name in _SPECIAL:
-            self._special.append((name, value))
+        self._pairs.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """httptools: the head has ended."""
@@ -266,6 +257,8 @@ class ResponseReader:
             return
         minor, status, phrase = self._status
         pairs = self._pairs
+        if len(pairs) > self._max_headers:
+            raise BadResponse("too many fields")
         if self._padded:
             pairs = [(name, value.rstrip(b" \t")) for name, value in pairs]
         length = self._framing(status, minor)
@@ -305,7 +298,10 @@ class ResponseReader:
         length: int | None = None
         options: list[bytes] = []
         chunked = False
-        for name, value in self._special:
+        special = _SPECIAL
+        for name, value in self._pairs:
+            if name not in special:
+                continue
             if name == b"content-length":
                 value = value.rstrip(b" \t")
                 if length is not None or chunked:
@@ -364,6 +360,8 @@ class ResponseReader:
 
     def _gather(self, size: int) -> bytes:
         pieces = self._pieces
+        if len(self._pairs) > self._max_headers:
+            raise BadResponse("too many trailers")
         if not pieces:
             # Chunk extensions and trailers are not kept, but they must end some time.
             self._quiet += size

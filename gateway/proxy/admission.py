@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-
-from attrs import frozen
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from gateway.core import reasons
 from gateway.core.exchange import Reply, RequestHead
@@ -17,12 +18,13 @@ _TARGET = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]+\Z").match
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 """Upstreams get these percent-encoded, as RFC 3986 section 2.5 would have had them sent."""
 _HOST = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z").match
+_MAX_HOST = 1024
+"""A name has 253 characters at most (RFC 1035 section 2.3.4)."""
 _FIELD_BAD = re.compile(rb"[\x00\r\n]").search
 _ABSOLUTE = re.compile(rb"(?i)https?://([^/?#]*)")
 
 
-@frozen
-class Admitted:
+class Admitted(NamedTuple):
     """
     A request that may go on.
 
@@ -40,7 +42,7 @@ def _refuse(why: str) -> Reply:
     return Reply(400, None, ((b"connection", b"close"),), reasons.BAD_REQUEST, why)
 
 
-def admit(method: bytes, target: bytes, pairs: list[Pair], version: tuple[int, int]) -> Admitted | Reply:
+def admit(method: bytes, target: bytes, pairs: Sequence[Pair], version: tuple[int, int]) -> Admitted | Reply:
     """
     Check a request's head and reduce its target to origin form.
 
@@ -63,25 +65,39 @@ def admit(method: bytes, target: bytes, pairs: list[Pair], version: tuple[int, i
             return _refuse("the only transfer coding taken is chunked, and that of HTTP/1.1")
         elif _FIELD_BAD(value) is not None or _TOKEN(name) is None:
             return _refuse("a field line holds bytes that no field line may hold")
-    if len(hosts) > 1 or (not hosts and version >= (1, 1)):
+    return admit_read(RequestHead(method, target, tuple(pairs), version), hosts)
+
+
+def admit_read(head: RequestHead, hosts: Sequence[bytes]) -> Admitted | Reply:
+    """
+    The same for a head that was read strictly: method and field lines are known to be what they should.
+
+    Args:
+        hosts: The values of its Host fields.
+    """
+    target = head.target
+    if len(hosts) != 1 and (hosts or head.version >= (1, 1)):
         return _refuse("exactly one Host field is needed")
     host = hosts[0] if hosts else b""
-    if host and _HOST(host) is None:
+    name = _host_name(host)
+    if name is None:
         return _refuse("the Host field is not a host")
     if _TARGET(target) is None:
         return _refuse("the request target holds bytes that no target may hold")
-    if not target.isascii():
-        target = _BEYOND_ASCII.sub(lambda found: b"%%%02X" % found.group()[0], target)
-    if target[0] != 0x2F:
-        reduced = _origin_form(method, target, host)
-        if isinstance(reduced, Reply):
-            return reduced
-        target = reduced
+    if target[0] != 0x2F or not target.isascii():
+        if not target.isascii():
+            target = _BEYOND_ASCII.sub(lambda found: b"%%%02X" % found.group()[0], target)
+        if target[0] != 0x2F:
+            reduced = _origin_form(head.method, target, host)
+            if isinstance(reduced, Reply):
+                return reduced
+            target = reduced
+        head = RequestHead(head.method, target, head.fields, head.version)
     try:
         path = normalise(target.partition(b"?")[0])
     except BadPath as error:
         return _refuse(str(error))
-    return Admitted(RequestHead(method, target, tuple(pairs), version), path, _host_name(host))
+    return Admitted(head, path, name)
 
 
 def _origin_form(method: bytes, target: bytes, host: bytes) -> bytes | Reply:
@@ -96,7 +112,11 @@ def _origin_form(method: bytes, target: bytes, host: bytes) -> bytes | Reply:
     return rest if rest.startswith(b"/") else b"/" + rest
 
 
-def _host_name(host: bytes) -> str:
+@lru_cache(maxsize=1024)
+def _host_name(host: bytes) -> str | None:
+    """A Host in lower case, without its port; None if it is none."""
+    if host and (len(host) > _MAX_HOST or _HOST(host) is None):
+        return None
     text = host.decode("latin-1").lower()
     if text.startswith("["):
         return text[: text.find("]") + 1]

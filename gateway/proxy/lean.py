@@ -19,9 +19,10 @@ from zope.interface import implementer
 
 from gateway.core import reasons
 from gateway.core.exchange import Connection, Reply, RequestHead
-from gateway.core.fields import Pair, wire_name
+from gateway.core.fields import Pair
+from gateway.http1.field_lines import write_lines
 from gateway.http1.request import HEAD_END, BadChunks, ChunkReader, Head, Refused, is_broken, parse_head
-from gateway.proxy.admission import admit
+from gateway.proxy.admission import admit_read
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
 from gateway.proxy.runner import Run, Runner
@@ -33,10 +34,8 @@ _LINES = {
     status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() for status in map(int, HTTPStatus)
 }
 _NOTHING: tuple[Pair, ...] = ()
-
-
-def _status_line(status: int) -> bytes:
-    return _LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+_OWN = frozenset((b"connection", b"content-length", b"transfer-encoding", b"date"))
+"""What this side of the connection says by itself; a Date only if nobody else has."""
 
 
 @implementer(IPushProducer)
@@ -163,8 +162,8 @@ class LeanConnection(Protocol):
     def _start(self, head: Head) -> None:
         self.deadline = inf
         stream = self._stream = LeanStream(self, head)
-        request = RequestHead(head.method, head.target, tuple(head.pairs), head.version)
-        admitted = admit(head.method, head.target, head.pairs, head.version)
+        request = RequestHead(head.method, head.target, head.pairs, head.version)
+        admitted = admit_read(request, head.hosts)
         assert self._client is not None
         stream.serve(self.factory.runner.handle(admitted, request, self._client, stream))
         if self._buffer and self._stream is stream and not stream.received:
@@ -176,7 +175,7 @@ class LeanConnection(Protocol):
         """Answer bytes that are no request, and log them like one."""
         self.deadline = inf
         self._buffer = b""
-        stream = self._stream = LeanStream(self, Head(b"-", b"-", [], (1, 1), 0, False, False, False))
+        stream = self._stream = LeanStream(self, Head(b"-", b"-", (), [], (1, 1), 0, False, False, False))
         reason = reasons.CLIENT_HEAD_TIMEOUT if refused.status == 408 else reasons.BAD_REQUEST
         reply = Reply(refused.status, None, ((b"connection", b"close"),), reason, refused.why)
         assert self._client is not None
@@ -259,25 +258,29 @@ def _too_long(buffer: bytes) -> Refused:
 class LeanStream:
     """One request and its answer on a connection: ``gateway.proxy.downstream.Downstream``."""
 
+    # What nearly every request leaves as it is stands here and not in __init__.
+    body: RequestBody | None = None
+    _run: Run | None = None
+    _out: list[bytes] | None = None
+    _chunked = False
+    _framed = True
+    _gone = False
+    _finished = False
+    _producer: IPushProducer | None = None
+    _paused = False
+    _chunks: ChunkReader | None = None
+    _linger_from = 0
+
     def __init__(self, connection: LeanConnection, head: Head) -> None:
         self._connection = connection
         self._limits: ProxyLimits = connection.factory.limits
         self._head = head
-        self._run: Run | None = None
-        self._out: list[bytes] | None = None
-        self._chunked = False
         self._keep = head.persistent
-        self._framed = True
-        self._gone = False
-        self._finished = False
-        self._producer: IPushProducer | None = None
-        self._paused = False
         self._left = head.length
-        self._chunks = ChunkReader() if head.length is None else None
-        self._linger_from = 0
-        self.body: RequestBody | None = None
         self.received = head.length == 0
         if head.length != 0 or head.has_length:
+            if head.length is None:
+                self._chunks = ChunkReader()
             ask = self._continue if head.expects else _no_need
             self.body = RequestBody(
                 head.length, connection, read_ahead=self._limits.read_ahead_bytes, on_start=ask
@@ -287,6 +290,8 @@ class LeanStream:
 
     def serve(self, run: Run) -> None:
         """The runner has taken it."""
+        if self.received and self._finished:
+            return  # Neither needs the other any more; they must not hold on to each other.
         self._run = run
         if self.received or self._finished or self._gone:
             return
@@ -358,16 +363,18 @@ class LeanStream:
         if self._gone:
             return
         version = self._head.version
-        out = [_status_line(status)]
-        dated = False
+        own = dated = False
         for name, value in fields:
-            if name == b"connection":
-                if value.lower() == b"close":
+            if name in _OWN:
+                if name == b"date":
+                    dated = True
+                    continue
+                own = True
+                if name == b"connection" and value.lower() == b"close":
                     self._keep = False
-                continue
-            if name == b"date":
-                dated = True
-            out += (wire_name(name), b": ", value, b"\r\n")
+        if own:
+            fields = [pair for pair in fields if pair[0] not in _OWN or pair[0] == b"date"]
+        out = [_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, write_lines(fields)]
         if not dated:
             out.append(self._connection.factory.date())
         if status == 204:
@@ -482,6 +489,7 @@ class LeanStream:
             self._connection.close()
 
     def _done(self) -> None:
+        self._run = None
         self._connection.request_done(self._keep)
 
 

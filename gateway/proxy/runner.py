@@ -180,7 +180,6 @@ class Runner:
 
 
 @implementer(IPushProducer)
-@define(eq=False, slots=True)
 class Run:
     """
     One request on its way through the gateway.
@@ -189,26 +188,29 @@ class Run:
     is the source of what the client is sent (``IPushProducer``).
     """
 
-    runner: Runner
-    exchange: Exchange
-    downstream: Downstream
-    _stage: int = _GLOBAL_REWRITE
+    # What most requests leave as it is stands here and not in __init__.
+    _stage = _GLOBAL_REWRITE
     _hooks: tuple[tuple[str, Hook], ...] = ()
-    _next: int = 0
+    _next = 0
     _chain: Chain = EMPTY
     _upstream: CompiledUpstream | None = None
     _tried: tuple[Node, ...] = ()
-    _first_try_s: float = 0.0
-    _try_started_s: float = 0.0
+    _first_try_s = 0.0
+    _try_started_s = 0.0
     _watched: WatchedTry | None = None
     _failed: Reply | None = None
     _waiting: Deferred[Any] | None = None
     _call: Cancellable | None = None
     _flow: Flow | None = None
-    _responded: bool = False
+    _responded = False
     _outcome: Outcome | None = None
-    _over: bool = False
-    _content_wanted: bool = True
+    _over = False
+    _content_wanted = True
+
+    def __init__(self, runner: Runner, exchange: Exchange, downstream: Downstream) -> None:
+        self.runner = runner
+        self.exchange = exchange
+        self.downstream = downstream
 
     # -- from the client's side
 
@@ -500,6 +502,7 @@ class Run:
         exchange.from_upstream = True
         exchange.status = status
         pairs, length = response_fields(head.fields)
+        pairs.append((b"server", self.runner.server))
         exchange.response_fields = Fields(pairs)
         outcome = _SERVED.get(status)
         if outcome is None:
@@ -524,6 +527,7 @@ class Run:
         if body is None:
             body = b"" if reply.status in _NO_CONTENT_STATUSES else error_page(reply.status)
             fields.add(*_HTML)
+        fields.set(b"server", self.runner.server)
         exchange.response_fields = fields
         self._outcome = Outcome(reply.status, by, reply.reason, reply.detail)
         self._respond(len(body))
@@ -537,7 +541,6 @@ class Run:
         if exchange.attempts and (exchange.attempts[-1].status >= 500 or self.runner.show_upstream_status):
             statuses = ", ".join(str(attempt.status) for attempt in exchange.attempts)
             fields.set(b"x-apisix-upstream-status", statuses.encode())
-        fields.set(b"server", self.runner.server)
         chain, general = self._chain, exchange.snapshot.global_chain
         for _, hook in general.header_filter:
             hook(exchange)

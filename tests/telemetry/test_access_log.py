@@ -96,6 +96,20 @@ class BatchTests(AccessLogTestCase):
         self.assertEqual(self.written(log), [LINE] * 4)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_breath(self) -> None:
+        """Full batches that come in quick succession are gathered further, for a moment."""
+        log = self.log(buffer_bytes=2 * (len(LINE) + 1))
+        self.write(log, 2)
+        self.assertEqual(self.written(log), [LINE] * 2)
+        self.write(log, 6)
+        self.assertEqual(self.written(log), [LINE] * 2)
+        self.clock.advance(module.BREATH_S)
+        self.assertEqual(self.written(log), [LINE] * 8)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.clock.advance(1)
+        self.write(log, 2)
+        self.assertEqual(self.written(log), [LINE] * 10)
+
     def test_at_once(self) -> None:
         """Without a time or a size each line is written when it comes."""
         for more in ({"flush_s": 0.0}, {"buffer_bytes": 0}):

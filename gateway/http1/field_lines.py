@@ -1,0 +1,102 @@
+"""Field lines on the wire: read one by one with a memory, written all at once with a check.
+
+Clients send the same lines again and again: ``Host``, ``User-Agent``, ``Accept-Encoding``, the same token or
+cookie on each request of a user. A line that was read before is not read again: what it means depends
+on its bytes alone. The memory is bounded, and lines too long for it are read each time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from gateway.core.fields import Pair, wire_name
+
+MAX_LINES = 4096
+"""How many lines are remembered. When there are more, all are forgotten."""
+MAX_LINE_BYTES = 512
+"""Longer lines are not remembered: with ``MAX_LINES`` this bounds the memory."""
+
+ORDINARY, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT = range(6)
+"""Which fields the one who reads a head has to look at."""
+_KINDS = {
+    b"host": HOST,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
+    b"expect": EXPECT,
+}
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_LINE = re.compile(rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)")
+"""RFC 9112 section 5: no space before the colon, no line folding, no control characters but tab."""
+_NAME = re.compile(_TOKEN)
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+
+
+class BadLine(ValueError):
+    """A field line that breaks the grammar, or that must not be sent."""
+
+
+class KnownLines(dict[bytes, tuple[Pair, int]]):
+    """
+    Field line, without its line end → (name in lower case, value without white space around it), kind.
+
+    Looking a line up reads it, if it is not known yet; ``BadLine`` if it breaks the grammar.
+    """
+
+    def __missing__(self, line: bytes) -> tuple[Pair, int]:
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise BadLine("a field line breaks the grammar")
+        name = found[1].lower()
+        read = ((name, found[2].strip(b" \t")), _KINDS.get(name, ORDINARY))
+        if len(line) <= MAX_LINE_BYTES:
+            if len(self) >= MAX_LINES:
+                self.clear()
+            self[line] = read
+        return read
+
+    def __repr__(self) -> str:
+        # Lines are credentials, too.
+        return f"<KnownLines {len(self)}>"
+
+
+class _Starts(dict[bytes, bytes]):
+    """Lower-case name → ``Name: ``, checked once and remembered."""
+
+    _LIMIT = 1024
+
+    def __missing__(self, name: bytes) -> bytes:
+        if _NAME.fullmatch(name) is None:
+            raise BadLine(f"not a field name: {name!r}")
+        if name in _FRAMING:
+            raise BadLine(f"{name.decode()} is not for the caller to set")
+        start = wire_name(name) + b": "
+        if len(self) < self._LIMIT:
+            self[name] = start
+        return start
+
+
+_starts = _Starts()
+
+
+def write_lines(pairs: Iterable[Pair]) -> bytes:
+    """
+    Field lines, each with its line end.
+
+    Args:
+        pairs: Lower-case names and values, in order. Framing follows from the content: its fields are
+            not among them.
+    Raises:
+        BadLine: something in it would not arrive as one field: a name that is no token, a value with CR,
+            LF or NUL. Or it is a field of the framing.
+    """
+    starts = _starts
+    lines = [b"%b%b\r\n" % (starts[name], value) for name, value in pairs]
+    text = b"".join(lines)
+    # Every line brought one CR and one LF of its own: more of either came in with a value.
+    count = len(lines)
+    if text.count(b"\n") != count or text.count(b"\r") != count or b"\0" in text:
+        raise BadLine("a field value holds CR, LF or NUL")
+    return text
