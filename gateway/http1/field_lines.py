@@ -1,14 +1,14 @@
-"""Field lines on the wire: read one by one with a memory, written all at once with a check.
+"""Field lines on the wire, read and written with a memory.
 
-Clients send the same lines again and again: ``Host``, ``User-Agent``, ``Accept-Encoding``, the same token or
-cookie on each request of a user. A line that was read before is not read again: what it means depends
-on its bytes alone. The memory is bounded, and lines too long for it are read each time.
+Peers send the same lines again and again: ``Host``, ``User-Agent``, ``Content-Type``, the same token or
+cookie on each request of a user. A line that was read or written before is not looked into again: what it means
+depends on its bytes alone. The memory is bounded, and lines too long for it are looked into each time.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gateway.core.fields import Pair, wire_name
 
@@ -19,12 +19,17 @@ MAX_LINE_BYTES = 512
 
 ORDINARY, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT = range(6)
 """Which fields the one who reads a head has to look at."""
-_KINDS = {
+REQUEST_KINDS = {
     b"host": HOST,
     b"content-length": CONTENT_LENGTH,
     b"transfer-encoding": TRANSFER_ENCODING,
     b"connection": CONNECTION,
     b"expect": EXPECT,
+}
+RESPONSE_KINDS = {
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
 }
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -38,19 +43,26 @@ class BadLine(ValueError):
     """A field line that breaks the grammar, or that must not be sent."""
 
 
-class KnownLines(dict[bytes, tuple[Pair, int]]):
+Line = tuple[Pair, int]
+
+
+class KnownLines(dict[bytes, Line]):
     """
     Field line, without its line end → (name in lower case, value without white space around it), kind.
 
     Looking a line up reads it, if it is not known yet; ``BadLine`` if it breaks the grammar.
     """
 
-    def __missing__(self, line: bytes) -> tuple[Pair, int]:
+    def __init__(self, kinds: Mapping[bytes, int]) -> None:
+        super().__init__()
+        self._kinds = kinds
+
+    def __missing__(self, line: bytes) -> Line:
         found = _LINE.fullmatch(line)
         if found is None:
             raise BadLine("a field line breaks the grammar")
         name = found[1].lower()
-        read = ((name, found[2].strip(b" \t")), _KINDS.get(name, ORDINARY))
+        read = ((name, found[2].strip(b" \t")), self._kinds.get(name, ORDINARY))
         if len(line) <= MAX_LINE_BYTES:
             if len(self) >= MAX_LINES:
                 self.clear()
@@ -62,23 +74,26 @@ class KnownLines(dict[bytes, tuple[Pair, int]]):
         return f"<KnownLines {len(self)}>"
 
 
-class _Starts(dict[bytes, bytes]):
-    """Lower-case name → ``Name: ``, checked once and remembered."""
+class _Written(dict[Pair, bytes]):
+    """Lower-case name and value → the line that is sent, checked once and remembered."""
 
-    _LIMIT = 1024
-
-    def __missing__(self, name: bytes) -> bytes:
+    def __missing__(self, pair: Pair) -> bytes:
+        name, value = pair
         if _NAME.fullmatch(name) is None:
             raise BadLine(f"not a field name: {name!r}")
         if name in _FRAMING:
             raise BadLine(f"{name.decode()} is not for the caller to set")
-        start = wire_name(name) + b": "
-        if len(self) < self._LIMIT:
-            self[name] = start
-        return start
+        if b"\n" in value or b"\r" in value or b"\0" in value:
+            raise BadLine("a field value holds CR, LF or NUL")
+        line = b"%b: %b\r\n" % (wire_name(name), value)
+        if len(line) <= MAX_LINE_BYTES:
+            if len(self) >= MAX_LINES:
+                self.clear()
+            self[pair] = line
+        return line
 
 
-_starts = _Starts()
+_written = _Written()
 
 
 def write_lines(pairs: Iterable[Pair]) -> bytes:
@@ -92,11 +107,5 @@ def write_lines(pairs: Iterable[Pair]) -> bytes:
         BadLine: something in it would not arrive as one field: a name that is no token, a value with CR,
             LF or NUL. Or it is a field of the framing.
     """
-    starts = _starts
-    lines = [b"%b%b\r\n" % (starts[name], value) for name, value in pairs]
-    text = b"".join(lines)
-    # Every line brought one CR and one LF of its own: more of either came in with a value.
-    count = len(lines)
-    if text.count(b"\n") != count or text.count(b"\r") != count or b"\0" in text:
-        raise BadLine("a field value holds CR, LF or NUL")
-    return text
+    written = _written
+    return b"".join([written[pair] for pair in pairs])

@@ -17,6 +17,7 @@ from gateway.http1.field_lines import (
     CONTENT_LENGTH,
     EXPECT,
     HOST,
+    REQUEST_KINDS,
     TRANSFER_ENCODING,
     BadLine,
     KnownLines,
@@ -73,7 +74,7 @@ class Head:
     expects: bool
 
 
-_known_lines = KnownLines()
+_known_lines = KnownLines(REQUEST_KINDS)
 _V11, _V10 = (1, 1), (1, 0)
 
 
