@@ -1,8 +1,9 @@
 """Field lines on the wire, read and written with a memory.
 
 Peers send the same lines again and again: ``Host``, ``User-Agent``, ``Content-Type``, the same token or
-cookie on each request of a user. A line that was read or written before is not looked into again: what it means
-depends on its bytes alone. The memory is bounded, and lines too long for it are looked into each time.
+cookie on each request of a user. A line that was read or written before is not looked into again: what
+it means depends on its bytes alone. The memory is bounded, and lines too long for it are looked into
+each time.
 """
 
 from __future__ import annotations

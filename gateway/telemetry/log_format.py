@@ -9,7 +9,7 @@ Credentials are not written: see ``DEFAULT_REDACTED_ARGS``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from json.encoder import encode_basestring_ascii
 
 from gateway.core.exchange import Exchange
@@ -17,6 +17,7 @@ from gateway.core.variables import getter
 from gateway.telemetry.log_values import (
     BARE_QUERIES,
     DEFAULT_REDACTED_ARGS,
+    MAX_VALUE_CHARS,
     OWN,
     REQUEST_LINES,
     TARGETS,
@@ -145,16 +146,18 @@ def _is_clients_own(name: str) -> bool:
 def _plain_line(
     frame: str, names: list[str], hidden: frozenset[str], literal: str, bare: list[bool]
 ) -> LineFormat:
-    values_of = Values(names, hidden, "-").of
+    read = Values(names, hidden, "-")
+    quickly, values_of = read.quickly, read.of
     bare_at = [index for index, outside in enumerate(bare) if outside]
     quotes, backslashes = literal.count('"'), literal.count("\\")
 
     def line(exchange: Exchange, now_s: float) -> str:
-        values = values_of(exchange, now_s)
-        text = frame % tuple(values)
+        values: Sequence[str] | None = quickly(exchange, now_s)
         # Nearly every line needs no escapes at all. One look at the whole tells.
         if (
-            text.isascii()
+            values is not None
+            and len(text := frame % values) <= MAX_VALUE_CHARS
+            and text.isascii()
             and text.isprintable()
             and text.count('"') == quotes
             and text.count("\\") == backslashes
@@ -164,6 +167,7 @@ def _plain_line(
                     break
             else:
                 return text
+        values = values_of(exchange, now_s)
         return frame % tuple([escaped(value, spaces) for value, spaces in zip(values, bare, strict=True)])
 
     return line

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Collection, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -42,24 +42,37 @@ class Values:
         self._hidden = hidden
         self._readers = [reader(name, hidden) for name in names]
         self._timed = [index for index, name in enumerate(names) if name == "request_time"]
-        common = {name: place for place, name in enumerate(COMMON)}
-        self._common = [(index, common[name]) for index, name in enumerate(names) if name in common]
-        self._others = [(i, read) for i, read in enumerate(self._readers) if names[i] not in common]
-        self._size = len(names)
+        places = {name: place for place, name in enumerate((*COMMON, "request_time"))}
+        self._others = [read for name, read in zip(names, self._readers, strict=True) if name not in places]
+        self._arrange: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None = None
+        if sum(name in places for name in names) > _FEW:
+            other = len(places)
+            order = []
+            for name in names:
+                if name not in places:
+                    order.append(other)
+                    other += 1
+                else:
+                    order.append(places[name])
+            self._arrange = itemgetter(*order)
+
+    def quickly(self, exchange: Exchange, now_s: float) -> tuple[Any, ...] | None:
+        """
+        As ``of``, but as they are: some may be long, or no text. None if they have to be read one by one.
+        """
+        if self._arrange is None:
+            return None
+        absent = self._absent
+        common = read_common(exchange, self._hidden, absent)
+        if common is None:
+            return None
+        took = f"{max(0.0, now_s - exchange.started_s):.3f}"
+        return self._arrange((*common, took, *[read(exchange) or absent for read in self._others]))
 
     def of(self, exchange: Exchange, now_s: float) -> list[str]:
         """Their values as text, at most ``MAX_VALUE_CHARS`` each."""
         absent = self._absent
-        common = read_common(exchange, self._hidden) if len(self._common) > _FEW else None
-        values: list[Any]
-        if common is None:
-            values = [read(exchange) or absent for read in self._readers]
-        else:
-            values = [absent] * self._size
-            for index, place in self._common:
-                values[index] = common[place] or absent
-            for index, read in self._others:
-                values[index] = read(exchange) or absent
+        values: list[Any] = [read(exchange) or absent for read in self._readers]
         for index in self._timed:
             # The wall clock may have been set back meanwhile.
             values[index] = f"{max(0.0, now_s - exchange.started_s):.3f}"
@@ -98,16 +111,17 @@ COMMON = (
 _PASSED_ON = "pass"
 _FEW = 5
 """A line with so few of them has them read one by one."""
-_MINORS = {(1, 0): "HTTP/1.0", (1, 1): "HTTP/1.1"}
 
 
-def read_common(exchange: Exchange, hidden: frozenset[str]) -> tuple[str, ...] | None:
+def read_common(exchange: Exchange, hidden: frozenset[str], absent: str) -> tuple[str, ...] | None:
     """
     The variables ``COMMON`` of an ordinary exchange: what their own readers would say, for less.
 
+    Args:
+        absent: What stands for a value that is absent or empty.
     Returns:
-        Their values in order, ``""`` for absent ones. None if the exchange is not ordinary: no answer
-        of an upstream's at the first try, a field given twice or spelt with ``_``, Basic credentials.
+        Their values in order. None if the exchange is not ordinary: no answer of an upstream's at the
+        first try, a field given twice or spelt with ``_``, Basic credentials.
     """
     attempts, outcome, compiled = exchange.attempts, exchange.outcome, exchange.target_upstream
     if len(attempts) != 1 or outcome is None or compiled is None or exchange.route is None:
@@ -116,43 +130,44 @@ def read_common(exchange: Exchange, hidden: frozenset[str]) -> tuple[str, ...] |
     pairs = exchange.fields.pairs
     fields = dict(pairs)
     request = exchange.request
-    protocol = _MINORS.get(request.version)
+    field = fields.get
     if (
         len(fields) != len(pairs)
         or b"_" in b"".join(fields)
-        or fields.get(b"authorization", b"")[:5].lower() == b"basic"
+        or field(b"authorization", b"")[:5].lower() == b"basic"
         or upstream.pass_host != _PASSED_ON
         or exchange.upstream_host is not None
-        or protocol is None
+        or request.version != (1, 1)
     ):
         return None
-    attempt = attempts[0]
-    host = fields.get(b"host", b"").decode("utf-8", "surrogateescape")
-    referer = fields.get(b"referer", b"").decode("utf-8", "surrogateescape")
-    agent = fields.get(b"user-agent", b"").decode("utf-8", "surrogateescape")
+    node, status, seconds, _ = attempts[0]
+    host = field(b"host", b"").decode("utf-8", "surrogateescape") or absent
+    referer = field(b"referer", b"").decode("utf-8", "surrogateescape")
+    agent = field(b"user-agent", b"").decode("utf-8", "surrogateescape")
     target = request.target.decode("utf-8", "surrogateescape")
-    sent = exchange.target.decode("utf-8", "surrogateescape")
+    same = exchange.target is request.target
+    sent = target if same else exchange.target.decode("utf-8", "surrogateescape")
     if "=" in target or "=" in sent or "=" in referer:
         names = _hidden(exchange, hidden)
-        target, sent, referer = (_hide_in_target(one, names) for one in (target, sent, referer))
+        target, sent, referer = [_hide_in_target(one, names) for one in (target, sent, referer)]
     return (
         exchange.connection.client_ip,
-        "",
+        absent,
         host,
-        f"{request.method.decode('utf-8', 'surrogateescape')} {target} {protocol}",
-        str(outcome.status) if outcome.status else "",
+        f"{request.method.decode('utf-8', 'surrogateescape')} {target} HTTP/1.1",
+        str(outcome.status or absent),
         str(exchange.bytes_sent),
-        referer,
-        agent,
-        attempt.node,
-        str(attempt.status),
-        f"{attempt.seconds:.3f}",
+        referer or absent,
+        agent or absent,
+        node,
+        str(status),
+        f"{seconds:.3f}",
         upstream.scheme,
         host,
         sent,
         exchange.id,
         outcome.decided_by,
-        outcome.reason,
+        outcome.reason or absent,
     )
 
 

@@ -32,7 +32,7 @@ def served(target: str = "/x", headers: list[tuple[str, str]] | None = None, **u
 
 class CommonTests(SynchronousTestCase):
     def same(self, exchange: Exchange) -> None:
-        together = read_common(exchange, _HIDDEN)
+        together = read_common(exchange, _HIDDEN, "")
         assert together is not None
         for name, value in zip(COMMON, together, strict=True):
             self.assertEqual(value or None, reader(name, _HIDDEN)(exchange) or None, name)
@@ -45,7 +45,7 @@ class CommonTests(SynchronousTestCase):
 
     def test_secrets(self) -> None:
         """Credentials in a query are masked there, too."""
-        together = read_common(served("/x?jwt=secret", [("referer", "/?jwt=secret")]), _HIDDEN)
+        together = read_common(served("/x?jwt=secret", [("referer", "/?jwt=secret")]), _HIDDEN, "")
         self.assertNotIn("secret", repr(together))
 
     def test_out_of_the_ordinary(self) -> None:
@@ -55,20 +55,21 @@ class CommonTests(SynchronousTestCase):
             [("user_agent", "a")],
             [("authorization", "Basic YTpi")],
         ):
-            self.assertIsNone(read_common(served(headers=headers), _HIDDEN), headers)
-        self.assertIsNone(read_common(served(pass_host="node"), _HIDDEN))
+            self.assertIsNone(read_common(served(headers=headers), _HIDDEN, "-"), headers)
+        self.assertIsNone(read_common(served(pass_host="node"), _HIDDEN, "-"))
         retried = served()
         retried.attempts.append(retried.attempts[0])
-        self.assertIsNone(read_common(retried, _HIDDEN))
+        self.assertIsNone(read_common(retried, _HIDDEN, "-"))
         refused = served()
         refused.attempts.clear()
-        self.assertIsNone(read_common(refused, _HIDDEN))
+        self.assertIsNone(read_common(refused, _HIDDEN, "-"))
 
     def test_both_ways(self) -> None:
         """A line has the same values whichever way they were read."""
         names = (*COMMON, "uri", "request_time", "nonsense")
         made = served()
-        values = Values(names, _HIDDEN, "-").of(made, made.started_s + 0.5)
+        values = Values(names, _HIDDEN, "-")
         one_by_one = [reader(name, _HIDDEN)(made) or "-" for name in names]
         one_by_one[names.index("request_time")] = "0.500"
-        self.assertEqual(values, one_by_one)
+        self.assertEqual(values.of(made, made.started_s + 0.5), one_by_one)
+        self.assertEqual(values.quickly(made, made.started_s + 0.5), tuple(one_by_one))
