@@ -17,15 +17,19 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.server import Site
 
 from gateway import __version__, bootstrap, certificates
+from gateway.admin import passwords
+from gateway.admin.access import ADMIN, AccessLimits
 from gateway.admin.app import AdminAPI
 from gateway.admin.calls import Limits
 from gateway.admin.groups import default_group_change
 from gateway.admin.site import AdminSite
 from gateway.admin.tokens import bootstrap_change
+from gateway.admin.users import first_user
 from gateway.control.amp_commands import pack
 from gateway.control.control import Control
 from gateway.control.explainer import Explainer
@@ -149,6 +153,11 @@ class GatewayService(Service):
             explain=explainer.explain,
             status=report.report,
             ready=report.not_ready_because,
+            access=AccessLimits(
+                settings.admin.login_attempts, settings.admin.login_window_s, settings.admin.session_ttl_s
+            ),
+            elsewhere=self._in_a_thread,
+            instances=lambda: [status.instance(group, socket.gethostname())],
         )
         self._listen(api, status, report.not_ready_because, pair)
         if workers is not None:
@@ -172,6 +181,7 @@ class GatewayService(Service):
         changes = [default_group_change(), bootstrap_change(self._token.text)]
         state = State.of(view)
         changes = [change for change in changes if not _stored(state, change)]
+        changes += self._first_user(state)
         if not changes:
             return view
         await store.commit(
@@ -179,6 +189,20 @@ class GatewayService(Service):
         )
         after: StoreView = await store.load()
         return after
+
+    def _first_user(self, state: State) -> list[Change]:
+        """The user ``admin``, where nobody can log in yet or the settings give another password."""
+        given = self._settings.admin.password
+        known = state.get("", "user", ADMIN)
+        if given is not None:
+            if known is not None and passwords.fits(known.value["hash"], given.text):
+                return []
+            return [first_user(passwords.hashed(given.text))]
+        if state.all("", "user"):
+            return []
+        text, path = bootstrap.first_password(self._settings)
+        log.info("The password of the user admin is in {path}", path=str(path))
+        return [first_user(passwords.hashed(text))]
 
     def _first_snapshot(
         self, view: StoreView, damaged: Collection[Key], count: int
@@ -221,6 +245,9 @@ class GatewayService(Service):
         if self._workers is not None:
             self._workers.reopen()
 
+    async def _in_a_thread(self, work: Callable[[], Any]) -> Any:
+        return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
+
     # -- listeners
 
     def _listen(
@@ -233,7 +260,7 @@ class GatewayService(Service):
         settings = self._settings
         admin, proxy = settings.admin, settings.proxy
         admin_site = AdminSite(
-            api.resource(), max_body_bytes=admin.max_body_bytes, reactor=self._reactor, timeout=60
+            api.resource(admin.allow), max_body_bytes=admin.max_body_bytes, reactor=self._reactor, timeout=60
         )
         _mute(admin_site)
         for address in admin.listen:

@@ -4,6 +4,7 @@
 
     <data_dir>/               0700
         admin-token           0600   the first access token, if gw.ini gives none
+        admin-password        0600   the first password of the user admin, likewise
         admin.crt, admin.key         the self-signed certificate (gateway.certificates)
         ports.json                   where this process listens, while it runs
         gateway.db, secret.key       the store's
@@ -34,6 +35,7 @@ from gateway.telemetry.log_format import check_format
 
 TOKEN_FILE = "admin-token"  # noqa: S105 - a file's name
 PORTS_FILE = "ports.json"
+PASSWORD_FILE = "admin-password"  # noqa: S105 - likewise
 TOKEN_PREFIX = "a7ee-"  # noqa: S105
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,512}")
@@ -129,6 +131,29 @@ def admin_token(settings: Settings, announce: Callable[[str], object] | None = N
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         os.chmod(path, 0o600)
     return AdminToken(text, "file", path)
+
+
+def first_password(settings: Settings) -> tuple[str, Path]:
+    """
+    A password for a user ``admin`` who has none yet, where gw.ini gives none.
+
+    Returns:
+        The password, and the file (mode 0600) that holds it: the one of an earlier start that
+        came no further, or a new one.
+    Raises:
+        SettingsErrors: the file cannot be read or written.
+    """
+    path = ensure_data_dir(settings) / PASSWORD_FILE
+    try:
+        if path.exists():
+            text = path.read_text(encoding="utf-8").strip()
+            if text:
+                return text, path
+        text = secrets.token_urlsafe(18)
+        write_atomically(path, text.encode() + b"\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsErrors([f"[admin] password: {path} cannot be used: {error}"]) from None
+    return text, path
 
 
 def _print(text: str) -> None:

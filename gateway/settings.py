@@ -37,6 +37,8 @@ TLS_CIPHERS = (
 
 WEAK_TOKEN_LENGTH = 16
 """Secrets from the settings that are shorter than this are warned about."""
+WEAK_PASSWORD_LENGTH = 8
+"""The same for a password, which is not checked without a limit of attempts."""
 
 
 @frozen
@@ -67,11 +69,21 @@ class AdminSection:
         token: The first access token; None: ``<data_dir>/admin-token``, made if it is not there.
         tls: Whether it speaks HTTPS.
         certificate, private_key: PEM files; None: a self-signed pair in the data directory.
+        password: Of the user ``admin``; None: as the user changed it, at first
+            ``<data_dir>/admin-password``.
+        allow: Addresses that may connect; None for all.
+        login_attempts: Failed log-ins of a name from an address in ``login_window_s``.
+        session_ttl_s: How long somebody who logged in stays so.
         max_body_bytes: Content of one request; more is refused.
     """
 
     listen: tuple[Address, ...] = setting(fields.addresses(needed=True), "127.0.0.1:7443", many=True)
     token: Secret | None = setting(fields.secret, "")
+    password: Secret | None = setting(fields.secret, "")
+    allow: tuple[Network, ...] | None = setting(fields.networks, "", many=True)
+    login_attempts: int = setting(fields.whole(1, 1_000_000), "10")
+    login_window_s: float = setting(fields.seconds(1, 86_400), "60")
+    session_ttl_s: float = setting(fields.seconds(60, 31_536_000), "28800")
     tls: bool = setting(fields.switch, "on")
     certificate: Path | None = setting(fields.path_or_none, "")
     private_key: Path | None = setting(fields.path_or_none, "")
@@ -347,6 +359,10 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
         )
     if admin.token is not None and len(admin.token.text) < WEAK_TOKEN_LENGTH:
         warnings.append(f"[admin] token: is shorter than {WEAK_TOKEN_LENGTH} characters; it can be guessed")
+    if admin.password is not None and len(admin.password.text) < WEAK_PASSWORD_LENGTH:
+        warnings.append(
+            f"[admin] password: is shorter than {WEAK_PASSWORD_LENGTH} characters; it can be guessed"
+        )
     return faults, warnings
 
 

@@ -61,6 +61,26 @@ class DataDirTests(Case):
         self.assertIn("cannot be read and written", error.problems[0])
 
 
+class FirstPasswordTests(Case):
+    """``first_password``."""
+
+    def test_made_once(self) -> None:
+        """The first password is random, kept for the owner alone, and the same until it was used."""
+        text, path = bootstrap.first_password(self.settings())
+        self.assertGreaterEqual(len(text), 20)
+        self.assertEqual((path, path.read_text().strip()), (self.data_dir / "admin-password", text))
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        self.assertEqual(bootstrap.first_password(self.settings())[0], text)
+        path.write_text("")
+        self.assertNotIn(bootstrap.first_password(self.settings())[0], ("", text))
+
+    def test_unusable(self) -> None:
+        """A file that cannot be read is told in the settings' words."""
+        (self.data_dir / "admin-password").mkdir(parents=True)
+        error = self.assertRaises(SettingsErrors, bootstrap.first_password, self.settings())
+        self.assertIn("[admin] password: ", error.problems[0])
+
+
 class TokenTests(Case):
     """``admin_token``."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -13,16 +13,23 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
+from gateway.admin.access import Access, AccessLimits, Presented
 from gateway.admin.calls import Answer, Call, Limits, Query
 from gateway.admin.control_plane import ControlPlane, Explain, History, PluginPages, Status
 from gateway.admin.enterprise import Enterprise
 from gateway.admin.groups import Groups
 from gateway.admin.json_text import write_json
-from gateway.admin.refusals import Invalid, NotAllowed, NotFound, Refusal, TooLarge, Unauthorized
+from gateway.admin.passwords import Elsewhere, here
+from gateway.admin.principal import GATEWAY
+from gateway.admin.refusals import Denied, Invalid, NotAllowed, NotFound, Refusal, TooLarge
 from gateway.admin.resources import Resources
+from gateway.admin.sessions import COOKIE
 from gateway.admin.site import AdminResource
 from gateway.admin.tokens import Tokens
+from gateway.admin.tools import Tools
+from gateway.admin.users import Users
 from gateway.control.control import Control
+from gateway.core.addresses import AddressSet
 from gateway.errors import ConfigErrors, RevisionConflict, StoreUnavailable
 from gateway.interfaces import Clock
 from gateway.registry import PluginRegistry
@@ -67,6 +74,21 @@ def field_value(request: Any, name: str) -> str | None:
     return None if lines is None else b", ".join(lines).decode("utf-8", "replace")
 
 
+def client_address(request: Any) -> str:
+    """The peer's IP address, or what is known instead of one."""
+    return str(getattr(request.getClientAddress(), "host", ""))
+
+
+def presented(request: Any) -> Presented:
+    """What a request shows of its sender."""
+
+    def header(name: bytes) -> bytes | None:
+        lines = request.requestHeaders.getRawHeaders(name)
+        return lines[0] if lines else None
+
+    return Presented(request.method.decode("ascii"), header, request.getCookie, client_address(request))
+
+
 class AdminAPI:
     """
     The Admin API of one gateway.
@@ -91,26 +113,42 @@ class AdminAPI:
         ready: Callable[[], str | None] = lambda: None,
         limits: Limits | None = None,
         history: History | None = None,
+        access: AccessLimits | None = None,
+        elsewhere: Elsewhere = here,
+        instances: Callable[[], Any] = list,
     ) -> None:
         """
         Args:
             explain: Answers ``/api/explain``. status: Answers ``/api/status``.
             ready: Why the gateway cannot serve yet, or None if it can.
             history: The store's ``history``; None leaves ``/api/revisions`` out.
+            access: Limits of log-ins and sessions. elsewhere: Where passwords are hashed.
+            instances: The data planes, each as a JSON object; or an awaitable of them.
         """
         self.resources = Resources(control, registry)
         self._limits = limits or Limits()
         self._ready = ready
         self._enterprise = Enterprise(self.resources)
-        self._tokens = Tokens(self.resources, self._enterprise, clock)
+        self._access = Access(self.resources, clock, limits=access, elsewhere=elsewhere)
+        self._tokens = Tokens(self.resources, self._enterprise)
+        self._users = Users(self.resources, self._enterprise, self._access)
         self._groups = Groups(self.resources, self._enterprise)
+        self._instances = instances
+        self._tools = Tools(self.resources)
         self._control_plane = ControlPlane(explain, status, history)
         self._plugins = PluginPages(registry)
 
-    def resource(self) -> IResource:
-        """The root of the resource tree, for a ``Site``."""
+    def resource(self, allow: Sequence[Any] | None = None) -> IResource:
+        """
+        The root of the resource tree, for a ``Site``.
+
+        Args:
+            allow: Addresses and networks whose requests are looked at, as text or as what stands
+                for them; None for all.
+        """
         # Each instance is bound to the class's routes through the descriptor of Klein.
-        bound: IResource = AdminResource(self.app)
+        allowed = None if allow is None else AddressSet.parse([str(each) for each in allow])
+        bound: IResource = AdminResource(self.app, allowed)
         return bound
 
     def _dialect(self, call: Call) -> Enterprise:
@@ -119,9 +157,15 @@ class AdminAPI:
 
     # Every path runs through here.
 
-    async def _answer(self, request: Any, handler: Handler) -> bytes:
+    async def _answer(self, request: Any, handler: Handler, *, open: bool = False) -> bytes:
+        """
+        Answer a request.
+
+        Args:
+            open: Whether anybody may call.
+        """
         try:
-            answer = await shielded(self._handled(request, handler), self._log)
+            answer = await shielded(self._handled(request, handler, open), self._log)
         except Refusal as refusal:
             answer = self._enterprise.refuse(refusal)
         except ConfigErrors as errors:
@@ -138,31 +182,22 @@ class AdminAPI:
             answer = Answer(500, {"error_msg": "internal error"})
         return self._send(request, answer)
 
-    async def _handled(self, request: Any, handler: Handler) -> Answer:
+    async def _handled(self, request: Any, handler: Handler, open: bool) -> Answer:
         path = request.path.decode("ascii", "replace")
-        author = self._author(request)
+        method = request.method.decode("ascii")
+        principal = GATEWAY
+        if not open:
+            principal = await self._access.principal(presented(request))
+            principal.check(method, path)
         call = Call(
-            method="GET" if request.method == b"HEAD" else request.method.decode("ascii"),
+            method="GET" if method == "HEAD" else method,
             path=path,
             query=Query.parse(request.uri.partition(b"?")[2]),
             headers=lambda name: field_value(request, name),
             read=lambda: self._content(request),
-            author=author,
+            principal=principal,
         )
         return await handler(call)
-
-    def _author(self, request: Any) -> str:
-        given = request.requestHeaders.getRawHeaders(b"x-api-key", [])
-        if not given:
-            cookie = request.getCookie(b"X-API-KEY")
-            # A page of another site can make a browser send the cookie, but not the header.
-            if cookie is None or request.getHeader(b"sec-fetch-site") in (b"cross-site", b"same-site"):
-                raise Unauthorized()
-            given = [cookie]
-        record = self._tokens.authenticate(given[0])
-        if record is None:
-            raise Unauthorized()
-        return str(record.value["name"])
 
     def _content(self, request: Any) -> bytes:
         limit = self._limits.max_body_bytes
@@ -173,7 +208,9 @@ class AdminAPI:
         return raw
 
     def _send(self, request: Any, answer: Answer) -> bytes:
-        body = b"" if answer.body is None else write_json(answer.body)
+        body = b"" if answer.body is None else answer.body
+        if not isinstance(body, bytes):
+            body = write_json(body)
         request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
         request.setHeader(b"content-type", b"application/json")
         request.setHeader(b"content-length", str(len(body)).encode())
@@ -198,6 +235,49 @@ class AdminAPI:
         if fault is None:
             return self._send(request, Answer(200, {"status": "ok"}))
         return self._send(request, Answer(503, {"status": "error", "error": fault}))
+
+    # People
+
+    @app.route("/api/login")
+    async def _log_in(self, request: Any) -> bytes:
+        async def answer(call: Call) -> Answer:
+            if presented(request).is_foreign:
+                raise Denied("a page of another site cannot log in")
+            return await self._users.log_in(call, client_address(request), secure=request.isSecure())
+
+        return await self._answer(request, answer, open=True)
+
+    @app.route("/api/logout")
+    async def _log_out(self, request: Any) -> bytes:
+        session = request.getCookie(COOKIE.encode())
+        return await self._answer(
+            request, lambda call: self._users.log_out(call, session, secure=request.isSecure())
+        )
+
+    @app.route("/api/password")
+    async def _password(self, request: Any) -> bytes:
+        address = client_address(request)
+        return await self._answer(request, lambda call: self._users.password(call, address))
+
+    @app.route("/api/invites")
+    async def _invites(self, request: Any) -> bytes:
+        return await self._answer(request, self._users.invite)
+
+    @app.route("/api/users")
+    async def _user_list(self, request: Any) -> bytes:
+        return await self._answer(request, self._users.collection)
+
+    @app.route("/api/users/<id>")
+    async def _user(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._users.item(call, id))
+
+    @app.route("/api/users/<id>/assigned_roles")
+    async def _assigned_roles(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._users.assigned_roles(call, id))
+
+    @app.route("/api/roles")
+    async def _roles(self, request: Any) -> bytes:
+        return await self._answer(request, self._users.roles)
 
     # The control plane
 
@@ -236,6 +316,48 @@ class AdminAPI:
     @app.route("/api/gateway_groups/<id>")
     async def _group(self, request: Any, id: str) -> bytes:
         return await self._answer(request, lambda call: self._groups.item(call, id))
+
+    @app.route("/api/gateway_groups/<id>/admin_key")
+    async def _admin_key(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._groups.admin_key(call, id))
+
+    @app.route("/api/gateway_groups/<id>/instance_token")
+    async def _instance_token(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._groups.instance_token(call, id))
+
+    @app.route("/api/gateway_groups/<id>/services")
+    async def _group_services(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._groups.services(call, id))
+
+    @app.route("/api/gateway_groups/<id>/services/<service>")
+    async def _group_service(self, request: Any, id: str, service: str) -> bytes:
+        return await self._answer(request, lambda call: self._groups.services(call, id, service))
+
+    @app.route("/api/gateway_groups/<id>/instances")
+    async def _group_instances(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._groups.instances(call, id, self._instances))
+
+    @app.route("/api/instances")
+    async def _all_instances(self, request: Any) -> bytes:
+        return await self._answer(request, lambda call: self._groups.instances(call, None, self._instances))
+
+    # Small calls
+
+    @app.route("/api/parse_certificate")
+    async def _parse_certificate(self, request: Any) -> bytes:
+        return await self._answer(request, self._tools.parse_certificate)
+
+    @app.route("/api/validate_cert_key")
+    async def _validate_cert_key(self, request: Any) -> bytes:
+        return await self._answer(request, self._tools.validate_cert_key)
+
+    @app.route("/api/license")
+    async def _licence(self, request: Any) -> bytes:
+        return await self._answer(request, self._tools.licence)
+
+    @app.route("/api/system_settings")
+    async def _system_settings(self, request: Any) -> bytes:
+        return await self._answer(request, self._tools.system_settings)
 
     # The resources of a gateway group
 

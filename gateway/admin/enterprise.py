@@ -13,10 +13,10 @@ from gateway.admin.enterprise_errors import EnterpriseErrors
 from gateway.admin.enterprise_views import DIALECT, default_upstream, single_plugins, view
 from gateway.admin.json_patch import PatchError, json_patch, merge_patch
 from gateway.admin.kind import Kind, Shape
-from gateway.admin.kinds import kind_at
+from gateway.admin.kinds import KINDS, kind_at
 from gateway.admin.listing import Listing
 from gateway.admin.preconditions import entity_tag
-from gateway.admin.refusals import BadBody, BadParameter, Forbidden, NotAllowed, NotFound, Refusal
+from gateway.admin.refusals import BadBody, BadParameter, Denied, Forbidden, NotAllowed, NotFound, Refusal
 from gateway.admin.resources import Place, Resources, Stored, group_exists
 from gateway.admin.validation import Validation
 from gateway.model.record import Record
@@ -51,8 +51,14 @@ class Enterprise:
 
         Raises:
             BadParameter: it is not said. NotFound: there is no such group.
+            Denied: the caller's key is for another one.
         """
         group = call.query.one("gateway_group_id")
+        own = call.principal.group
+        if own is not None:
+            if group not in (None, own):
+                raise Denied("this key is for another gateway group")
+            group = own
         if group is None:
             raise BadParameter("gateway_group_id", "value is required but missing")
         if not group_exists(self._resources.state, group):
@@ -163,6 +169,11 @@ class Enterprise:
             source = operation.get("from") if isinstance(operation, Mapping) else None
             if isinstance(source, str) and (source == "" or source.split("/")[1] in hidden):
                 raise BadBody("invalid patch: a member that is never shown cannot be copied")
+
+    async def services_of(self, call: Call, group: str, id: str | None) -> Answer:
+        """The services of a group, which its path names; one of them, or its removal."""
+        place = Place(group, KINDS["service"])
+        return self.list(call, place) if id is None else await self._item(call, place, id)
 
     def list(self, call: Call, place: Place) -> Answer:
         """A list: bare objects, and how many there are on all pages."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
@@ -13,7 +14,17 @@ from gateway.admin import words_apisix, words_enterprise
 from gateway.admin.branches import expand
 from gateway.admin.calls import Answer
 from gateway.admin.kinds import GATEWAY_GROUP, GROUPLESS, KINDS
-from gateway.admin.refusals import Invalid, NotAllowed, NotFound, Refusal, Stale, TooLarge, Unauthorized
+from gateway.admin.refusals import (
+    Denied,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    Refusal,
+    Stale,
+    TooLarge,
+    TooMany,
+    Unauthorized,
+)
 from gateway.model.problems import PathPart, Problem
 from gateway.registry import PluginRegistry
 
@@ -43,6 +54,8 @@ _STATUS: dict[type[Refusal], int] = {
     Stale: 412,
     TooLarge: 413,
     Unauthorized: 401,
+    Denied: 403,
+    TooMany: 429,
 }
 
 
@@ -56,7 +69,11 @@ class EnterpriseErrors:
         """The answer for *refusal*; 400 unless its kind says otherwise."""
         if isinstance(refusal, Invalid):
             return self._invalid(refusal)
-        headers = {"Allow": ", ".join(refusal.allowed)} if isinstance(refusal, NotAllowed) else {}
+        headers: dict[str, str] = {}
+        if isinstance(refusal, NotAllowed):
+            headers["Allow"] = ", ".join(refusal.allowed)
+        elif isinstance(refusal, TooMany):
+            headers["Retry-After"] = str(math.ceil(refusal.wait_s))
         return Answer(_STATUS.get(type(refusal), 400), {"error_msg": str(refusal)}, headers)
 
     def _invalid(self, refusal: Invalid) -> Answer:

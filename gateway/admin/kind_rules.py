@@ -37,6 +37,13 @@ def routes_of_template(state: State, group: str, id: str) -> Iterable[Key]:
                 yield group, kind, own
 
 
+def tokens_of_user(state: State, group: str, id: str) -> Iterable[Key]:
+    """A user takes their tokens along."""
+    for own, record in state.all("", "token").items():
+        if record.value.get("user_id") == id:
+            yield "", "token", own
+
+
 def _children(state: State, group: str, kind: str, parent: str) -> Iterable[Key]:
     for id in state.all(group, kind):
         if split_id(id)[0] == parent:

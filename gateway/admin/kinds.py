@@ -29,11 +29,23 @@ from gateway.model import (
     template,
     token,
     upstream,
+    user,
 )
 from gateway.model.record import Key
 from gateway.model.schema import Checker
 
-__all__ = ["GATEWAY_GROUP", "GROUPLESS", "KINDS", "TIMES", "TOKEN", "Filter", "Kind", "Shape", "kind_at"]
+__all__ = [
+    "GATEWAY_GROUP",
+    "GROUPLESS",
+    "KINDS",
+    "TIMES",
+    "TOKEN",
+    "USER",
+    "Filter",
+    "Kind",
+    "Shape",
+    "kind_at",
+]
 
 _HTTP_SERVICE = Checker(service.SCHEMA)
 _STREAM_SERVICE = Checker(service.STREAM_SCHEMA)
@@ -203,6 +215,17 @@ TOKEN = Kind(
     upsert=False,
 )
 
+USER = Kind(
+    name="user",
+    title="user",
+    shapes=_enterprise("", "LGD", user.SCHEMA, hidden=frozenset({"hash"})),
+    upsert=False,
+    references=(checks.unique_username,),
+    cascade=kind_rules.tokens_of_user,
+    filters={"roles": lambda record, wanted: wanted in record.value.get("roles", ())},
+    secrets=frozenset({"password", "old_password", "new_password"}),
+)
+
 _TEMPLATE_ANSWER = frozenset((*TIMES, "last_published", "published_gateway_groups_count"))
 
 SERVICE_TEMPLATE = Kind(
@@ -240,7 +263,7 @@ STREAM_ROUTE_TEMPLATE = Kind(
 
 GROUPLESS: Mapping[str, Kind] = {
     kind.name: kind
-    for kind in (GATEWAY_GROUP, TOKEN, SERVICE_TEMPLATE, ROUTE_TEMPLATE, STREAM_ROUTE_TEMPLATE)
+    for kind in (GATEWAY_GROUP, TOKEN, USER, SERVICE_TEMPLATE, ROUTE_TEMPLATE, STREAM_ROUTE_TEMPLATE)
 }
 """What belongs to no gateway group, by the name of its records."""
 

@@ -93,3 +93,20 @@ class Unauthorized(Refusal):
 
     def __init__(self) -> None:
         super().__init__("unauthorized")
+
+
+class Denied(Refusal):
+    """The sender is known, and may not do this."""
+
+
+class TooMany(Refusal):
+    """
+    Too many attempts failed; the next one has to wait.
+
+    Attributes:
+        wait_s: For how long.
+    """
+
+    def __init__(self, wait_s: float) -> None:
+        self.wait_s = wait_s
+        super().__init__("too many failed attempts")

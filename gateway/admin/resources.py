@@ -35,6 +35,9 @@ Edit = Callable[[Document], Any]
 Finish = Callable[[Document, Record | None], Document]
 """From the document to be stored, and the record it replaces, to what is really stored."""
 
+Guard = Callable[[State, Record], None]
+"""Looks at a record that is about to be deleted; raises a Refusal to keep it."""
+
 
 @frozen
 class Caller:
@@ -248,13 +251,25 @@ class Resources:
 
         return await self._store(place, id, plan, caller)
 
-    async def delete(self, place: Place, id: str, caller: Caller) -> int:
-        """Remove a resource and all that hangs on it, in one commit. Returns its revision; NotFound."""
+    async def delete(
+        self, place: Place, id: str, caller: Caller, guard: Guard = lambda state, record: None
+    ) -> int:
+        """
+        Remove a resource and all that hangs on it, in one commit.
+
+        Args:
+            guard: Asked once it is this write's turn.
+        Returns:
+            The commit's revision.
+        Raises:
+            NotFound: it does not exist. Otherwise what *guard* raises, or as ``put``.
+        """
 
         def plan(state: State) -> Sequence[Change]:
             record = self._before(state, place, id, caller)
             if record is None:
                 raise NotFound()
+            guard(state, record)
             keys = dict.fromkeys(place.kind.cascade(state, place.group, record.id))
             return [Change(*key, None) for key in (*keys, record.key)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from io import BytesIO
 from typing import Any
 
@@ -99,7 +100,21 @@ class AdminResource(KleinResource):
     border between two segments.
     """
 
+    def __init__(self, app: Any, allowed: Container[str] | None = None) -> None:
+        """
+        Args:
+            allowed: Whose requests are looked at, by address; None for everybody's.
+        """
+        super().__init__(app)
+        self._allowed = allowed
+
     def render(self, request: Any) -> Any:
+        if self._allowed is not None:
+            address = getattr(request.getClientAddress(), "host", None)
+            if not isinstance(address, str) or address not in self._allowed:
+                request.setResponseCode(403)
+                request.setHeader(b"content-type", b"application/json")
+                return write_json({"error_msg": "your address is not allowed here"})
         request.postpath = [segment.replace(b"/", b"%2F") for segment in request.postpath]
         try:
             b"/".join(request.postpath).decode("utf-8")

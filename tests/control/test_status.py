@@ -18,6 +18,10 @@ class FakeControl:
     class state:
         revision = 7
 
+        @staticmethod
+        def counts() -> dict[tuple[str, str], int]:
+            return {("default", "route"): 2, ("default", "proto"): 3, ("", "token"): 1, ("g", "sni"): 0}
+
 
 class StatusTests(SynchronousTestCase):
     def status(self, revision: int) -> StatusReport:
@@ -52,6 +56,19 @@ class StatusTests(SynchronousTestCase):
                 }
             ],
         )
+
+    def test_unused(self) -> None:
+        """What is stored and used by no request is counted."""
+        self.assertEqual(
+            self.status(7).report()["unused"], [{"gateway_group_id": "default", "kind": "proto", "count": 3}]
+        )
+
+    def test_instance(self) -> None:
+        """The gateway tells of itself as one data plane of its group, under an id that stays."""
+        instance = self.status(7).instance("default", "host.test")
+        self.assertEqual(instance["id"], self.status(8).instance("default", "host.test")["id"])
+        self.assertEqual((instance["status"], instance["version"]), ("Healthy", "1.2"))
+        self.assertEqual(self.status(0).instance("default", "host.test")["status"], "Unhealthy")
 
     def answer(self, status: StatusReport, *path: bytes) -> tuple[int, bytes]:
         request = DummyRequest(list(path))
