@@ -28,8 +28,7 @@ def _without_query(target: bytes) -> str:
     return repr(path + mark + b"..." if mark else path)
 
 
-@frozen
-class RequestHead:
+class RequestHead(NamedTuple):
     """
     A request as it arrived, before anything looked at it.
 
@@ -42,9 +41,12 @@ class RequestHead:
     """
 
     method: bytes
-    target: bytes = field(repr=_without_query)
-    fields: tuple[Pair, ...] = field(repr=False)
+    target: bytes
+    fields: tuple[Pair, ...]
     version: tuple[int, int] = (1, 1)
+
+    def __repr__(self) -> str:
+        return f"RequestHead(method={self.method!r}, target={_without_query(self.target)})"
 
 
 @frozen

@@ -9,7 +9,7 @@ each time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from gateway.core.fields import Pair, wire_name
 
@@ -19,19 +19,20 @@ MAX_LINE_BYTES = 512
 """Longer lines are not remembered: with ``MAX_LINES`` this bounds the memory."""
 
 ORDINARY, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT = range(6)
-"""Which fields the one who reads a head has to look at."""
-REQUEST_KINDS = {
+"""Which fields the one who reads a request's head has to look at."""
+_REQUEST_KINDS = {
     b"host": HOST,
     b"content-length": CONTENT_LENGTH,
     b"transfer-encoding": TRANSFER_ENCODING,
     b"connection": CONNECTION,
     b"expect": EXPECT,
 }
-RESPONSE_KINDS = {
-    b"content-length": CONTENT_LENGTH,
-    b"transfer-encoding": TRANSFER_ENCODING,
-    b"connection": CONNECTION,
-}
+
+
+def request_kind(name: bytes) -> int:
+    """Which of them a request's field is."""
+    return _REQUEST_KINDS.get(name, ORDINARY)
+
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE = re.compile(rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)")
@@ -54,16 +55,20 @@ class KnownLines(dict[bytes, Line]):
     Looking a line up reads it, if it is not known yet; ``BadLine`` if it breaks the grammar.
     """
 
-    def __init__(self, kinds: Mapping[bytes, int]) -> None:
+    def __init__(self, kind: Callable[[bytes], int]) -> None:
+        """
+        Args:
+            kind: Of a field, by its name in lower case.
+        """
         super().__init__()
-        self._kinds = kinds
+        self._kind = kind
 
     def __missing__(self, line: bytes) -> Line:
         found = _LINE.fullmatch(line)
         if found is None:
             raise BadLine("a field line breaks the grammar")
         name = found[1].lower()
-        read = ((name, found[2].strip(b" \t")), self._kinds.get(name, ORDINARY))
+        read = ((name, found[2].strip(b" \t")), self._kind(name))
         if len(line) <= MAX_LINE_BYTES:
             if len(self) >= MAX_LINES:
                 self.clear()

@@ -17,10 +17,10 @@ from gateway.http1.field_lines import (
     CONTENT_LENGTH,
     EXPECT,
     HOST,
-    REQUEST_KINDS,
     TRANSFER_ENCODING,
     BadLine,
     KnownLines,
+    request_kind,
 )
 
 HEAD_END = b"\r\n\r\n"
@@ -74,7 +74,7 @@ class Head:
     expects: bool
 
 
-_known_lines = KnownLines(REQUEST_KINDS)
+_known_lines = KnownLines(request_kind)
 _V11, _V10 = (1, 1), (1, 0)
 
 

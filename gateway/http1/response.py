@@ -15,14 +15,8 @@ import httptools
 from attrs import define
 
 from gateway.core.fields import Pair
-from gateway.http1.field_lines import (
-    CONNECTION,
-    CONTENT_LENGTH,
-    RESPONSE_KINDS,
-    BadLine,
-    KnownLines,
-    Line,
-)
+from gateway.core.forwarded import ResponseKind, response_kind
+from gateway.http1.field_lines import BadLine, KnownLines, Line
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t -~\x80-\xff]*))?")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -34,7 +28,11 @@ _CHUNKS_FOLLOW = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 # How the content of the current response is delimited.
 _HEAD, _SIZED, _CHUNKED, _TO_CLOSE, _DONE = range(5)
 
-_known_lines = KnownLines(RESPONSE_KINDS)
+_known_lines = KnownLines(response_kind)
+_CONTENT_LENGTH = int(ResponseKind.CONTENT_LENGTH)
+_TRANSFER_ENCODING = int(ResponseKind.TRANSFER_ENCODING)
+_CONNECTION = int(ResponseKind.CONNECTION)
+_KEPT = frozenset((b"keep-alive", b"Keep-Alive"))
 StatusLine = tuple[int, int, bytes]
 _status_lines: dict[bytes, StatusLine] = {}
 
@@ -52,7 +50,8 @@ class ResponseHead:
         status: 200 to 999.
         phrase: The reason phrase; may be empty.
         minor: HTTP/1.*minor*: 0 or 1.
-        fields: Field lines in order: lower-case names, values without surrounding white space.
+        lines: Field lines in order: lower-case names, values without surrounding white space; each with its
+            ``gateway.core.forwarded.response_kind``.
         length: Octets of content to come, 0 if there is none by definition (HEAD, 204, 304); None
             if only the end will tell.
     """
@@ -60,8 +59,13 @@ class ResponseHead:
     status: int
     phrase: bytes
     minor: int
-    fields: list[Pair]
+    lines: list[Line]
     length: int | None
+
+    @property
+    def fields(self) -> list[Pair]:
+        """The field lines alone."""
+        return [pair for pair, _ in self.lines]
 
 
 class ResponseReader:
@@ -114,12 +118,6 @@ class ResponseReader:
         self._parser: httptools.HttpResponseParser | None = None
         self._trailers = 0
         self._left = 0
-        self.expect(b"GET")
-
-    def expect(self, method: bytes) -> None:
-        """Get ready for the response to a request with *method*."""
-        self._method = method
-        self._mode = _HEAD
         self._buffer = b""
         self._interim = 0
         self._pieces: list[bytes] = []
@@ -129,6 +127,16 @@ class ResponseReader:
         self.complete = False
         self.keep_alive = False
         self.surplus = False
+        self.expect(b"GET")
+
+    def expect(self, method: bytes) -> None:
+        """Get ready for the response to a request with *method*."""
+        # The rest is as it was at the start, or the connection would not be used again.
+        self._method = method
+        self._mode = _HEAD
+        self.head = None
+        self.started = False
+        self.complete = False
 
     @property
     def reusable(self) -> bool:
@@ -205,6 +213,8 @@ class ResponseReader:
                 return b""
         if seen:
             self._buffer = b""
+        if self._interim:
+            self._interim = 0
         del lines[0]
         if len(lines) > self._max_headers:
             raise BadResponse("too many fields")
@@ -215,7 +225,7 @@ class ResponseReader:
             raise BadResponse(str(error)) from None
         minor = status[0]
         length = self._framing(read, code, minor)
-        self.head = ResponseHead(code, status[2], minor, [pair for pair, _ in read], length)
+        self.head = ResponseHead(code, status[2], minor, read, length)
         content = data[end + 4 :]
         if length == 0:
             self._mode = _DONE
@@ -243,7 +253,7 @@ class ResponseReader:
         if parser is None:
             parser = self._parser = httptools.HttpResponseParser(self)
         parser.feed_data(_CHUNKS_FOLLOW)
-        self._trailers = 0
+        self._trailers = self._quiet = 0
 
     # -- called by httptools, for chunked content
 
@@ -277,15 +287,15 @@ class ResponseReader:
         options: list[bytes] = []
         chunked = False
         for (_, value), kind in read:
-            if not kind:
+            if kind < _CONTENT_LENGTH:
                 continue
-            if kind == CONTENT_LENGTH:
+            if kind == _CONTENT_LENGTH:
                 if length is not None or chunked:
                     raise BadResponse("several Content-Length fields, or Transfer-Encoding as well")
                 if not (value.isdigit() and len(value) <= 18):
                     raise BadResponse("Content-Length is not a sensible number")
                 length = int(value)
-            elif kind == CONNECTION:
+            elif kind == _CONNECTION:
                 options.append(value)
             else:
                 if chunked or length is not None:
@@ -295,7 +305,10 @@ class ResponseReader:
                 if value.lower() != b"chunked":
                     raise BadResponse("a transfer coding that was not asked for")
                 chunked = True
-        self.keep_alive = _keeps_alive(minor, options) if options else minor == 1
+        if not options or (len(options) == 1 and options[0] in _KEPT):
+            self.keep_alive = minor == 1 or bool(options)
+        else:
+            self.keep_alive = _keeps_alive(minor, options)
         if self._method == b"HEAD" or status in (204, 304):
             return 0
         if self._method == b"CONNECT" and status < 300:

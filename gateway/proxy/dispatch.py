@@ -14,6 +14,7 @@ from gateway.upstream.connection import ResponseWaiter
 from gateway.upstream.request import Peer, PreparedRequest
 
 _PEER_LIMIT = 10_000
+_PASSED_ON = "pass"
 _HTTP_SCHEMES = {"http": "http", "grpc": "http", "https": "https", "grpcs": "https"}
 
 
@@ -28,6 +29,8 @@ class Dispatcher:
         self._client = client
         self._trusted = trusted
         self._peers: dict[tuple[str, Node, bytes | None, bool], Peer] = {}
+        # The same by the node's own object, where the peer follows from the node alone.
+        self._known: dict[int, tuple[Node, str, Peer]] = {}
 
     def send(
         self, exchange: Exchange, node: Node, body: IBodyProducer | None, waiter: ResponseWaiter
@@ -44,7 +47,15 @@ class Dispatcher:
         assert compiled is not None
         upstream = compiled.upstream
         client_host = exchange.fields.get(b"host") or b""
-        host = self._host(exchange, upstream, node, client_host)
+        if client_host and exchange.upstream_host is None and upstream.pass_host == _PASSED_ON:
+            host = client_host
+        else:
+            host = self._host(exchange, upstream, node, client_host)
+        known = self._known.get(id(node))
+        if known is not None and known[0] is node and known[1] is upstream.scheme:
+            peer = known[2]
+        else:
+            peer = self._peer(upstream, node, host)
         connection = exchange.connection
         pairs = request_fields(
             exchange.fields,
@@ -57,7 +68,7 @@ class Dispatcher:
             received=exchange.request.fields,
         )
         prepared = PreparedRequest(
-            self._peer(upstream, node, host),
+            peer,
             exchange.method,
             exchange.target,
             pairs,
@@ -81,6 +92,10 @@ class Dispatcher:
             server_name = None if name is None else _without_port(name.decode("latin-1")) or None
             peer = Peer(scheme, node.host, node.port, server_name, upstream.tls_verify)
             self._peers[key] = peer
+        if name is None:
+            if len(self._known) >= _PEER_LIMIT:
+                self._known.clear()
+            self._known[id(node)] = (node, upstream.scheme, peer)
         return peer
 
 

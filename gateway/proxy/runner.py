@@ -501,7 +501,7 @@ class Run:
             self._watched.answered(status, took_s)
         exchange.from_upstream = True
         exchange.status = status
-        pairs, length = response_fields(head.fields)
+        pairs, length = response_fields(head.lines)
         pairs.append((b"server", self.runner.server))
         exchange.response_fields = Fields(pairs)
         outcome = _SERVED.get(status)

@@ -82,13 +82,10 @@ class Call:
         self._dial: Dial | None = None
         self.reused = False
 
-    def start(self, pool: Pool) -> None:
-        connection = pool.take()
-        if connection is None:
-            self.dial()
-        else:
-            self.reused = True
-            self._send(connection)
+    def send_on(self, connection: HTTP1Client) -> None:
+        """Use a connection that has been used before."""
+        self.reused = True
+        self._send(connection)
 
     def dial(self) -> None:
         self.reused = False
@@ -273,7 +270,11 @@ class UpstreamAgent:
         deferred = asked.deferred
         assert deferred is not None
         asked.made(call)
-        call.start(self.pool(request))
+        connection = self.pool(request).take()
+        if connection is None:
+            call.dial()
+        else:
+            call.send_on(connection)
         return deferred
 
     def send(self, request: PreparedRequest, body: Any, waiter: ResponseWaiter) -> Call:
@@ -286,7 +287,12 @@ class UpstreamAgent:
             ValueError: it cannot be written as one request.
         """
         call = self._call(request.method, request, body, waiter)
-        call.start(self.pool(request))
+        pool = self.pool(request)
+        connection = pool.take()
+        if connection is None:
+            call.dial()
+        else:
+            call.send_on(connection)
         return call
 
     def _call(self, method: bytes, request: PreparedRequest, body: Any, waiter: ResponseWaiter) -> Call:
@@ -304,7 +310,7 @@ class UpstreamAgent:
         if pool is None:
             pool = Pool(request.peer, request.keepalive, self._room, self._forget)
             self._pools[request.peer] = pool
-        else:
+        elif pool.settings is not request.keepalive:
             pool.settings = request.keepalive
         return pool
 

@@ -7,25 +7,25 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.http1 import field_lines
-from gateway.http1.field_lines import HOST, ORDINARY, REQUEST_KINDS, BadLine, KnownLines, write_lines
+from gateway.http1.field_lines import HOST, ORDINARY, BadLine, KnownLines, request_kind, write_lines
 
 
 class KnownLinesTests(SynchronousTestCase):
     def test_read(self) -> None:
         """Names in lower case, values without white space around them, and what kind of field it is."""
-        lines = KnownLines(REQUEST_KINDS)
+        lines = KnownLines(request_kind)
         self.assertEqual(lines[b"X-A:\t b c "], ((b"x-a", b"b c"), ORDINARY))
         self.assertEqual(lines[b"hOST:a"], ((b"host", b"a"), HOST))
         self.assertEqual(lines[b"X:"], ((b"x", b""), ORDINARY))
 
     def test_remembered(self) -> None:
         """A line read before is not read again."""
-        lines = KnownLines(REQUEST_KINDS)
+        lines = KnownLines(request_kind)
         self.assertIs(lines[b"X-A: 1"], lines[b"X-A: 1"])
 
     def test_bad(self) -> None:
         """What breaks the grammar is refused, each time."""
-        lines = KnownLines(REQUEST_KINDS)
+        lines = KnownLines(request_kind)
         for line in (b"", b"x", b": a", b"x : a", b" x: a", b"x: \n", b"x: a\r", b"x: \0", b"x\xe9: a"):
             for _ in range(2):
                 self.assertRaises(BadLine, lines.__getitem__, line)
@@ -34,17 +34,17 @@ class KnownLinesTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """Neither many lines nor long ones fill the memory."""
         self.patch(field_lines, "MAX_LINES", 10)
-        lines = KnownLines(REQUEST_KINDS)
+        lines = KnownLines(request_kind)
         for number in range(100):
             self.assertEqual(lines[b"X: %d" % number][0][1], b"%d" % number)
             self.assertLessEqual(len(lines), 10)
-        lines = KnownLines(REQUEST_KINDS)
+        lines = KnownLines(request_kind)
         self.assertEqual(lines[b"X: " + b"y" * 600][0], (b"x", b"y" * 600))
         self.assertEqual(len(lines), 0)
 
     def test_secret(self) -> None:
         """Lines may be credentials: none stands in a repr."""
-        lines = KnownLines(REQUEST_KINDS)
+        lines = KnownLines(request_kind)
         lines[b"Authorization: Bearer abc"]
         self.assertNotIn("abc", repr(lines))
 
@@ -53,7 +53,7 @@ class KnownLinesTests(SynchronousTestCase):
     def test_nothing_hidden(self, junk: bytes) -> None:
         """No line that passes holds a byte that could end a line elsewhere."""
         try:
-            (name, value), _ = KnownLines(REQUEST_KINDS)[b"X: " + junk]
+            (name, value), _ = KnownLines(request_kind)[b"X: " + junk]
         except BadLine:
             return
         self.assertFalse(set(name + value) & {0, 10, 13})
