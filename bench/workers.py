@@ -55,7 +55,8 @@ def main(given: argparse.Namespace, directory: Path) -> tuple[str, bool]:
             server.stop()
     per_core, one, two = (statistics.median(share[place] for share in shares) for place in range(3))
     return (
-        f"Two workers ÷ one, W1, requests/s: {statistics.median(rates):.2f} ({min(rates):.2f}–{max(rates):.2f}). "
+        f"Two workers ÷ one, W1, requests/s: {statistics.median(rates):.2f} "
+        f"({min(rates):.2f}–{max(rates):.2f}). "
         f"They got {one:.2f} and {two:.2f} cores of {os.cpu_count()}, which load and upstream share; "
         f"requests per CPU second, two ÷ one: {per_core:.2f}; {errors} errors",
         not errors,
