@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any
 
+import attrs
 from attrs import define, field, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -301,6 +302,8 @@ class DataPlane:
             connect_tcp=eager.connector(self._reactor),
             max_header_bytes=proxy.upstream_max_header_bytes,
             max_headers=proxy.upstream_max_headers,
+            max_interim=proxy.upstream_max_interim,
+            max_idle=proxy.upstream_max_idle,
         )
 
     def _make_runner(self) -> Runner:
@@ -337,17 +340,4 @@ def _cut(runner: Runner) -> None:
 
 def _limits(settings: Settings) -> ProxyLimits:
     proxy = settings.proxy
-    return ProxyLimits(
-        max_in_flight=proxy.max_in_flight,
-        max_connections=proxy.max_connections,
-        max_body_bytes=proxy.max_body_bytes,
-        max_header_bytes=proxy.max_header_bytes,
-        max_headers=proxy.max_headers,
-        idle_timeout_s=proxy.idle_timeout_s,
-        header_timeout_s=proxy.header_timeout_s,
-        body_timeout_s=proxy.body_timeout_s,
-        send_timeout_s=proxy.send_timeout_s,
-        linger_s=proxy.linger_s,
-        linger_bytes=proxy.linger_bytes,
-        read_ahead_bytes=proxy.read_ahead_bytes,
-    )
+    return ProxyLimits(**{one.name: getattr(proxy, one.name) for one in attrs.fields(ProxyLimits)})

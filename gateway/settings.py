@@ -117,7 +117,11 @@ class ProxySection:
         max_in_flight: Requests served at a time; one more is answered 503.
         max_connections: Client connections at a time on one listener; 0 is no limit.
         max_body_bytes: Content of one request; more is answered 413; 0 is no limit.
-        max_header_bytes, max_headers: A request's head in all, and its number of field lines.
+        max_request_line_bytes: A request's first line; a longer one is answered 414.
+        max_header_bytes, max_headers: A request's head in all, and its number of field lines; more
+            is answered 431.
+        max_chunk_line_bytes: The line of a chunk's size and its extensions.
+        max_pipelined_bytes: What is kept of a client's next requests while one is served.
         idle_timeout_s: A connection between two requests. header_timeout_s: a request's head,
             from its first byte. body_timeout_s: between two reads of its content.
         send_timeout_s: How long a client may take no bytes of a response.
@@ -125,6 +129,8 @@ class ProxySection:
             the rest is still read and dropped.
         read_ahead_bytes: Content kept in memory while the upstream takes none.
         upstream_max_header_bytes, upstream_max_headers: The same limits for a response's head.
+        upstream_max_interim: Most 1xx answers before the final one.
+        upstream_max_idle: Idle connections that are kept, all upstreams together.
         dns_ttl_s: How long the addresses of a node's name are used before they are asked for again.
         health_checks: Whether upstreams' ``checks`` are carried out.
         trusted_addresses: Peers whose ``X-Forwarded-*`` are believed; None if nobody said.
@@ -144,8 +150,11 @@ class ProxySection:
     max_in_flight: int = setting(fields.whole(1), "6000")
     max_connections: int = setting(fields.whole(0), "12000")
     max_body_bytes: int = setting(fields.whole(0), "0")
+    max_request_line_bytes: int = setting(fields.whole(256, 2**20), "8192")
     max_header_bytes: int = setting(fields.whole(1024, 2**20), "32768")
     max_headers: int = setting(fields.whole(1, 10_000), "100")
+    max_chunk_line_bytes: int = setting(fields.whole(20, 65536), "256")
+    max_pipelined_bytes: int = setting(fields.whole(1024, 2**30), "65536")
     idle_timeout_s: float = setting(fields.seconds(), "60")
     header_timeout_s: float = setting(fields.seconds(), "60")
     body_timeout_s: float = setting(fields.seconds(), "60")
@@ -155,6 +164,8 @@ class ProxySection:
     read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")
     upstream_max_header_bytes: int = setting(fields.whole(1024, 2**20), "65536")
     upstream_max_headers: int = setting(fields.whole(1, 10_000), "200")
+    upstream_max_interim: int = setting(fields.whole(0, 10_000), "32")
+    upstream_max_idle: int = setting(fields.whole(0), "4096")
     dns_ttl_s: float = setting(fields.seconds(0, 3600), "10")
     health_checks: bool = setting(fields.switch, "on")
     trusted_addresses: tuple[Network, ...] | None = setting(fields.networks, "", many=True)

@@ -23,6 +23,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH
 from zope.interface import implementer
 
 from gateway.core import reasons
+from gateway.http1.eager import unsent
 from gateway.http1.response import BadResponse, ResponseHead, ResponseReader
 
 CLOSING_S = 5.0
@@ -353,7 +354,7 @@ class HTTP1Client(TwistedProtocol):
         """All of the request has left."""
         if self._sender is sender:
             self._sender = None
-            self._unsent_before = _unsent(self.transport)
+            self._unsent_before = unsent(self.transport)
             if not self._paused and self._taker is not None:
                 self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
 
@@ -363,7 +364,7 @@ class HTTP1Client(TwistedProtocol):
 
     def sending_stalled(self) -> None:
         """The socket takes no more for now."""
-        self._unsent_before = _unsent(self.transport)
+        self._unsent_before = unsent(self.transport)
         self._wait(self._send_s, reasons.UPSTREAM_SEND_TIMEOUT)
 
     def sending_resumed(self) -> None:
@@ -509,9 +510,9 @@ class HTTP1Client(TwistedProtocol):
             self.close()
         elif kind == _CLOSING:
             self.transport.abortConnection()
-        elif (unsent := _unsent(self.transport)) < self._unsent_before:
+        elif (left_to_send := unsent(self.transport)) < self._unsent_before:
             # Slow as it is, the peer does take bytes.
-            self._unsent_before = unsent
+            self._unsent_before = left_to_send
             self._wait(self._send_s, kind)
         elif kind == reasons.UPSTREAM_SEND_TIMEOUT:
             self._fail(kind, f"the upstream took no bytes for {self._send_s:g} s", None)
@@ -519,12 +520,3 @@ class HTTP1Client(TwistedProtocol):
             self._fail(kind, f"nobody took the content for {self._read_s:g} s", None)
         else:
             self._fail(kind, f"the upstream sent no bytes for {self._read_s:g} s", None)
-
-
-def _unsent(transport: Any) -> int:
-    """Bytes the socket has not taken yet; 0 where the transport does not tell."""
-    transport = getattr(transport, "transport", transport)
-    try:
-        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
-    except AttributeError:
-        return 0
