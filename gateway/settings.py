@@ -128,6 +128,7 @@ class ProxySection:
         linger_s, linger_bytes: After an answer that came before the request's end, how much of
             the rest is still read and dropped.
         read_ahead_bytes: Content kept in memory while the upstream takes none.
+        known_heads: Request heads that are remembered with what was made of them.
         upstream_max_header_bytes, upstream_max_headers: The same limits for a response's head.
         upstream_max_interim: Most 1xx answers before the final one.
         upstream_max_idle: Idle connections that are kept, all upstreams together.
@@ -162,6 +163,7 @@ class ProxySection:
     linger_s: float = setting(fields.seconds(0, 600), "5")
     linger_bytes: int = setting(fields.whole(0), "1048576")
     read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")
+    known_heads: int = setting(fields.whole(0, 65536), "1024")
     upstream_max_header_bytes: int = setting(fields.whole(1024, 2**20), "65536")
     upstream_max_headers: int = setting(fields.whole(1, 10_000), "200")
     upstream_max_interim: int = setting(fields.whole(0, 10_000), "32")

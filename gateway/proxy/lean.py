@@ -35,7 +35,8 @@ from gateway.http1.request import (
     parse_head,
     unfinished_fault,
 )
-from gateway.proxy.admission import admit_read
+from gateway.proxy.admission import Admitted, admit_read
+from gateway.proxy.known_heads import MAX_HEAD_BYTES, KnownHeads
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
 from gateway.proxy.runner import Run, Runner
@@ -101,6 +102,12 @@ class LeanConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         stream = self._stream
+        if stream is None and not (self._buffer or self._closing or self._due or self._writing_paused):
+            # Nothing waits; what comes may well be a head that came before, and nothing else.
+            known = self.factory.heads.get(data) if len(data) <= MAX_HEAD_BYTES else None
+            if known is not None:
+                self._start(*known)
+                return
         if stream is not None:
             if not stream.received:
                 data = stream.content(data)
@@ -211,7 +218,17 @@ class LeanConnection(Protocol):
         if isinstance(head, Refused):
             self._refuse(head)
             return False
-        self._start(head)
+        request = RequestHead(head.method, head.target, head.pairs, head.version)
+        admitted = admit_read(request, head.hosts)
+        if (
+            not at
+            and not self._at
+            and head.length == 0
+            and not head.has_length
+            and type(admitted) is Admitted
+        ):
+            self.factory.heads.learn(buffer, head, request, admitted)
+        self._start(head, request, admitted)
         return True
 
     def _unfinished(self) -> None:
@@ -232,11 +249,9 @@ class LeanConnection(Protocol):
         self._seen = len(unfinished)
         self.resume_reading()
 
-    def _start(self, head: Head) -> None:
+    def _start(self, head: Head, request: RequestHead, admitted: Admitted | Reply) -> None:
         self.deadline = inf
         stream = self._stream = LeanStream(self, head)
-        request = RequestHead(head.method, head.target, head.pairs, head.version)
-        admitted = admit_read(request, head.hosts)
         assert self._client is not None
         stream.serve(self.factory.runner.handle(admitted, request, self._client, stream))
         if self._stream is not stream or stream.received:
@@ -610,6 +625,7 @@ class LeanFactory(Factory):
 
     Attributes:
         connections: The client connections that are open.
+        heads: Request heads that came before.
         draining: Whether connections close after the answer in flight.
         tls: Whether its clients speak TLS to us.
     """
@@ -625,6 +641,7 @@ class LeanFactory(Factory):
         self.limits = runner.limits
         self.clock = clock
         self.tls = tls
+        self.heads = KnownHeads(self.limits.known_heads)
         self.connections: set[LeanConnection] = set()
         self.draining = False
         self._ticking: IDelayedCall | None = None

@@ -25,6 +25,7 @@ class ProxyLimits:
         linger_s, linger_bytes: After an early answer, how long and how much of the request's
             content is still read and dropped, so that the client can read the answer.
         read_ahead_bytes: Content kept in memory while no upstream takes it.
+        known_heads: Request heads remembered with what was made of them; 0 is none.
     """
 
     max_in_flight: int = 6_000
@@ -42,3 +43,4 @@ class ProxyLimits:
     linger_s: float = 5.0
     linger_bytes: int = 1 << 20
     read_ahead_bytes: int = 1 << 16
+    known_heads: int = 1024

@@ -128,11 +128,11 @@ class Runner:
             The run; its ``client_gone`` is to be called if the client leaves before the end.
         """
         refused: Reply | None = None
-        path, host = head.target.decode("latin-1"), ""
         if isinstance(admitted, Reply):
             refused = admitted
+            path, host = head.target.decode("latin-1"), ""
         else:
-            head, path, host = admitted.head, admitted.path, admitted.host
+            head, path, host = admitted
             if len(self.runs) >= self.limits.max_in_flight:
                 refused = _OVERLOADED
         exchange = open_exchange(
@@ -335,7 +335,6 @@ class Run:
         elif not compiled.upstream.nodes:
             self._answer("balancer", _NO_NODES)
         else:
-            self._first_try_s = self.runner.clock.monotonic()
             self._pick()
 
     def _pick(self) -> None:
@@ -361,6 +360,8 @@ class Run:
     def _send(self) -> None:
         node = self._tried[-1]
         self._try_started_s = self.runner.clock.monotonic()
+        if len(self._tried) == 1:
+            self._first_try_s = self._try_started_s
         if self._watched is not None:
             self._watched.started_s = self._try_started_s
         self._call = _SENDING
