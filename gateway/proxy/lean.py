@@ -45,6 +45,8 @@ TICK_S = 0.5
 """How often deadlines are looked at: no timeout is more exact than this."""
 _TURN = 16
 """So many pipelined requests are started before others have their turn."""
+_JOINED_BYTES = 16384
+"""Content up to this size is joined with the head; more is not copied for that."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LINES = {
     status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() for status in map(int, HTTPStatus)
@@ -526,10 +528,14 @@ class LeanStream:
             return
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._out:
-            self._out.append(data)
-            data = b"".join(self._out)
+        out = self._out
+        if out:
             self._out = []
+            out.append(data)
+            if len(data) > _JOINED_BYTES:
+                self._connection.transport.writeSequence(out)
+                return
+            data = b"".join(out)
         self._connection.transport.write(data)
 
     def flush(self) -> None:
