@@ -121,7 +121,7 @@ def read_common(exchange: Exchange, hidden: frozenset[str], absent: str) -> tupl
         absent: What stands for a value that is absent or empty.
     Returns:
         Their values in order. None if the exchange is not ordinary: no answer of an upstream's at the
-        first try, a field given twice or spelt with ``_``, Basic credentials.
+        first try, a field given twice, ``User_Agent``, Basic credentials.
     """
     attempts, outcome, compiled = exchange.attempts, exchange.outcome, exchange.target_upstream
     if len(attempts) != 1 or outcome is None or compiled is None or exchange.route is None:
@@ -133,7 +133,7 @@ def read_common(exchange: Exchange, hidden: frozenset[str], absent: str) -> tupl
     field = fields.get
     if (
         len(fields) != len(pairs)
-        or b"_" in b"".join(fields)
+        or b"user_agent" in fields
         or field(b"authorization", b"")[:5].lower() == b"basic"
         or upstream.pass_host != _PASSED_ON
         or exchange.upstream_host is not None
