@@ -28,7 +28,8 @@ def _without_query(target: bytes) -> str:
     return repr(path + mark + b"..." if mark else path)
 
 
-class RequestHead(NamedTuple):
+@frozen
+class RequestHead:
     """
     A request as it arrived, before anything looked at it.
 
@@ -41,12 +42,9 @@ class RequestHead(NamedTuple):
     """
 
     method: bytes
-    target: bytes
-    fields: tuple[Pair, ...]
+    target: bytes = field(repr=_without_query)
+    fields: tuple[Pair, ...] = field(repr=False)
     version: tuple[int, int] = (1, 1)
-
-    def __repr__(self) -> str:
-        return f"RequestHead(method={self.method!r}, target={_without_query(self.target)})"
 
 
 @frozen

@@ -377,20 +377,38 @@ class LeanConnection(Protocol):
 class LeanStream:
     """One request and its answer on a connection: ``gateway.proxy.downstream.Downstream``."""
 
-    # What nearly every request leaves as it is stands here and not in __init__.
-    body: RequestBody | None = None
-    _run: Run | None = None
-    _out: list[bytes] | None = None
-    _chunked = False
-    _framed = True
-    _gone = False
-    _finished = False
-    _producer: IPushProducer | None = None
-    _paused = False
-    _chunks: ChunkReader | None = None
-    _linger_from = 0
+    __slots__ = (
+        "_chunked",
+        "_chunks",
+        "_connection",
+        "_finished",
+        "_framed",
+        "_gone",
+        "_head",
+        "_keep",
+        "_left",
+        "_limits",
+        "_linger_from",
+        "_out",
+        "_paused",
+        "_producer",
+        "_run",
+        "body",
+        "received",
+    )
 
     def __init__(self, connection: LeanConnection, head: Head) -> None:
+        self._run: Run | None = None
+        self._out: list[bytes] | None = None
+        self._chunked = False
+        self._framed = True
+        self._gone = False
+        self._finished = False
+        self._producer: IPushProducer | None = None
+        self._paused = False
+        self._chunks: ChunkReader | None = None
+        self._linger_from = 0
+        self.body: RequestBody | None = None
         self._connection = connection
         self._limits: ProxyLimits = connection.factory.limits
         self._head = head

@@ -180,6 +180,7 @@ class Runner:
 
 
 @implementer(IPushProducer)
+@define(eq=False, slots=True)
 class Run:
     """
     One request on its way through the gateway.
@@ -188,29 +189,26 @@ class Run:
     is the source of what the client is sent (``IPushProducer``).
     """
 
-    # What most requests leave as it is stands here and not in __init__.
-    _stage = _GLOBAL_REWRITE
+    runner: Runner
+    exchange: Exchange
+    downstream: Downstream
+    _stage: int = _GLOBAL_REWRITE
     _hooks: tuple[tuple[str, Hook], ...] = ()
-    _next = 0
+    _next: int = 0
     _chain: Chain = EMPTY
     _upstream: CompiledUpstream | None = None
     _tried: tuple[Node, ...] = ()
-    _first_try_s = 0.0
-    _try_started_s = 0.0
+    _first_try_s: float = 0.0
+    _try_started_s: float = 0.0
     _watched: WatchedTry | None = None
     _failed: Reply | None = None
     _waiting: Deferred[Any] | None = None
     _call: Cancellable | None = None
     _flow: Flow | None = None
-    _responded = False
+    _responded: bool = False
     _outcome: Outcome | None = None
-    _over = False
-    _content_wanted = True
-
-    def __init__(self, runner: Runner, exchange: Exchange, downstream: Downstream) -> None:
-        self.runner = runner
-        self.exchange = exchange
-        self.downstream = downstream
+    _over: bool = False
+    _content_wanted: bool = True
 
     # -- from the client's side
 

@@ -123,7 +123,7 @@ class TrustedPeerTests(DispatchTestCase):
         """What a client says that is not among the trusted ones is replaced; its chain is dropped."""
         exchange = self.exchange()
         head = (*exchange.request.fields, (b"x-forwarded-proto", b"https"), (b"x-forwarded-for", b"9.9.9.9"))
-        exchange.request = exchange.request._replace(fields=head)
+        exchange.request = evolve(exchange.request, fields=head)
         exchange.fields = Fields(head)
         exchange.connection = evolve(exchange.connection, client_ip="2001:db8::7")
         fields = dict(self.send(exchange).fields)
@@ -213,7 +213,7 @@ class ConnectionOptionTests(DispatchTestCase):
             (b"x-mine", b"1"),
             (b"authorization", b"Bearer x"),
         )
-        exchange.request = exchange.request._replace(fields=head)
+        exchange.request = evolve(exchange.request, fields=head)
         exchange.fields = Fields(head)
         exchange.fields.add(b"x-consumer-username", b"jack")
         exchange.fields.add(b"x-added", b"by a plugin")
