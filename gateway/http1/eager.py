@@ -38,7 +38,13 @@ class EagerMixin:
     dataBuffer: bytes
     _tempDataBuffer: list[bytes]
     _writeDisconnected: bool
-    _read_bytes = _USUAL_READ
+    _read_bytes: int
+
+    def _own_attributes(self) -> None:
+        # They are read at each write, and are read faster here than in the class.
+        self.dataBuffer = b""
+        self._writeDisconnected = False
+        self._read_bytes = _USUAL_READ
 
     def write(self, data: bytes) -> None:
         """As ``ITransport.write``."""
@@ -76,22 +82,33 @@ class EagerMixin:
             return None if error.errno in _LATER else main.CONNECTION_LOST
         if not data:
             return main.CONNECTION_DONE
-        self._read_bytes = _LARGE_READ if len(data) == self._read_bytes else _USUAL_READ
+        if len(data) == self._read_bytes:
+            self._read_bytes = _LARGE_READ
+        elif self._read_bytes is not _USUAL_READ:
+            self._read_bytes = _USUAL_READ
         return self.protocol.dataReceived(data)
 
 
 class EagerServer(EagerMixin, tcp.Server):
     """A connection that was accepted."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._own_attributes()
+
 
 class EagerClient(EagerMixin, tcp.Client):
     """A connection that was made."""
+
+    def _connectDone(self) -> None:
+        self._own_attributes()
+        super()._connectDone()
 
 
 class EagerPort(tcp.Port):
     """A listening port whose connections write at once."""
 
-    transport = EagerServer
+    transport = EagerServer  # type: ignore[assignment]  # made as its base is
 
 
 class EagerConnector(tcp.Connector):

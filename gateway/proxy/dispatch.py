@@ -42,8 +42,8 @@ class Dispatcher:
             What gives the try up.
         """
         route = exchange.route
-        compiled = exchange.target_upstream
         assert route is not None
+        compiled = exchange.upstream or route.upstream
         assert compiled is not None
         upstream = compiled.upstream
         client_host = exchange.fields.get(b"host") or b""

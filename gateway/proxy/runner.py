@@ -214,7 +214,14 @@ class Run:
 
     def start(self) -> None:
         """Serve it."""
-        self._guard(self._begin)
+        try:
+            exchange = self.exchange
+            exchange.source = self.downstream.body
+            match_route(exchange)
+            self._hooks = exchange.snapshot.global_chain.rewrite
+            self._walk()
+        except Exception:
+            self._bug(Failure())
 
     def refuse(self, reply: Reply) -> None:
         """Answer without matching."""
@@ -244,13 +251,6 @@ class Run:
             self.downstream.abort()
 
     # -- the way through the plugins
-
-    def _begin(self) -> None:
-        exchange = self.exchange
-        exchange.source = self.downstream.body
-        match_route(exchange)
-        self._hooks = exchange.snapshot.global_chain.rewrite
-        self._walk()
 
     def _walk(self) -> None:
         """Call hooks until one answers, one has to wait, or the request can be sent."""
@@ -325,9 +325,13 @@ class Run:
     # -- the upstream
 
     def _first_try(self) -> None:
-        compiled = self._upstream = self.exchange.target_upstream
+        exchange = self.exchange
+        route = exchange.route
+        compiled = exchange.upstream
+        if compiled is None and route is not None:
+            compiled = route.upstream
+        self._upstream = compiled
         if compiled is None:
-            route = self.exchange.route
             named = route is not None and route.upstream_id is not None
             self._answer("balancer", _MISSING_UPSTREAM if named else _NO_UPSTREAM)
         elif not compiled.upstream.nodes:
@@ -362,8 +366,10 @@ class Run:
             self._first_try_s = self._try_started_s
         if self._watched is not None:
             self._watched.started_s = self._try_started_s
+        exchange = self.exchange
+        body = self.downstream.body if exchange.content is None else self._body()
         self._call = _SENDING
-        call = self.runner.dispatcher.send(self.exchange, node, self._body(), self)
+        call = self.runner.dispatcher.send(exchange, node, body, self)
         if self._call is _SENDING:
             self._call = call
         elif self._over:
@@ -384,7 +390,10 @@ class Run:
             if connection is not None:
                 connection.abort()
             return self
-        self._guard(self._answered, head, content, connection)
+        try:
+            self._answered(head, content, connection)
+        except Exception:
+            self._bug(Failure())
         return self
 
     def _answered(self, head: ResponseHead, content: bytes, connection: Flow | None) -> None:

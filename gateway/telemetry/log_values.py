@@ -123,8 +123,11 @@ def read_common(exchange: Exchange, hidden: frozenset[str], absent: str) -> tupl
         Their values in order. None if the exchange is not ordinary: no answer of an upstream's at the
         first try, a field given twice, ``User_Agent``, Basic credentials.
     """
-    attempts, outcome, compiled = exchange.attempts, exchange.outcome, exchange.target_upstream
-    if len(attempts) != 1 or outcome is None or compiled is None or exchange.route is None:
+    attempts, outcome, route = exchange.attempts, exchange.outcome, exchange.route
+    if len(attempts) != 1 or outcome is None or route is None:
+        return None
+    compiled = exchange.upstream or route.upstream
+    if compiled is None:
         return None
     upstream = compiled.upstream
     pairs = exchange.fields.pairs
