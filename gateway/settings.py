@@ -128,7 +128,7 @@ class ProxySection:
         linger_s, linger_bytes: After an answer that came before the request's end, how much of
             the rest is still read and dropped.
         read_ahead_bytes: Content kept in memory while the upstream takes none.
-        known_heads: Request heads that are remembered with what was made of them.
+        known_heads: Heads of requests, and of responses, that are remembered with what was made of them.
         upstream_max_header_bytes, upstream_max_headers: The same limits for a response's head.
         upstream_max_interim: Most 1xx answers before the final one.
         upstream_max_idle: Idle connections that are kept, all upstreams together.

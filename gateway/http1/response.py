@@ -15,7 +15,8 @@ import httptools
 from attrs import define
 
 from gateway.core.fields import Pair
-from gateway.core.forwarded import ResponseKind, response_kind
+from gateway.core.forwarded import ResponseKind, response_fields, response_kind
+from gateway.core.recurring import Recurring
 from gateway.http1.field_lines import BadLine, KnownLines, Line
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t -~\x80-\xff]*))?")
@@ -61,11 +62,24 @@ class ResponseHead:
     minor: int
     lines: list[Line]
     length: int | None
+    _passed_on: tuple[list[Pair], int | None] | None = None
 
     @property
     def fields(self) -> list[Pair]:
         """The field lines alone."""
         return [pair for pair, _ in self.lines]
+
+    def passed_on(self) -> tuple[list[Pair], int | None]:
+        """As ``gateway.core.forwarded.response_fields``; the list is the caller's own."""
+        known = self._passed_on
+        if known is None:
+            known = self._passed_on = response_fields(self.lines)
+        return known[0].copy(), known[1]
+
+
+_NONE_KNOWN: Recurring[ResponseHead] = Recurring(0)
+_NOT_SIZED = frozenset((b"HEAD", b"CONNECT"))
+"""Methods whose responses have no content of the length that they tell."""
 
 
 class ResponseReader:
@@ -85,6 +99,7 @@ class ResponseReader:
     __slots__ = (
         "_buffer",
         "_interim",
+        "_known_heads",
         "_left",
         "_max_header_bytes",
         "_max_headers",
@@ -103,7 +118,12 @@ class ResponseReader:
     )
 
     def __init__(
-        self, *, max_header_bytes: int = 65536, max_headers: int = 200, max_interim: int = 32
+        self,
+        *,
+        max_header_bytes: int = 65536,
+        max_headers: int = 200,
+        max_interim: int = 32,
+        known_heads: Recurring[ResponseHead] = _NONE_KNOWN,
     ) -> None:
         """
         Args:
@@ -111,10 +131,12 @@ class ResponseReader:
                 in a row that chunked framing and trailers may take without any content.
             max_headers: Most field lines in a head, and in a trailer section.
             max_interim: Most 1xx responses before the final one.
+            known_heads: Heads that came before; readers may share them.
         """
         self._max_header_bytes = max_header_bytes
         self._max_headers = max_headers
         self._max_interim = max_interim
+        self._known_heads = known_heads
         self._parser: httptools.HttpResponseParser | None = None
         self._trailers = 0
         self._left = 0
@@ -196,7 +218,11 @@ class ResponseReader:
                 return b""
             if end + 4 > self._max_header_bytes:
                 raise BadResponse("the head is too large")
-            lines = data[:end].split(b"\r\n")
+            text = data[:end]
+            known_head = self._known_heads.get(text)
+            if known_head is not None and not self._interim and self._method not in _NOT_SIZED:
+                return self._known(known_head, data[end + 4 :])
+            lines = text.split(b"\r\n")
             status = _status_lines.get(lines[0]) or _status_line(lines[0])
             code = status[1]
             if code >= 200:
@@ -233,11 +259,23 @@ class ResponseReader:
             self.surplus = content != b""
             return b""
         if self._mode == _SIZED:
+            if self.keep_alive and not seen:
+                self._known_heads.learn(text, self.head)
             return self._sized(content) if content else b""
         if self._mode == _CHUNKED:
             self._start_chunks()
             return self._chunked(content) if content else b""
         return content
+
+    def _known(self, head: ResponseHead, content: bytes) -> bytes:
+        """A head that came before: one with a length, that keeps the connection."""
+        assert head.length is not None
+        self._buffer = b""
+        self.head = head
+        self.keep_alive = True
+        self._mode = _SIZED
+        self._left = head.length
+        return self._sized(content) if content else b""
 
     def _check_partial(self, data: bytes) -> None:
         """Refuse at once what can no longer become a head, rather than wait for its end."""

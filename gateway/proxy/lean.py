@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair
+from gateway.core.recurring import MAX_BYTES, Recurring
 from gateway.http1.eager import unsent
 from gateway.http1.field_lines import write_lines
 from gateway.http1.request import (
@@ -36,7 +37,6 @@ from gateway.http1.request import (
     unfinished_fault,
 )
 from gateway.proxy.admission import Admitted, admit_read
-from gateway.proxy.known_heads import MAX_HEAD_BYTES, KnownHeads
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
 from gateway.proxy.runner import Run, Runner
@@ -106,7 +106,7 @@ class LeanConnection(Protocol):
         stream = self._stream
         if stream is None and not (self._buffer or self._closing or self._due or self._writing_paused):
             # Nothing waits; what comes may well be a head that came before, and nothing else.
-            known = self.factory.heads.get(data) if len(data) <= MAX_HEAD_BYTES else None
+            known = self.factory.heads.get(data) if len(data) <= MAX_BYTES else None
             if known is not None:
                 self._start(*known)
                 return
@@ -229,7 +229,7 @@ class LeanConnection(Protocol):
             and not head.has_length
             and type(admitted) is Admitted
         ):
-            self.factory.heads.learn(buffer, head, request, admitted)
+            self.factory.heads.learn(buffer, (head, request, admitted))
         self._start(head, request, admitted)
         return True
 
@@ -649,7 +649,7 @@ class LeanFactory(Factory):
 
     Attributes:
         connections: The client connections that are open.
-        heads: Request heads that came before.
+        heads: Request heads that came before, and what was made of them.
         draining: Whether connections close after the answer in flight.
         tls: Whether its clients speak TLS to us.
     """
@@ -665,7 +665,7 @@ class LeanFactory(Factory):
         self.limits = runner.limits
         self.clock = clock
         self.tls = tls
-        self.heads = KnownHeads(self.limits.known_heads)
+        self.heads: Recurring[tuple[Head, RequestHead, Admitted]] = Recurring(self.limits.known_heads)
         self.connections: set[LeanConnection] = set()
         self.draining = False
         self._ticking: IDelayedCall | None = None

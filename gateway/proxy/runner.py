@@ -30,7 +30,6 @@ from gateway.core.exchange import (
     RequestHead,
 )
 from gateway.core.fields import Fields
-from gateway.core.forwarded import response_fields
 from gateway.core.opening import match_route, open_exchange
 from gateway.core.pages import error_page
 from gateway.core.retry import RetryVerdict, status_of
@@ -509,7 +508,7 @@ class Run:
             self._watched.answered(status, took_s)
         exchange.from_upstream = True
         exchange.status = status
-        pairs, length = response_fields(head.lines)
+        pairs, length = head.passed_on()
         pairs.append((b"server", self.runner.server))
         exchange.response_fields = Fields(pairs)
         outcome = _SERVED.get(status)

@@ -20,6 +20,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent
 from zope.interface import implementer
 
 from gateway.core import reasons
+from gateway.core.recurring import Recurring
 from gateway.http1.client import ContentTaker, HTTP1Client
 from gateway.http1.request_head import serialise
 from gateway.http1.response import ResponseHead, ResponseReader
@@ -218,6 +219,7 @@ class UpstreamAgent:
         max_header_bytes: int = 65536,
         max_headers: int = 200,
         max_interim: int = 32,
+        known_heads: int = 1024,
     ) -> None:
         """
         Args:
@@ -228,13 +230,18 @@ class UpstreamAgent:
             timeout, keepalive: For requests that are not prepared.
             max_idle: Most idle connections, all peers together.
             max_header_bytes, max_headers, max_interim: As ``ResponseReader``.
+            known_heads: Response heads that are remembered, all peers together.
         """
+        known: Recurring[ResponseHead] = Recurring(known_heads)
         self.network = Network(
             reactor,
             ClientTLS(trust_root),
             connect_tcp,
             lambda: ResponseReader(
-                max_header_bytes=max_header_bytes, max_headers=max_headers, max_interim=max_interim
+                max_header_bytes=max_header_bytes,
+                max_headers=max_headers,
+                max_interim=max_interim,
+                known_heads=known,
             ),
             resolver,
         )
