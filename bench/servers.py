@@ -228,6 +228,7 @@ def gateway(
         "PYTHONPATH": str(ROOT),
         "GATEWAY_GATEWAY_DATA_DIR": str(data),
         "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
+        "GATEWAY_APISIX_LISTEN": "127.0.0.1:0",
         "GATEWAY_ADMIN_TOKEN": TOKEN,
         "GATEWAY_PROXY_LISTEN": f"127.0.0.1:{port}",
         "GATEWAY_PROXY_TLS_LISTEN": f"127.0.0.1:{tls_port}",

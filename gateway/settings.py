@@ -28,6 +28,9 @@ ACCESS_FORMAT = (
 )
 """The access log's line: the default of data-plane contract §11, and what the request ended with."""
 
+FIELD_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+"""A field's name (RFC 9110 section 5.1)."""
+
 TLS_CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
@@ -92,11 +95,24 @@ class AdminSection:
 
 @frozen
 class ApisixSection:
-    """``[apisix]``: reserved for the APISIX dialect's listener; checked, and not opened by this version."""
+    """
+    ``[apisix]``: the APISIX dialect of the Admin API, and a listener without TLS for its clients.
+
+    Attributes:
+        listen: Where that listener is; may be empty. Both dialects are served on every listener.
+        admin_key: Opens everything; None: ``<data_dir>/apisix-admin-key``, made if it is not there.
+        viewer_key: Opens reading; None: nobody has one.
+        allow_admin: Whose requests that listener answers; None for everybody's.
+        enable_admin_cors: Whether web pages of any origin may read answers.
+        stream_routes: Whether stream routes can be written.
+    """
 
     listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9180", many=True)
     admin_key: Secret | None = setting(fields.secret, "")
     viewer_key: Secret | None = setting(fields.secret, "")
+    allow_admin: tuple[Network, ...] | None = setting(fields.networks, "127.0.0.0/8, ::1", many=True)
+    enable_admin_cors: bool = setting(fields.switch, "on")
+    stream_routes: bool = setting(fields.switch, "on")
 
 
 @frozen
@@ -129,12 +145,16 @@ class ProxySection:
             the rest is still read and dropped.
         read_ahead_bytes: Content kept in memory while the upstream takes none.
         known_heads: Heads of requests, and of responses, that are remembered with what was made of them.
+        tunnel_idle_timeout_s: How long nothing may pass through a tunnel (WebSocket) where the route has
+            no ``timeout``; 0: the upstream's ``timeout.read``.
         upstream_max_header_bytes, upstream_max_headers: The same limits for a response's head.
         upstream_max_interim: Most 1xx answers before the final one.
         upstream_max_idle: Idle connections that are kept, all upstreams together.
         dns_ttl_s: How long the addresses of a node's name are used before they are asked for again.
         health_checks: Whether upstreams' ``checks`` are carried out.
         trusted_addresses: Peers whose ``X-Forwarded-*`` are believed; None if nobody said.
+        real_ip_header: The request field that tells the client's address. real_ip_from: peers that are
+            believed; None: nobody. real_ip_recursive: whether they are passed over in a list, from its end.
         server_tokens: Whether ``Server`` carries the version.
         show_upstream_status: Whether ``X-APISIX-Upstream-Status`` is sent on every proxied answer.
     """
@@ -164,6 +184,7 @@ class ProxySection:
     linger_bytes: int = setting(fields.whole(0), "1048576")
     read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")
     known_heads: int = setting(fields.whole(0, 65536), "1024")
+    tunnel_idle_timeout_s: float = setting(fields.seconds(0), "0")
     upstream_max_header_bytes: int = setting(fields.whole(1024, 2**20), "65536")
     upstream_max_headers: int = setting(fields.whole(1, 10_000), "200")
     upstream_max_interim: int = setting(fields.whole(0, 10_000), "32")
@@ -171,6 +192,9 @@ class ProxySection:
     dns_ttl_s: float = setting(fields.seconds(0, 3600), "10")
     health_checks: bool = setting(fields.switch, "on")
     trusted_addresses: tuple[Network, ...] | None = setting(fields.networks, "", many=True)
+    real_ip_header: str = setting(fields.matching(FIELD_NAME, 64, "a request field's name"), "X-Real-IP")
+    real_ip_from: tuple[Network, ...] | None = setting(fields.networks, "127.0.0.1", many=True)
+    real_ip_recursive: bool = setting(fields.switch, "off")
     server_tokens: bool = setting(fields.switch, "on")
     show_upstream_status: bool = setting(fields.switch, "off")
 
@@ -207,10 +231,16 @@ class PluginsSection:
     Attributes:
         enabled: Names; None enables every plugin installed.
         jwt_auth_token_cache: Verified tokens remembered; 0 verifies each request anew.
+        redirect_https_port: The port that ``http_to_https`` of redirect names.
+        counters_keys: Counters of each sort that there is room for on this machine.
+        redis_retry_s: The longest pause between two tries to reach a Redis that is down.
     """
 
     enabled: tuple[str, ...] | None = setting(fields.names_or_all, "", many=True)
     jwt_auth_token_cache: int = setting(fields.whole(0, 10_000_000), "10000")
+    redirect_https_port: int = setting(fields.whole(0, 65535), "0")
+    counters_keys: int = setting(fields.whole(16, 10_000_000), "100000")
+    redis_retry_s: float = setting(fields.seconds(0.1, 600), "2")
 
     @property
     def limits(self) -> Mapping[str, str]:
@@ -351,6 +381,7 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
     taken: dict[Address, str] = {}
     for where, listen in (
         ("[admin] listen", admin.listen),
+        ("[apisix] listen", apisix.listen),
         ("[proxy] listen", proxy.listen),
         ("[proxy] tls_listen", proxy.tls_listen),
         ("[status] listen", settings.status.listen),
@@ -364,8 +395,13 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
         faults.append(("proxy", "listen", "is empty, and so is tls_listen: nothing would be served"))
     if apisix.admin_key is not None and apisix.admin_key == apisix.viewer_key:
         faults.append(("apisix", "viewer_key", "must differ from admin_key"))
-    if apisix.admin_key is not None or apisix.viewer_key is not None:
-        warnings.append("[apisix]: this version does not open that listener; its keys are not used")
+    for key, secret in (("admin_key", apisix.admin_key), ("viewer_key", apisix.viewer_key)):
+        if secret is not None and len(secret.text) < WEAK_TOKEN_LENGTH:
+            warnings.append(
+                f"[apisix] {key}: is shorter than {WEAK_TOKEN_LENGTH} characters; it can be guessed"
+            )
+    if not all(address.is_loopback for address in apisix.listen):
+        warnings.append("[apisix] listen: is not on loopback: keys and secrets travel in the clear")
     if not admin.tls and not all(address.is_loopback for address in admin.listen):
         warnings.append(
             "[admin] tls: is off, and the listener is not on loopback: tokens travel in the clear"

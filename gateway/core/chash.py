@@ -125,7 +125,7 @@ def key_of(hash_on: str, key: str | None) -> Callable[[Exchange], bytes]:
 
         def read_template(exchange: Exchange) -> bytes:
             text, found = template.resolve(exchange)
-            return (text if found else exchange.connection.client_ip).encode("utf-8", "surrogateescape")
+            return (text if found else exchange.client_ip).encode("utf-8", "surrogateescape")
 
         return read_template
     match hash_on:
@@ -141,7 +141,7 @@ def key_of(hash_on: str, key: str | None) -> Callable[[Exchange], bytes]:
     def read_value(exchange: Exchange) -> bytes:
         value = read(exchange)
         text = value if type(value) is str else spell(value)
-        return (text or exchange.connection.client_ip).encode("utf-8", "surrogateescape")
+        return (text or exchange.client_ip).encode("utf-8", "surrogateescape")
 
     return read_value
 

@@ -173,7 +173,16 @@ class ContentTooLarge(Exception):
 
 
 class ContentSource(Protocol):
-    """The content of a request on its way from the client, for hooks that must see it before it is sent."""
+    """
+    The content of a request on its way from the client, for hooks that must see it before it is sent.
+
+    Attributes:
+        received: Bytes that have arrived.
+    """
+
+    @property
+    def received(self) -> int:
+        """Bytes that have arrived."""
 
     def gather(self, max_bytes: int) -> Awaitable[bytes]:
         """
@@ -196,6 +205,9 @@ class Exchange:
         path: The decoded, normalised path that routes are matched against (``$uri``).
         host: The Host without its port, in lower case; ``""`` if there was none.
         started_s: Wall-clock time of its arrival, in Unix seconds.
+        client_ip, client_port: Whom it is from: the peer, or what a trusted proxy or a plugin told of the
+            client. The port is 0 where nobody told it.
+        max_body_bytes: A plugin's limit of the client's content, 0 for none: more ends the request with 413.
         id: An id that is unique in this gateway's logs.
         method, target, fields: What will be sent upstream; *target* in origin form.
         upstream_host: If a plugin sets it, the Host to send where ``pass_host`` is ``pass``.
@@ -224,6 +236,9 @@ class Exchange:
     target: bytes = field(repr=_without_query)
     fields: Fields
     snapshot: Snapshot = field(repr=False)
+    client_ip: str = field()
+    client_port: int = field()
+    max_body_bytes: int = 0
     upstream_host: bytes | None = None
     upstream: CompiledUpstream | None = None
     content: bytes | None = field(default=None, repr=False)
@@ -243,6 +258,14 @@ class Exchange:
     _args: list[tuple[str, str]] | None = field(default=None, repr=False)
     _args_of: bytes = field(default=b"", repr=False)
     _cookies: dict[str, str] | None = field(default=None, repr=False)
+
+    @client_ip.default
+    def _peer_ip(self) -> str:
+        return self.connection.client_ip
+
+    @client_port.default
+    def _peer_port(self) -> int:
+        return self.connection.client_port
 
     async def read_content(self, max_bytes: int) -> bytes:
         """

@@ -88,20 +88,30 @@ _NOTHING_SAID = frozenset({b"", b"keep-alive", b"Keep-Alive", b"close"})
 _CONSUMER_FIELDS = _spellings(CONSUMER_FIELDS)
 
 
-def strip_consumer_fields(fields: Fields) -> None:
+def strip_consumer_fields(fields: Fields, watched: bytes | None = None) -> bool:
     """
     Drop what only the gateway may say about who sends a request, however it is spelt.
 
     To be called on what a client sent, before any plugin runs.
 
+    Args:
+        watched: A field to look out for on the way: this is the one pass over every request's fields.
+    Returns:
+        Whether *watched* is among them.
     Source:
         jwt-auth contract §6.
     """
     consumer_fields = _CONSUMER_FIELDS
+    seen = strip = False
     for pair in fields.pairs:
-        if pair[0] in consumer_fields:
-            fields.pairs = [pair for pair in fields.pairs if pair[0] not in consumer_fields]
-            return
+        name = pair[0]
+        if name == watched:
+            seen = True
+        elif name in consumer_fields:
+            strip = True
+    if strip:
+        fields.pairs = [pair for pair in fields.pairs if pair[0] not in consumer_fields]
+    return seen
 
 
 def _named(pairs: Sequence[Pair]) -> set[bytes]:

@@ -6,6 +6,7 @@ from gateway.core.exchange import Connection, Exchange, RequestHead
 from gateway.core.fields import Fields
 from gateway.core.forwarded import strip_consumer_fields
 from gateway.core.paths import strip_prefix
+from gateway.core.real_ip import RealIp
 from gateway.core.snapshot import Snapshot
 
 
@@ -18,6 +19,7 @@ def open_exchange(
     host: str,
     started_s: float,
     id: str,
+    real_ip: RealIp | None = None,
 ) -> Exchange:
     """
     Make the exchange of a request that has just arrived.
@@ -25,10 +27,11 @@ def open_exchange(
     Args:
         path: The normalised path. host: The Host without its port, in lower case.
         started_s: Unix time in seconds.
+        real_ip: Whose word about the client's address is taken; None: nobody's.
     """
     fields = Fields(head.fields)
-    strip_consumer_fields(fields)
-    return Exchange(
+    told = strip_consumer_fields(fields, None if real_ip is None else real_ip.field)
+    exchange = Exchange(
         request=head,
         connection=connection,
         path=path,
@@ -40,6 +43,11 @@ def open_exchange(
         fields=fields,
         snapshot=snapshot,
     )
+    if told and real_ip is not None:
+        client = real_ip.client(connection.client_ip, head.fields)
+        if client is not None:
+            exchange.client_ip, exchange.client_port = client
+    return exchange
 
 
 def match_route(exchange: Exchange) -> None:

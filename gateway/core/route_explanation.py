@@ -103,7 +103,7 @@ def _complaint(candidate: Candidate[T], subject: Exchange, failed: str) -> str:
         sent = subject.request.method.decode("latin-1")
         return f"takes {', '.join(sorted(candidate.rule.methods or ()))}; the request is {sent}"
     if failed == "address":
-        return f"{subject.connection.client_ip} is not among its client addresses"
+        return f"{subject.client_ip} is not among its client addresses"
     return "its vars do not hold for this request"
 
 

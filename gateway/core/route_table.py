@@ -92,7 +92,7 @@ class Candidate(Generic[T]):
         """The first condition, path and host aside, that does not hold: ``method``, ``address``, ``vars``."""
         if self.methods is not None and subject.request.method not in self.methods:
             return "method"
-        if self.addresses is not None and subject.connection.client_ip not in self.addresses:
+        if self.addresses is not None and subject.client_ip not in self.addresses:
             return "address"
         if self.predicate is not None:
             # Expressions may ask for the parameters of the route they belong to.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import platform
 import re
 import time
@@ -267,6 +268,26 @@ def _upstream_uri(exchange: Exchange) -> object:
     return None if exchange.route is None else _text(exchange.target)
 
 
+def _limits(exchange: Exchange) -> object:
+    """What limits said of the request, as a JSON array."""
+    told = exchange.context.get("rate_limiting_info")
+    if not told:
+        return None
+    rows = [
+        {
+            "policy": policy,
+            "key": window.key,
+            "limit": window.limit,
+            "remaining": quota.remaining,
+            "reset": round(quota.reset_s, 2),
+            "rejected": not quota.admitted,
+        }
+        for policy, quotas in told
+        for (_, window), quota in quotas
+    ]
+    return json.dumps(rows, separators=(",", ":"))
+
+
 _host_field = _field("host")
 _HOSTNAME = platform.node()
 
@@ -290,8 +311,10 @@ _VARIABLES: dict[str, Getter] = {
     "request_length": _request_length,
     "content_type": _field("content-type"),
     "content_length": _field("content-length"),
-    "remote_addr": lambda exchange: exchange.connection.client_ip,
-    "remote_port": lambda exchange: str(exchange.connection.client_port),
+    "remote_addr": lambda exchange: exchange.client_ip,
+    "remote_port": lambda exchange: str(exchange.client_port) if exchange.client_port else None,
+    "realip_remote_addr": lambda exchange: exchange.connection.client_ip,
+    "realip_remote_port": lambda exchange: str(exchange.connection.client_port),
     "remote_user": _remote_user,
     "server_addr": lambda exchange: exchange.connection.server_ip,
     "server_port": lambda exchange: str(exchange.connection.server_port),
@@ -318,6 +341,7 @@ _VARIABLES: dict[str, Getter] = {
     "upstream_uri": _upstream_uri,
     "apisix_request_id": lambda exchange: exchange.id,
     "request_id": lambda exchange: exchange.id,
+    "rate_limiting_info": _limits,
     "outcome": lambda exchange: None if exchange.outcome is None else exchange.outcome.decided_by,
     "reason": lambda exchange: None if exchange.outcome is None else exchange.outcome.reason,
 }
@@ -377,7 +401,7 @@ def spell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def compile_template(text: str) -> Template:
+def compile_template(text: str, find: Callable[[str], Getter] = getter) -> Template:
     r"""
     Compile text with variables.
 
@@ -385,6 +409,8 @@ def compile_template(text: str) -> Template:
     ``${name ?? default}`` gives the default then. ``\$`` is a dollar sign, ``\\`` a backslash.
     A ``$`` that starts no variable stands for itself.
 
+    Args:
+        find: Finds what reads a variable, where there are more than those of ``getter``.
     Source:
         Data-plane contract §4.
     """
@@ -401,7 +427,7 @@ def compile_template(text: str) -> Template:
                 pieces.append(plain)
                 plain = ""
             names.append(name)
-            pieces.append((getter(name), (found["default"] or "").strip()))
+            pieces.append((find(name), (found["default"] or "").strip()))
     plain += text[end:]
     if plain:
         pieces.append(plain)

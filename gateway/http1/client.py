@@ -15,12 +15,17 @@ from math import inf
 from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IPushProducer,
+)
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from gateway.core import reasons
 from gateway.http1.eager import unsent
@@ -255,6 +260,7 @@ class HTTP1Client(TwistedProtocol):
         self._sender: _BodySender | None = None
         self._paused = False
         self._closing = False
+        self._switched = False
         self._send_s = self._read_s = 0.0
         self._timer: Any = None
         self._timer_at = 0.0
@@ -300,6 +306,9 @@ class HTTP1Client(TwistedProtocol):
             self.alive = False
             self._closing = True
             self._wait(CLOSING_S, _CLOSING)
+            if self._switched:
+                # A source that is paused would keep it from closing.
+                self.transport.unregisterProducer()
             self.transport.loseConnection()
 
     def abort(self) -> None:
@@ -323,7 +332,15 @@ class HTTP1Client(TwistedProtocol):
         return self._reader.started
 
     def send(
-        self, taker: ResponseTaker, method: bytes, head: bytes, body: Any, send_s: float, read_s: float
+        self,
+        taker: ResponseTaker,
+        method: bytes,
+        head: bytes,
+        body: Any,
+        send_s: float,
+        read_s: float,
+        *,
+        switching: bool = False,
     ) -> None:
         """
         Send a request. The connection must be ``alive`` and free.
@@ -334,6 +351,7 @@ class HTTP1Client(TwistedProtocol):
             body: The content: a provider of ``IBodyProducer``, or None.
             send_s: Longest time without progress while the socket is full.
             read_s: Longest time without a byte of the response once the request is sent.
+            switching: Whether it asks for another protocol, so that 101 is an answer to it.
         """
         self.requests += 1
         self._taker = taker
@@ -342,6 +360,8 @@ class HTTP1Client(TwistedProtocol):
         self._read_s = read_s
         self._unsent_before = 0
         self._reader.expect(method)
+        if switching:
+            self._reader.expect_switch()
         if body is None:
             self._wait(read_s, reasons.UPSTREAM_READ_TIMEOUT)
             self.transport.write(head)
@@ -480,6 +500,40 @@ class HTTP1Client(TwistedProtocol):
             if self._sender is None:
                 self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
             self.transport.resumeProducing()
+
+    # -- after a 101 answer (gateway.proxy.tunnel.TunnelFlow)
+
+    def switch(self, idle_s: float, source: IPushProducer) -> None:
+        """Bytes pass from here on. *source* is paused while the peer takes none; see ``TunnelFlow``."""
+        self._read_s = idle_s
+        # Now, and not before: a response that ends with the connection must be told from one that is cut.
+        alsoProvides(self, IHalfCloseableProtocol)
+        self._switched = True
+        self.transport.registerProducer(source, True)
+        self._wait(idle_s, reasons.UPSTREAM_READ_TIMEOUT)
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes of the protocol that was changed to."""
+        if not self._closing:
+            self.transport.write(data)
+            if not self._paused:
+                self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
+
+    def end_sending(self) -> bool:
+        """Send no more, and still read. Returns False if that cannot be: TLS has no such thing."""
+        if self._tls or self._closing:
+            return False
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+        return True
+
+    def readConnectionLost(self) -> None:
+        """The peer sends no more, and still reads (``IHalfCloseableProtocol``)."""
+        if self._taker is not None:
+            self._taker.upstream_ended()
+
+    def writeConnectionLost(self) -> None:
+        """It has been told that we send no more (``IHalfCloseableProtocol``)."""
 
     # -- time
 

@@ -109,6 +109,7 @@ class ResponseReader:
         "_parser",
         "_pieces",
         "_quiet",
+        "_switching",
         "_trailers",
         "complete",
         "head",
@@ -140,6 +141,7 @@ class ResponseReader:
         self._parser: httptools.HttpResponseParser | None = None
         self._trailers = 0
         self._left = 0
+        self._switching = False
         self._buffer = b""
         self._interim = 0
         self._pieces: list[bytes] = []
@@ -156,9 +158,18 @@ class ResponseReader:
         # The rest is as it was at the start, or the connection would not be used again.
         self._method = method
         self._mode = _HEAD
+        self._switching = False
         self.head = None
         self.started = False
         self.complete = False
+
+    def expect_switch(self) -> None:
+        """
+        The request that was announced last asks for another protocol: 101 is a final response.
+
+        What follows its head is no longer HTTP, and comes as content.
+        """
+        self._switching = True
 
     @property
     def reusable(self) -> bool:
@@ -228,6 +239,8 @@ class ResponseReader:
             if code >= 200:
                 break
             if code == 101:
+                if self._switching:
+                    break
                 raise BadResponse("101 without a request to upgrade")
             self._interim += 1
             if self._interim > self._max_interim:
@@ -347,6 +360,10 @@ class ResponseReader:
             self.keep_alive = minor == 1 or bool(options)
         else:
             self.keep_alive = _keeps_alive(minor, options)
+        if status == 101:
+            self._mode = _TO_CLOSE
+            self.keep_alive = False
+            return None
         if self._method == b"HEAD" or status in (204, 304):
             return 0
         if self._method == b"CONNECT" and status < 300:

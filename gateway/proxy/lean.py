@@ -11,11 +11,16 @@ from http import HTTPStatus
 from math import inf
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IProtocolNegotiationFactory, IPushProducer
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IProtocolNegotiationFactory,
+    IPushProducer,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair
@@ -40,6 +45,7 @@ from gateway.proxy.admission import Admitted, admit_read
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
 from gateway.proxy.runner import Run, Runner
+from gateway.proxy.tunnel import Tunnel
 
 TICK_S = 0.5
 """How often deadlines are looked at: no timeout is more exact than this."""
@@ -111,6 +117,9 @@ class LeanConnection(Protocol):
                 self._start(*known)
                 return
         if stream is not None:
+            if stream.tunnel is not None:
+                stream.tunnel.client_data(data)
+                return
             if not stream.received:
                 data = stream.content(data)
                 if not data:
@@ -291,6 +300,33 @@ class LeanConnection(Protocol):
         elif self._reading_paused:
             self.resume_reading()
 
+    # -- after a 101 answer
+
+    def switch(self, tunnel: Tunnel) -> None:
+        """What the client sends is no longer HTTP; for the stream."""
+        self.deadline = inf
+        alsoProvides(self, IHalfCloseableProtocol)
+        data, self._buffer, self._at = self._buffer[self._at :], b"", 0
+        self.resume_reading()
+        if data:
+            tunnel.client_data(data)
+
+    def end_writing(self) -> bool:
+        """Send no more, and still read. Returns False if that cannot be: TLS has no such thing."""
+        if self.factory.tls or self._closing:
+            return False
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+        return True
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more, and still reads (``IHalfCloseableProtocol``)."""
+        if self._stream is not None and self._stream.tunnel is not None:
+            self._stream.tunnel.client_ended()
+
+    def writeConnectionLost(self) -> None:
+        """It has been told that we send no more (``IHalfCloseableProtocol``)."""
+
     # -- reading, closing, waiting
 
     def pause_reading(self) -> None:
@@ -395,6 +431,7 @@ class LeanStream:
         "_run",
         "body",
         "received",
+        "tunnel",
     )
 
     def __init__(self, connection: LeanConnection, head: Head) -> None:
@@ -409,6 +446,7 @@ class LeanStream:
         self._chunks: ChunkReader | None = None
         self._linger_from = 0
         self.body: RequestBody | None = None
+        self.tunnel: Tunnel | None = None
         self._connection = connection
         self._limits: ProxyLimits = connection.factory.limits
         self._head = head
@@ -433,8 +471,7 @@ class LeanStream:
         if self.received or self._finished or self._gone:
             return
         self._wait_for_content()
-        limit = self._limits.max_body_bytes
-        if limit and self._left is not None and self._left > limit:
+        if self._left is not None and run.over_limit(self._left):
             run.too_large()
 
     # -- content from the client
@@ -459,14 +496,14 @@ class LeanStream:
             data, rest = data[: self._left], data[self._left :]
             self._left -= len(data)
             ended = not self._left
+        run = self._run
+        # Before it goes on: what is too much never reaches an upstream.
+        if run is not None and run.over_limit(body.received + len(data)):
+            run.too_large()
         if data:
             body.data(data)
-        run = self._run
         if run is not None:
             run.exchange.bytes_received = body.received
-            limit = self._limits.max_body_bytes
-            if limit and body.received > limit:
-                run.too_large()
         if ended:
             self.received = True
             self._connection.deadline = inf
@@ -514,6 +551,11 @@ class LeanStream:
         out = [_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, write_lines(fields)]
         if not dated:
             out.append(self._connection.factory.date())
+        if status == 101:
+            self._keep = self._framed = False
+            out.append(b"Connection: upgrade\r\n\r\n")
+            self._out = out
+            return
         if status == 204:
             pass
         elif length is not None:
@@ -600,6 +642,24 @@ class LeanStream:
         self._producer = None
         if self._paused:
             self._connection.deadline = inf
+
+    # -- after a 101 answer (gateway.proxy.tunnel.TunnelClient)
+
+    def switch(self, tunnel: Tunnel) -> None:
+        if self._gone:
+            return
+        self.flush()
+        self.tunnel = tunnel
+        self._connection.switch(tunnel)
+
+    def pause_client(self) -> None:
+        self._connection.pause_reading()
+
+    def resume_client(self) -> None:
+        self._connection.resume_reading()
+
+    def end_writing(self) -> bool:
+        return self._connection.end_writing()
 
     # -- from the connection
 

@@ -93,23 +93,23 @@ class ProxyRequest(Request):
             on_start=self._continue if waits else lambda: None,
         )
         self._watch_body()
-        limit = limits.max_body_bytes
         self._start()
-        if limit and length is not None and length > limit and self.run is not None:
+        if length is not None and self.run is not None and self.run.over_limit(length):
             self.run.too_large()
 
     def handleContentChunk(self, data: bytes) -> None:
         """A piece of the content."""
         body = self.streamed
         assert body is not None
-        body.data(data)
-        self._watch_body()
         limits: ProxyLimits = self.site.limits
         run = self.run
+        # Before it goes on: what is too much never reaches an upstream.
+        if run is not None and run.over_limit(body.received + len(data)):
+            run.too_large()
+        body.data(data)
+        self._watch_body()
         if run is not None:
             run.exchange.bytes_received = body.received
-            if limits.max_body_bytes and body.received > limits.max_body_bytes:
-                run.too_large()
         if self._finish_wanted and body.received > self._linger_from + limits.linger_bytes:
             self._give_up_reading()
 

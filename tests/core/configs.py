@@ -18,10 +18,10 @@ from gateway.model.record import Change, Record
 @define
 class FakePlugins:
     """
-    A plugin source of three plugins.
+    A plugin source of four plugins.
 
-    ``tag`` notes its ``value`` in the exchange; ``stop`` answers its ``status``; ``auth`` takes the
-    key in the field ``key``. ``refused`` cannot be bound.
+    ``tag`` notes its ``value`` in the exchange; ``stop`` answers its ``status``; ``limit`` sets
+    ``max_body_bytes``; ``auth`` takes the key in the field ``key``. ``refused`` cannot be bound.
     """
 
     bound: list[PluginUse] = field(factory=list)
@@ -40,6 +40,11 @@ class FakePlugins:
         def stop(exchange: Exchange) -> Reply:
             return Reply.text(config["status"], "stopped", reason="stopped")
 
+        def limit(exchange: Exchange) -> None:
+            exchange.max_body_bytes = config["max_body_bytes"]
+
+        if use.name == "limit":
+            return BoundPlugin(use, 1000, True, False, rewrite=limit)
         if use.name == "stop":
             return BoundPlugin(use, 1000, True, False, access=stop)
         return BoundPlugin(use, 500, use.name != "impure", self.is_auth(use.name), rewrite=tag, access=tag)

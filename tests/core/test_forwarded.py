@@ -285,15 +285,21 @@ class StripTests(SynchronousTestCase):
             "X-Consumer: fine",
         )
         fields = Fields(pairs)
-        strip_consumer_fields(fields)
+        self.assertFalse(strip_consumer_fields(fields))
         self.assertEqual(fields.pairs, [pairs[0], pairs[-1]])
 
     def test_nothing_to_strip(self) -> None:
         """Other fields stay as they are."""
         fields = Fields(lines("Accept: */*"))
         before = fields.pairs
-        strip_consumer_fields(fields)
+        self.assertFalse(strip_consumer_fields(fields, b"x-real-ip"))
         self.assertIs(fields.pairs, before)
+
+    def test_watched(self) -> None:
+        """The field that is watched for is told of, and stays."""
+        fields = Fields(lines("X-Consumer-Username: admin", "X-Real-IP: 192.0.2.7"))
+        self.assertTrue(strip_consumer_fields(fields, b"x-real-ip"))
+        self.assertEqual(fields.pairs, lines("X-Real-IP: 192.0.2.7"))
 
 
 class HostTests(SynchronousTestCase):

@@ -62,6 +62,8 @@ class GetterTests(SynchronousTestCase):
                 "content_length": "3",
                 "remote_addr": "10.0.0.1",
                 "remote_port": "50000",
+                "realip_remote_addr": "10.0.0.1",
+                "realip_remote_port": "50000",
                 "server_addr": "127.0.0.1",
                 "server_port": "9080",
                 "bytes_sent": "17",
@@ -70,6 +72,10 @@ class GetterTests(SynchronousTestCase):
                 "apisix_request_id": "0123456789abcdef",
                 "request_id": "0123456789abcdef",
             },
+        )
+        subject.client_ip, subject.client_port = "192.0.2.7", 0
+        self.check(
+            subject, {"remote_addr": "192.0.2.7", "remote_port": None, "realip_remote_addr": "10.0.0.1"}
         )
         self.check(exchange(tls=True), {"scheme": "https", "https": "on", "is_args": "", "args": ""})
         self.assertIsInstance(getter("hostname")(subject), str)

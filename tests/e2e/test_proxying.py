@@ -147,8 +147,9 @@ class FieldTests(ProxyCase):
             {
                 "Host": "Example.com:9080",
                 "X-Stays": "2",
-                "X-Real-IP": "127.0.0.1",
-                "X-Forwarded-For": "9.9.9.9, 127.0.0.1",
+                # From loopback, which is trusted for this field alone unless gw.ini says otherwise.
+                "X-Real-IP": "8.8.8.8",
+                "X-Forwarded-For": "9.9.9.9, 8.8.8.8",
                 "X-Forwarded-Proto": "http",
                 "X-Forwarded-Host": "Example.com:9080",
                 "X-Forwarded-Port": "9080",

@@ -85,7 +85,13 @@ class ServerCase(SynchronousTestCase):
         self.clock = TestClock()
         compiler = Compiler(FakePlugins(), "default")
         snapshot = compiler.load(
-            records(service("s"), route("r", "/x"), route("no", "/no", plugins={"stop": {"status": 401}})), 1
+            records(
+                service("s"),
+                route("r", "/x"),
+                route("no", "/no", plugins={"stop": {"status": 401}}),
+                route("small", "/small", plugins={"limit": {"max_body_bytes": 5}}),
+            ),
+            1,
         )
         self.dispatcher = StreamingDispatcher()
         self.gateway = InMemoryGateway(snapshot, self.clock, self.limits, self.dispatcher)
@@ -320,6 +326,15 @@ class RequestContentContract(ServerCase):
         self.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
         self.send(b"3e9\r\n" + b"x" * 1001 + b"\r\n")
         self.assertTrue(self.read().startswith(b"HTTP/1.1 413 "))
+        self.assertEqual(self.outcomes(), ["body_too_large"])
+
+    def test_limit_of_a_plugin(self) -> None:
+        """A plugin's limit cuts chunked content: 413, and not a byte more reaches the upstream."""
+        self.send(b"POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        self.assertEqual(self.dispatcher.collected.content, b"abc")
+        self.send(b"3\r\ndef\r\n")
+        self.assertTrue(self.read().startswith(b"HTTP/1.1 413 "))
+        self.assertEqual(self.dispatcher.collected.content, b"abc")
         self.assertEqual(self.outcomes(), ["body_too_large"])
 
     def test_content_that_stops(self) -> None:

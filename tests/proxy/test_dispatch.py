@@ -57,6 +57,42 @@ class DispatchTestCase(SynchronousTestCase):
         return dict(self.send(self.exchange(**upstream)).fields)
 
 
+class TunnelTests(DispatchTestCase):
+    """``enable_websocket`` (data-plane contract §10)."""
+
+    ASK = ((b"connection", b"Upgrade"), (b"upgrade", b"websocket"))
+
+    def asked(self, *, route_says: bool | None, tunnels: bool, body: object = None) -> PreparedRequest:
+        client: Any = self.client
+        self.dispatcher = Dispatcher(client, None, tunnels=tunnels)
+        nodes = [{"host": "node.example", "port": 8080, "weight": 1}]
+        definition = {"name": "s", "upstream": {"nodes": nodes}}
+        flag = {} if route_says is None else {"enable_websocket": route_says}
+        changes = [change("service", "s", definition), route("r", "/x", **flag)]
+        exchange = ask(Compiler(FakePlugins(), "default").load(records(*changes), 1), "/x")
+        exchange.fields.pairs += self.ASK
+        match_route(exchange)
+        return self.send(exchange, body)
+
+    def test_asked(self) -> None:
+        """The client's own fields are passed on, and 101 is an answer."""
+        sent = self.asked(route_says=True, tunnels=True)
+        self.assertTrue(sent.switching)
+        self.assertEqual(sent.fields[-2:], list(self.ASK))
+
+    def test_not(self) -> None:
+        """Without the flag, with content, or where the server cannot, they stop here."""
+        for says, can, body in (
+            (None, True, None),
+            (False, True, None),
+            (True, False, None),
+            (True, True, 1),
+        ):
+            sent = self.asked(route_says=says, tunnels=can, body=body)
+            self.assertFalse(sent.switching)
+            self.assertEqual({name for name, _ in sent.fields} & {b"connection", b"upgrade"}, set())
+
+
 class DispatcherTests(DispatchTestCase):
     def test_the_request(self) -> None:
         """Method, target, node and time limits are the exchange's and its route's; content goes along."""
@@ -75,6 +111,13 @@ class DispatcherTests(DispatchTestCase):
         self.assertEqual(fields[b"x-forwarded-proto"], b"http")
         self.assertEqual(fields[b"x-forwarded-host"], b"Example.com:9080")
         self.assertEqual(fields[b"x-forwarded-port"], b"9080")
+
+    def test_about_a_client_behind_a_proxy(self) -> None:
+        """The upstream is told of the client that a trusted proxy, or a plugin, has told of."""
+        exchange = self.exchange()
+        exchange.client_ip = "192.0.2.7"
+        fields = dict(self.send(exchange).fields)
+        self.assertEqual((fields[b"x-real-ip"], fields[b"x-forwarded-for"]), (b"192.0.2.7", b"192.0.2.7"))
 
     def test_host(self) -> None:
         """The Host is the client's, the node's, or the configured one, as ``pass_host`` says."""
@@ -126,6 +169,7 @@ class TrustedPeerTests(DispatchTestCase):
         exchange.request = evolve(exchange.request, fields=head)
         exchange.fields = Fields(head)
         exchange.connection = evolve(exchange.connection, client_ip="2001:db8::7")
+        exchange.client_ip = "2001:db8::7"
         fields = dict(self.send(exchange).fields)
         self.assertEqual(
             (fields[b"x-forwarded-proto"], fields[b"x-forwarded-for"]), (b"http", b"2001:db8::7")
