@@ -234,6 +234,8 @@ def gateway(
         "GATEWAY_PROXY_TLS_LISTEN": f"127.0.0.1:{tls_port}",
         "GATEWAY_PROXY_TLS_CERTIFICATE": str(crt),
         "GATEWAY_PROXY_TLS_PRIVATE_KEY": str(key),
+        "GATEWAY_CONTROL_LISTEN": "",
+        "GATEWAY_METRICS_LISTEN": "",
         **(environ or {}),
     }
     twistd = Path(sys.executable).with_name("twistd")

@@ -3,7 +3,7 @@ r"""The access log's line: a template of ``$variables``, compiled once into one 
 Whatever is in a request, its line stays one line and the quoted parts of it stay quoted: control
 characters, ``"``, ``\`` and every byte past ASCII are written ``\xHH``. What the client says and
 stands outside quotes has its spaces written so too, so that nobody can shift the columns.
-Credentials are not written: see ``DEFAULT_REDACTED_ARGS``.
+Credentials are not written: see ``gateway.core.log_variables``.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from collections.abc import Callable, Collection, Sequence
 from json.encoder import encode_basestring_ascii
 
 from gateway.core.exchange import Exchange
-from gateway.core.variables import getter
-from gateway.telemetry.log_values import (
+from gateway.core.log_variables import (
     BARE_QUERIES,
     DEFAULT_REDACTED_ARGS,
-    MAX_VALUE_CHARS,
     OWN,
     REQUEST_LINES,
     TARGETS,
-    Values,
     text_bytes,
 )
+from gateway.core.variables import getter
+from gateway.telemetry.log_values import MAX_VALUE_CHARS, Values
 
 LineFormat = Callable[[Exchange, float], str]
 """Makes the line, without a line end, of an exchange that ended at a Unix time in seconds."""

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
-from gateway.core.auth import REDACTED_ARGS
 from gateway.core.exchange import Exchange
-from gateway.core.variables import Getter, getter, spell
-
-DEFAULT_REDACTED_ARGS = frozenset({"jwt", "apikey", "access_token"})
-"""
-Query arguments whose values are hidden in every request, also in those that ended before the plugin
-that knows better has run: the defaults of jwt-auth and key-auth, and RFC 6750 section 2.3.
-"""
-MASK = "***"
-"""What is written for a value that is not to be seen."""
+from gateway.core.log_variables import hidden_arguments, hide_arguments, log_reader
+from gateway.core.variables import spell
 
 MAX_VALUE_CHARS = 8192
 """A longer value is cut and ends in ``...``."""
-
-BARE_QUERIES = frozenset({"args", "query_string"})
-REQUEST_LINES = frozenset({"request", "request_line"})
-TARGETS = frozenset({"request_uri", "real_request_uri", "upstream_uri", "http_referer"})
-_AUTHORIZATIONS = frozenset({"http_authorization", "http_proxy_authorization"})
-_SECRETS = frozenset({"http_cookie", "http_apikey", "cookie_jwt", "cookie_apikey"})
 
 
 class Values:
@@ -40,7 +25,7 @@ class Values:
         """
         self._absent = absent
         self._hidden = hidden
-        self._readers = [reader(name, hidden) for name in names]
+        self._readers = [log_reader(name, hidden) for name in names]
         self._timed = [index for index, name in enumerate(names) if name == "request_time"]
         places = {name: place for place, name in enumerate((*COMMON, "request_time"))}
         self._others = [read for name, read in zip(names, self._readers, strict=True) if name not in places]
@@ -151,10 +136,10 @@ def read_common(exchange: Exchange, hidden: frozenset[str], absent: str) -> tupl
     same = exchange.target is request.target
     sent = target if same else exchange.target.decode("utf-8", "surrogateescape")
     if "=" in target or "=" in sent or "=" in referer:
-        names = _hidden(exchange, hidden)
+        names = hidden_arguments(exchange, hidden)
         target, sent, referer = [_hide_in_target(one, names) for one in (target, sent, referer)]
     return (
-        exchange.connection.client_ip,
+        exchange.client_ip,
         absent,
         host,
         f"{request.method.decode('utf-8', 'surrogateescape')} {target} HTTP/1.1",
@@ -176,127 +161,4 @@ def read_common(exchange: Exchange, hidden: frozenset[str], absent: str) -> tupl
 
 def _hide_in_target(target: str, names: Collection[str]) -> str:
     path, mark, query = target.partition("?")
-    return f"{path}?{_hide(query, names)}" if mark else target
-
-
-def text_bytes(value: str) -> bytes:
-    """The bytes a variable's value was made of."""
-    try:
-        # Bytes of a request that are no UTF-8 are lone surrogates in the text made of them.
-        return value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return value.encode("utf-8", "surrogatepass")
-
-
-# -- variables: those of the core, what only a log has, and what must not be seen
-
-
-def reader(name: str, hidden: frozenset[str]) -> Getter:
-    """What reads the variable *name* for a log: as ``gateway.core.variables.getter``, secrets masked."""
-    own = OWN.get(name)
-    if own is not None:
-        return own
-    read = getter(name)
-    if name in _ONCE_A_SECOND:
-        return _once_a_second(read)
-    if name in _SECRETS:
-        return _masked(read)
-    if name in _AUTHORIZATIONS:
-        return _scheme_only(read)
-    if name in BARE_QUERIES or name in REQUEST_LINES or name in TARGETS:
-        return _without_secrets(name, read, hidden)
-    if name.startswith("arg_"):
-        return _argument(name.removeprefix("arg_"), read, hidden)
-    return read
-
-
-def _masked(read: Getter) -> Getter:
-    return lambda exchange: MASK if read(exchange) else None
-
-
-def _scheme_only(read: Getter) -> Getter:
-    def masked(exchange: Exchange) -> object:
-        value = read(exchange)
-        if not isinstance(value, str) or not value:
-            return None
-        scheme, space, _ = value.partition(" ")
-        return f"{scheme} {MASK}" if space else MASK
-
-    return masked
-
-
-def _hidden(exchange: Exchange, always: frozenset[str]) -> Collection[str]:
-    more = exchange.context.get(REDACTED_ARGS)
-    return always.union(more) if more else always
-
-
-def _argument(name: str, read: Getter, hidden: frozenset[str]) -> Getter:
-    def masked(exchange: Exchange) -> object:
-        value = read(exchange)
-        return MASK if value and name in _hidden(exchange, hidden) else value
-
-    return masked
-
-
-def _without_secrets(name: str, read: Getter, hidden: frozenset[str]) -> Getter:
-    bare, request_line = name in BARE_QUERIES, name in REQUEST_LINES
-
-    def masked(exchange: Exchange) -> object:
-        value = read(exchange)
-        if not isinstance(value, str) or "=" not in value:
-            return value
-        if bare:
-            return _hide(value, _hidden(exchange, hidden))
-        path, mark, rest = value.partition("?")
-        if not mark:
-            return value
-        query, space, protocol = rest.rpartition(" ") if request_line else (rest, "", "")
-        return f"{path}?{_hide(query, _hidden(exchange, hidden))}{space}{protocol}"
-
-    return masked
-
-
-def _hide(query: str, names: Collection[str]) -> str:
-    """*query* with the values of the arguments *names* masked; the others stay byte for byte."""
-    arguments = query.split("&")
-    for index, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if value and (name in names or (("%" in name or "+" in name) and _decoded(name) in names)):
-            arguments[index] = f"{name}{equals}{MASK}"
-    return "&".join(arguments)
-
-
-def _decoded(name: str) -> str:
-    """As plugins read it: an escape may be any part of a character."""
-    return unquote_to_bytes(text_bytes(name).replace(b"+", b" ")).decode("utf-8", "surrogateescape")
-
-
-def _outcome(member: str) -> Getter:
-    read = attrgetter(member)
-    return lambda exchange: None if exchange.outcome is None else read(exchange.outcome)
-
-
-def _once_a_second(read: Getter) -> Getter:
-    """Local time costs as much as half the line: written anew for each second only."""
-    last: int | None = None
-    text: object = None
-
-    def remembered(exchange: Exchange) -> object:
-        nonlocal last, text
-        second = int(exchange.started_s)
-        if second != last:
-            last, text = second, read(exchange)
-        return text
-
-    return remembered
-
-
-_ONCE_A_SECOND = frozenset({"time_local", "time_iso8601"})
-OWN: dict[str, Getter] = {
-    "outcome_by": _outcome("decided_by"),
-    "reason": _outcome("reason"),
-    "reason_detail": _outcome("detail"),
-    "detail": _outcome("detail"),
-    # Filled in by _values, which is told when the request ended.
-    "request_time": lambda exchange: None,
-}
+    return f"{path}?{hide_arguments(query, names)}" if mark else target

@@ -8,8 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.compiler import Compiler
 from gateway.core.exchange import Attempt, Exchange, Outcome
+from gateway.core.log_variables import DEFAULT_REDACTED_ARGS, log_reader
 from gateway.core.opening import match_route
-from gateway.telemetry.log_values import COMMON, DEFAULT_REDACTED_ARGS, Values, read_common, reader
+from gateway.telemetry.log_values import COMMON, Values, read_common
 from tests.core.configs import FakePlugins, ask, change, records, route
 
 _HIDDEN = DEFAULT_REDACTED_ARGS
@@ -21,6 +22,7 @@ def served(target: str = "/x", headers: list[tuple[str, str]] | None = None, **u
     changes = [change("service", "s", {"name": "s", "upstream": definition}), route("r", "/x")]
     snapshot = Compiler(FakePlugins(), "default").load(records(*changes), 1)
     made = ask(snapshot, target)
+    made.client_ip = "192.0.2.9"
     for name, value in headers or [("user-agent", "curl/8"), ("x-a", "1")]:
         made.fields.add(name.encode(), value.encode("latin-1"))
     match_route(made)
@@ -35,7 +37,7 @@ class CommonTests(SynchronousTestCase):
         together = read_common(exchange, _HIDDEN, "")
         assert together is not None
         for name, value in zip(COMMON, together, strict=True):
-            self.assertEqual(value or None, reader(name, _HIDDEN)(exchange) or None, name)
+            self.assertEqual(value or None, log_reader(name, _HIDDEN)(exchange) or None, name)
 
     def test_ordinary(self) -> None:
         """What is read together is what each variable's own reader says."""
@@ -69,7 +71,7 @@ class CommonTests(SynchronousTestCase):
         names = (*COMMON, "uri", "request_time", "nonsense")
         made = served()
         values = Values(names, _HIDDEN, "-")
-        one_by_one = [reader(name, _HIDDEN)(made) or "-" for name in names]
+        one_by_one = [log_reader(name, _HIDDEN)(made) or "-" for name in names]
         one_by_one[names.index("request_time")] = "0.500"
         self.assertEqual(values.of(made, made.started_s + 0.5), one_by_one)
         self.assertEqual(values.quickly(made, made.started_s + 0.5), tuple(one_by_one))
