@@ -13,6 +13,7 @@ from twisted.internet.ssl import CertificateOptions, TLSVersion, optionsForClien
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from gateway.http1.eager_tls import EagerTLS
 from gateway.upstream.request import Peer
 
 _PROTOCOLS = [b"http/1.1"]
@@ -75,7 +76,9 @@ class ClientTLS:
         Raises:
             ValueError: the name cannot be a host name.
         """
-        return TLSMemoryBIOFactory(self.creator(peer), True, factory)
+        wrapped = TLSMemoryBIOFactory(self.creator(peer), True, factory)
+        wrapped.protocol = EagerTLS
+        return wrapped
 
     def creator(self, peer: Peer) -> Any:
         """The ``IOpenSSLClientConnectionCreator`` for *peer*."""
