@@ -230,7 +230,6 @@ def gateway(
         "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
         "GATEWAY_APISIX_LISTEN": "127.0.0.1:0",
         "GATEWAY_ADMIN_TOKEN": TOKEN,
-        "GATEWAY_APISIX_LISTEN": "127.0.0.1:0",
         "GATEWAY_PROXY_LISTEN": f"127.0.0.1:{port}",
         "GATEWAY_PROXY_TLS_LISTEN": f"127.0.0.1:{tls_port}",
         "GATEWAY_PROXY_TLS_CERTIFICATE": str(crt),
