@@ -78,11 +78,9 @@ BACKLOG = 4096
 class SystemClock:
     """Time, as it is (``gateway.interfaces.Clock``)."""
 
-    def time(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
+    # Nothing between the caller and the system.
+    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)
 
 
 @frozen
@@ -492,6 +490,7 @@ class DataPlane:
             max_header_bytes=proxy.upstream_max_header_bytes,
             max_headers=proxy.upstream_max_headers,
             max_interim=proxy.upstream_max_interim,
+            known_heads=proxy.known_heads,
             max_idle=proxy.upstream_max_idle,
         )
 

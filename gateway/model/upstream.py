@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gateway.model import fields, timeout
 from gateway.model.fields import Fragment, object_of
@@ -175,16 +175,17 @@ class Node:
         port: 1 to 65535.
         weight: Its share of the traffic, relative to the other nodes; 0 takes no traffic.
         priority: Nodes of a lower priority wait until the higher ones are used up.
+        key: The node's identity in logs, metrics and health state: ``host:port``.
     """
 
     host: str
     port: int
     weight: int
     priority: int = 0
+    key: str = field(init=False, eq=False, repr=False)
 
-    @property
-    def key(self) -> str:
-        """The node's identity in logs, metrics and health state: ``host:port``."""
+    @key.default
+    def _key(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 

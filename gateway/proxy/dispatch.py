@@ -18,6 +18,7 @@ from gateway.upstream.request import Peer, PreparedRequest
 
 _PEER_LIMIT = 10_000
 _PLAIN = Trust()
+_PASSED_ON = "pass"
 _HTTP_SCHEMES = {"http": "http", "grpc": "http", "https": "https", "grpcs": "https"}
 
 
@@ -34,6 +35,8 @@ class Dispatcher:
         self._client = client
         self._trusted = trusted
         self._peers: dict[tuple[str, Node, bytes | None, bool, Trust], Peer] = {}
+        # The same by the node's own object, where the peer follows from the node alone.
+        self._known: dict[int, tuple[Node, str, Peer]] = {}
 
     def send(
         self, exchange: Exchange, node: Node, body: IBodyProducer | None, waiter: ResponseWaiter
@@ -45,12 +48,20 @@ class Dispatcher:
             What gives the try up.
         """
         route = exchange.route
-        compiled = exchange.target_upstream
         assert route is not None
+        compiled = exchange.upstream or route.upstream
         assert compiled is not None
         upstream = compiled.upstream
         client_host = exchange.fields.get(b"host") or b""
-        host = self._host(exchange, upstream, node, client_host)
+        if client_host and exchange.upstream_host is None and upstream.pass_host == _PASSED_ON:
+            host = client_host
+        else:
+            host = self._host(exchange, upstream, node, client_host)
+        known = self._known.get(id(node))
+        if known is not None and known[0] is node and known[1] is upstream.scheme:
+            peer = known[2]
+        else:
+            peer = self._peer(upstream, node, host, compiled, exchange)
         connection = exchange.connection
         pairs = request_fields(
             exchange.fields,
@@ -68,7 +79,7 @@ class Dispatcher:
             if switch is not None:
                 pairs += ((b"connection", switch[0]), (b"upgrade", switch[1]))
         prepared = PreparedRequest(
-            self._peer(upstream, node, host, compiled, exchange),
+            peer,
             exchange.method,
             exchange.target,
             pairs,
@@ -104,6 +115,10 @@ class Dispatcher:
                 trust.authorities,
             )
             self._peers[key] = peer
+        if name is None:
+            if len(self._known) >= _PEER_LIMIT:
+                self._known.clear()
+            self._known[id(node)] = (node, upstream.scheme, peer)
         return peer
 
 

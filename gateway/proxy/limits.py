@@ -25,6 +25,7 @@ class ProxyLimits:
         linger_s, linger_bytes: After an early answer, how long and how much of the request's
             content is still read and dropped, so that the client can read the answer.
         read_ahead_bytes: Content kept in memory while no upstream takes it.
+        known_heads: Request heads remembered with what was made of them; 0 is none.
         tunnel_idle_timeout_s: How long nothing may pass through a tunnel where the route says nothing;
             0 is the upstream's ``timeout.read``.
     """
@@ -44,4 +45,5 @@ class ProxyLimits:
     linger_s: float = 5.0
     linger_bytes: int = 1 << 20
     read_ahead_bytes: int = 1 << 16
+    known_heads: int = 1024
     tunnel_idle_timeout_s: float = 0.0

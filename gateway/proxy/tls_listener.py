@@ -32,6 +32,7 @@ from gateway.core.client_hello import (
     read_hello,
 )
 from gateway.core.pages import error_page
+from gateway.http1.eager_tls import EagerTLS
 
 _METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC", b"PRI ")
 _PLAIN_HTTP = (
@@ -77,7 +78,7 @@ class Certificates:
         return context  # type: ignore[no-any-return]
 
 
-class SessionProtocol(TLSMemoryBIOProtocol):
+class SessionProtocol(EagerTLS):
     """
     A client's TLS connection.
 

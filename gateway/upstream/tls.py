@@ -21,6 +21,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from gateway.http1.eager_tls import EagerTLS
 from gateway.upstream.identity import Authority, ClientIdentity
 from gateway.upstream.request import Peer
 
@@ -131,7 +132,7 @@ class Creator:
         return connection
 
 
-class _ClientProtocol(TLSMemoryBIOProtocol):
+class _ClientProtocol(EagerTLS):
     """Keeps the session once the peer has said something after the handshake: in TLS 1.3 it comes late."""
 
     _kept = False
