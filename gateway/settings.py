@@ -144,6 +144,7 @@ class ProxySection:
         linger_s, linger_bytes: After an answer that came before the request's end, how much of
             the rest is still read and dropped.
         read_ahead_bytes: Content kept in memory while the upstream takes none.
+        variables_max_bytes: Content that is gathered for variables which are read from it.
         tunnel_idle_timeout_s: How long nothing may pass through a tunnel (WebSocket) where the route has
             no ``timeout``; 0: the upstream's ``timeout.read``.
         upstream_max_header_bytes, upstream_max_headers: The same limits for a response's head.
@@ -182,6 +183,7 @@ class ProxySection:
     linger_s: float = setting(fields.seconds(0, 600), "5")
     linger_bytes: int = setting(fields.whole(0), "1048576")
     read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")
+    variables_max_bytes: int = setting(fields.whole(0, 2**30), "67108864")
     tunnel_idle_timeout_s: float = setting(fields.seconds(0), "0")
     upstream_max_header_bytes: int = setting(fields.whole(1024, 2**20), "65536")
     upstream_max_headers: int = setting(fields.whole(1, 10_000), "200")

@@ -223,6 +223,7 @@ class Exchange:
         upstream: If a plugin sets it, where to send it instead of the route's own upstream.
         content: If a plugin sets it, what to send in place of the client's content; see ``read_content``.
         source: The client's content; None if the request has none.
+        held: All of the client's content, where it was gathered for variables that are read from it.
         snapshot: The configuration that serves it, to its end.
         route: The matched route, or None before matching and if there is none.
         match: How the route was found: the pattern of its path and of its host; None as ``route`` is.
@@ -254,6 +255,7 @@ class Exchange:
     upstream: CompiledUpstream | None = None
     content: bytes | None = field(default=None, repr=False)
     source: ContentSource | None = field(default=None, repr=False)
+    held: bytes | None = field(default=None, repr=False)
     route: CompiledRoute | None = field(default=None, repr=False)
     match: Match[CompiledRoute] | None = field(default=None, repr=False)
     path_params: Mapping[str, str] = field(factory=dict, repr=False)
