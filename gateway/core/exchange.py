@@ -231,6 +231,8 @@ class Exchange:
         consumer, credential_id: Who sent it, once an auth plugin knows.
         context: For plugins: values that later plugins may read, such as ``jwt_auth_payload``.
         status, response_fields: The answer's head; valid from ``header_filter`` on.
+        response_length: Bytes of its content, if that is known; as ``status`` it is there for
+            ``header_filter``, and is the length before any body filter.
         from_upstream: Whether that head came from an upstream.
         attempts: Every try at a node so far.
         answered_at: When the upstream's head arrived, by the monotonic clock; valid if ``from_upstream``.
@@ -264,6 +266,7 @@ class Exchange:
     context: dict[str, Any] = field(factory=dict, repr=False)
     status: int = 0
     response_fields: Fields = field(factory=Fields)
+    response_length: int | None = None
     from_upstream: bool = False
     attempts: list[Attempt] = field(factory=list)
     answered_at: float = 0.0

@@ -625,6 +625,7 @@ class Run:
             fields.set(b"x-apisix-upstream-status", statuses.encode())
         fields.set(b"server", self.runner.server)
         chain, general = self._chain, exchange.snapshot.global_chain
+        exchange.response_length = length
         for _, hook in general.header_filter:
             hook(exchange)
         for _, hook in chain.header_filter:
