@@ -30,7 +30,7 @@ from gateway.admin.app import AdminAPI, ApisixOptions
 from gateway.admin.calls import Limits
 from gateway.admin.control_api import ControlAPI
 from gateway.admin.groups import default_group_change
-from gateway.admin.site import AdminSite
+from gateway.admin.site import APISIX_TOO_LARGE, AdminSite
 from gateway.admin.static_keys import StaticKeys
 from gateway.admin.tokens import bootstrap_change
 from gateway.admin.users import first_user
@@ -202,7 +202,12 @@ class GatewayService(Service):
         settings = self._settings.apisix
         viewer = None if settings.viewer_key is None else settings.viewer_key.text
         return ApisixOptions(
-            keys=StaticKeys(self._apisix_key.text, viewer, self._settings.gateway.group),
+            keys=StaticKeys(
+                self._apisix_key.text,
+                viewer,
+                self._settings.gateway.group,
+                required=settings.admin_key_required,
+            ),
             seal=sealer.seal,
             stream_routes=settings.stream_routes,
             cors=settings.enable_admin_cors,
@@ -373,6 +378,7 @@ class GatewayService(Service):
         apisix_site = AdminSite(
             api.resource(settings.apisix.allow_admin, page=True),
             max_body_bytes=admin.max_body_bytes,
+            cut_off=APISIX_TOO_LARGE,
             reactor=self._reactor,
             timeout=60,
         )

@@ -102,6 +102,7 @@ class ApisixSection:
         listen: Where that listener is; may be empty. Both dialects are served on every listener.
         admin_key: Opens everything; None: ``<data_dir>/apisix-admin-key``, made if it is not there.
         viewer_key: Opens reading; None: nobody has one.
+        admin_key_required: Whether a key is needed at all.
         allow_admin: Whose requests that listener answers; None for everybody's.
         enable_admin_cors: Whether web pages of any origin may read answers.
         stream_routes: Whether stream routes can be written.
@@ -110,6 +111,7 @@ class ApisixSection:
     listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9180", many=True)
     admin_key: Secret | None = setting(fields.secret, "")
     viewer_key: Secret | None = setting(fields.secret, "")
+    admin_key_required: bool = setting(fields.switch, "on")
     allow_admin: tuple[Network, ...] | None = setting(fields.networks, "127.0.0.0/8, ::1", many=True)
     enable_admin_cors: bool = setting(fields.switch, "on")
     stream_routes: bool = setting(fields.switch, "on")
@@ -432,6 +434,8 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
             warnings.append(
                 f"[apisix] {key}: is shorter than {WEAK_TOKEN_LENGTH} characters; it can be guessed"
             )
+    if not apisix.admin_key_required:
+        warnings.append("[apisix] admin_key_required: is off: whoever can connect can change everything")
     if not all(address.is_loopback for address in apisix.listen):
         warnings.append("[apisix] listen: is not on loopback: keys and secrets travel in the clear")
     if not admin.tls and not all(address.is_loopback for address in admin.listen):

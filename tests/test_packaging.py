@@ -89,6 +89,7 @@ class RequirementTests(SynchronousTestCase):
         """Whatever the code imports from outside comes from a package that setup.cfg names."""
         provided = {
             "OpenSSL": "pyopenssl",
+            "yaml": "pyyaml",
             "zope": "zope.interface",
             "attr": "attrs",
             "prometheus_client": "prometheus-client",
