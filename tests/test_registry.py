@@ -122,6 +122,8 @@ class OrderTests(SynchronousTestCase):
         found = load_plugins(None)
         order = [(found.factory(name).priority, name) for name in found.names]
         pinned = [
+            (21991, "proxy-buffering"),
+            (21990, "proxy-control"),
             (11000, "fault-injection"),
             (10900, "mocking"),
             (2800, "request-validation"),
@@ -134,11 +136,14 @@ class OrderTests(SynchronousTestCase):
             (1003, "limit-conn"),
             (1002, "limit-count"),
             (1001, "limit-req"),
+            (995, "gzip"),
             (966, "traffic-split"),
             (900, "redirect"),
             (899, "response-rewrite"),
             (501, "public-api"),
             (500, "prometheus"),
+            (450, "error-page"),
+            (412, "echo"),
             (410, "http-logger"),
             (399, "file-logger"),
         ]
