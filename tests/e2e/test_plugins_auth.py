@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gateway.testing.tokens import mint
+from gateway.testing.tokens import encrypt, mint
 from tests.e2e.gateway_process import (
     LIMIT_S,
     AdminClient,
@@ -381,6 +381,26 @@ class AccessTests(PluginCase):
         self.passed(self.ask("/label", apikey="label-key", X_Dept="forged", X_Firm="forged"))
         self.assertEqual((self.told["x-dept"], self.told.get("x-firm")), ("devops", None))
 
+    def test_labels_decide(self) -> None:
+        """acl: labels of the consumer decide."""
+        self.route("acl", key_auth={}, acl={"allow_labels": {"team": ["sales"]}})
+        self.consumer("amy", ("key-auth", {"key": "amy-key"}), labels={"team": "sales,support"})
+        self.consumer("ben", ("key-auth", {"key": "ben-key"}), labels={"team": "support"})
+        self.passed(self.ask("/acl", apikey="amy-key"))
+        self.check(self.ask("/acl", apikey="ben-key"), 403, {"message": "The consumer is forbidden."})
+
+    def test_decrypted(self) -> None:
+        """jwe-decrypt: the upstream gets what is in a token."""
+        self.route("jwe", jwe_decrypt={"forward_header": "X-Decrypted"})
+        secret = "12345678901234567890123456789012"
+        self.consumer("jwe", ("jwe-decrypt", {"key": "jwe-key", "secret": secret}))
+        header = {"alg": "dir", "enc": "A256GCM", "kid": "jwe-key"}
+        token = encrypt(header, b"helloworld", secret.encode()).decode()
+        self.passed(self.ask("/jwe", Authorization=f"Bearer {token}"))
+        self.assertEqual(self.told["x-decrypted"], "helloworld")
+        self.check(self.ask("/jwe"), 403, {"message": "missing JWE token in request"})
+        self.check(self.ask("/jwe", Authorization="x"), 400, {"message": "JWE token invalid"})
+
     def test_addresses(self) -> None:
         """ip-restriction goes by the client's address, which a trusted proxy may tell."""
         denied = {"message": "Your IP address is not allowed"}
@@ -421,7 +441,7 @@ class AccessTests(PluginCase):
         self.check(self.ask("/block/x"), 410, {"error_msg": "no"})
 
     def test_order(self) -> None:
-        """What answers in rewrite comes before what answers in access: blocked URIs, then barred addresses."""
+        """What answers in rewrite comes before what answers in access: blocked URIs, then addresses."""
         self.route(
             "order",
             ip_restriction={"blacklist": ["127.0.0.1"]},
