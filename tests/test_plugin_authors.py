@@ -127,7 +127,13 @@ class PageTests(SynchronousTestCase):
         ]
         for name in (*factory.names(), *hooks):
             self.assertRegex(self.text, rf"`{name}[`(]")
-        for name in (*phases, *META_SCHEMA["properties"], "ICredentialFactory", "INestingFactory", "IPureHooks"):
+        for name in (
+            *phases,
+            *META_SCHEMA["properties"],
+            "ICredentialFactory",
+            "INestingFactory",
+            "IPureHooks",
+        ):
             self.assertIn(f"`{name}`", self.text)
 
     def test_imports_exist(self) -> None:

@@ -123,4 +123,8 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 def configured_value(text: str) -> bytes:
     """Text as a field value: UTF-8, without the control characters that none has (RFC 9110 section 5.5)."""
-    return _CONTROLS.sub("", text).strip(" \t").encode("utf-8", "surrogateescape")
+    plain = _CONTROLS.sub("", text).strip(" \t")
+    try:
+        return plain.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return plain.encode("utf-8", "replace")  # Half a surrogate pair, which JSON can spell.

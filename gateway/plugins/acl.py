@@ -190,7 +190,7 @@ def _make(config: Mapping[str, Any], services: PluginServices) -> ACL:
             None if separator is None else _separator(separator),
         ),
         Reply.json(
-            filled["rejected_code"],
+            int(filled["rejected_code"]),
             {"message": filled.get("rejected_msg") or "The consumer is forbidden."},
             reason=DENIED,
         ),

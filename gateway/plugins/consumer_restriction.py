@@ -126,7 +126,7 @@ def _make(config: Mapping[str, Any], services: PluginServices) -> ConsumerRestri
         frozenset(filled["whitelist"]) if "whitelist" in filled else None,
         _methods(filled.get("allowed_by_methods", [])),
         Reply.json(401, {"message": missing}, reason=MISSING),
-        Reply.json(filled["rejected_code"], {"message": refusal}, reason=DENIED),
+        Reply.json(int(filled["rejected_code"]), {"message": refusal}, reason=DENIED),
     )
 
 

@@ -139,10 +139,10 @@ class Config:
             upstream_headers=tuple(map(configured_name, filled["upstream_headers"])),
             client_headers=frozenset(map(configured_name, filled["client_headers"])),
             allow_degradation=filled["allow_degradation"],
-            status_on_error=filled["status_on_error"],
+            status_on_error=int(filled["status_on_error"]),
             ssl_verify=filled["ssl_verify"],
             timeout_s=filled["timeout"] / 1000,
-            max_req_body_size=filled["max_req_body_size"],
+            max_req_body_size=int(filled["max_req_body_size"]),
         )
 
 

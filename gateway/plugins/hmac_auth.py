@@ -116,7 +116,7 @@ class Config:
             clock_skew=filled["clock_skew"],
             signed_headers=tuple(name.lower() for name in filled["signed_headers"]),
             validate_request_body=filled["validate_request_body"],
-            max_req_body_size=filled["max_req_body_size"],
+            max_req_body_size=int(filled["max_req_body_size"]),
             hide_credentials=filled["hide_credentials"],
             refuse=auth.Refusals(
                 auth.challenge("hmac", filled["realm"]), MESSAGES, filled.get("anonymous_consumer")

@@ -70,7 +70,7 @@ def _check(config: Mapping[str, Any]) -> None:
 def _make(config: Mapping[str, Any], services: PluginServices) -> IPRestriction:
     filled = fill(_SCHEMA, config)
     wanted = "whitelist" in filled
-    refusal = Reply.json(filled["response_code"], {"message": filled["message"]}, reason=REASON)
+    refusal = Reply.json(int(filled["response_code"]), {"message": filled["message"]}, reason=REASON)
     return IPRestriction(AddressSet.parse(filled["whitelist" if wanted else "blacklist"]), wanted, refusal)
 
 

@@ -112,7 +112,7 @@ def _maker(algorithm: str, range_id: Mapping[str, Any], clock: Clock) -> Callabl
         case "nanoid":
             return _from(request_ids.NANOID_LENGTH, request_ids.NANOID_ALPHABET)
         case "range_id":
-            return _from(range_id["length"], range_id["char_set"])
+            return _from(int(range_id["length"]), range_id["char_set"])
     raise ValueError("algorithm is none that request-id knows")
 
 

@@ -80,7 +80,7 @@ def _check(config: Mapping[str, Any]) -> None:
 
 def _make(config: Mapping[str, Any], services: PluginServices) -> URIBlocker:
     filled = fill(_SCHEMA, config)
-    code, message = filled["rejected_code"], filled.get("rejected_msg")
+    code, message = int(filled["rejected_code"]), filled.get("rejected_msg")
     if message is None:
         refusal = Reply(code, None, (), REASON)
     else:

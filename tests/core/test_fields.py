@@ -127,3 +127,4 @@ class ConfiguredTests(SynchronousTestCase):
         """A value from the configuration has no line ends and no surrounding spaces."""
         self.assertEqual(configured_value(" a\r\nb\tc\x00 "), b"ab\tc")
         self.assertEqual(configured_value("é\udcff"), b"\xc3\xa9\xff")
+        self.assertEqual(configured_value("a\ud800"), b"a?")
