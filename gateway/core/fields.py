@@ -5,6 +5,7 @@ Names are lower-cased once, when a message is read. ``wire_name`` spells them fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 Pair = tuple[bytes, bytes]
@@ -100,3 +101,30 @@ class Fields:
     def copy(self) -> Fields:
         """A list of its own with the same lines."""
         return Fields(self.pairs)
+
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def configured_name(text: str) -> bytes:
+    """
+    A field name from the configuration, as ``Fields`` spells it.
+
+    Raises:
+        ValueError: it is none (RFC 9110 section 5.1).
+    """
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{text[:100]!r} is not the name of a header")
+    return text.lower().encode("ascii")
+
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def configured_value(text: str) -> bytes:
+    """Text as a field value: UTF-8, without the control characters that none has (RFC 9110 section 5.5)."""
+    plain = _CONTROLS.sub("", text).strip(" \t")
+    try:
+        return plain.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return plain.encode("utf-8", "replace")  # Half a surrogate pair, which JSON can spell.
