@@ -61,6 +61,26 @@ class DataDirTests(Case):
         self.assertIn("cannot be read and written", error.problems[0])
 
 
+class FirstPasswordTests(Case):
+    """``first_password``."""
+
+    def test_made_once(self) -> None:
+        """The first password is random, kept for the owner alone, and the same until it was used."""
+        text, path = bootstrap.first_password(self.settings())
+        self.assertGreaterEqual(len(text), 20)
+        self.assertEqual((path, path.read_text().strip()), (self.data_dir / "admin-password", text))
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        self.assertEqual(bootstrap.first_password(self.settings())[0], text)
+        path.write_text("")
+        self.assertNotIn(bootstrap.first_password(self.settings())[0], ("", text))
+
+    def test_unusable(self) -> None:
+        """A file that cannot be read is told in the settings' words."""
+        (self.data_dir / "admin-password").mkdir(parents=True)
+        error = self.assertRaises(SettingsErrors, bootstrap.first_password, self.settings())
+        self.assertIn("[admin] password: ", error.problems[0])
+
+
 class TokenTests(Case):
     """``admin_token``."""
 
@@ -156,6 +176,27 @@ class PortsTests(Case):
             bootstrap.name_ports({"admin": [7443], "proxy": [9080, 9081, 9082], "status": []}),
             {"admin": 7443, "proxy": 9080, "proxy_2": 9081, "proxy_3": 9082},
         )
+
+
+class ApisixKeyTests(Case):
+    """``apisix_key``."""
+
+    def test_made_once(self) -> None:
+        """The first start makes a key that only the owner reads, and says where it is but not what it is."""
+        said: list[str] = []
+        path = self.data_dir / "apisix-admin-key"
+        first = bootstrap.apisix_key(self.settings(), said.append)
+        self.assertEqual((first.origin, path.read_text()), ("made", first.text + "\n"))
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        self.assertEqual(said, [f"The key of the apisix dialect is in {path}"])
+        second = bootstrap.apisix_key(self.settings(), said.append)
+        self.assertEqual((second.text, second.origin, len(said)), (first.text, "file", 1))
+
+    def test_from_the_settings(self) -> None:
+        """A key that is given is taken, and no file is written."""
+        key = bootstrap.apisix_key(self.settings(apisix={"admin_key": "given-by-the-user"}))
+        self.assertEqual((key.text, key.path), ("given-by-the-user", None))
+        self.assertFalse((self.data_dir / "apisix-admin-key").exists())
 
 
 class StartLinesTests(Case):

@@ -228,3 +228,11 @@ def unique_group_name(draft: Draft) -> Iterator[Problem]:
     # The built-in group has its name though it may not be stored yet.
     if taken or (name == DEFAULT_GROUP and draft.id != DEFAULT_GROUP and DEFAULT_GROUP not in others):
         yield Problem(("name",), "duplicate", "gateway group name is already in use")
+
+
+def unique_username(draft: Draft) -> Iterator[Problem]:
+    """People log in by their name, so no two users share one."""
+    name = draft.document.get("username")
+    others = draft.state.all("", "user")
+    if any(id != draft.id and record.value.get("username") == name for id, record in others.items()):
+        yield Problem(("username",), "duplicate", "username is already in use")

@@ -13,10 +13,10 @@ from gateway.admin.enterprise_errors import EnterpriseErrors
 from gateway.admin.enterprise_views import DIALECT, default_upstream, single_plugins, view
 from gateway.admin.json_patch import PatchError, json_patch, merge_patch
 from gateway.admin.kind import Kind, Shape
-from gateway.admin.kinds import kind_at
+from gateway.admin.kinds import KINDS, kind_at
 from gateway.admin.listing import Listing
 from gateway.admin.preconditions import entity_tag
-from gateway.admin.refusals import BadBody, BadParameter, Forbidden, NotAllowed, NotFound, Refusal
+from gateway.admin.refusals import BadBody, BadParameter, Denied, Forbidden, NotAllowed, NotFound, Refusal
 from gateway.admin.resources import Place, Resources, Stored, group_exists
 from gateway.admin.validation import Validation
 from gateway.model.record import Record
@@ -41,6 +41,10 @@ class Enterprise:
         self._errors = EnterpriseErrors(resources.registry)
         self._validation = Validation(resources, DIALECT, self._errors.of_document)
 
+    def dress(self, answer: Answer) -> Answer:
+        """What every answer of this dialect has: nothing besides its own."""
+        return answer
+
     def refuse(self, refusal: Refusal) -> Answer:
         """The answer for what went wrong."""
         return self._errors.answer(refusal)
@@ -51,8 +55,14 @@ class Enterprise:
 
         Raises:
             BadParameter: it is not said. NotFound: there is no such group.
+            Denied: the caller's key is for another one.
         """
         group = call.query.one("gateway_group_id")
+        own = call.principal.group
+        if own is not None:
+            if group not in (None, own):
+                raise Denied("this key is for another gateway group")
+            group = own
         if group is None:
             raise BadParameter("gateway_group_id", "value is required but missing")
         if not group_exists(self._resources.state, group):
@@ -102,10 +112,13 @@ class Enterprise:
     async def _collection(self, call: Call, place: Place) -> Answer:
         if call.method == "GET":
             return self.list(call, place)
+        self._check_direct(place, None)
         stored = await self._resources.create(place, call.document(), call.caller, DIALECT)
         return self.stored(place.kind, stored)
 
     async def _item(self, call: Call, place: Place, id: str) -> Answer:
+        if call.method != "GET":
+            self._check_direct(place, id)
         match call.method:
             case "GET":
                 return self.one(place.kind, self._get(place, id))
@@ -123,6 +136,15 @@ class Enterprise:
                     raise Forbidden("the default upstream of a service cannot be deleted: change the service")
                 return self.deleted(await self._resources.delete(place, id, call.caller))
         return self.stored(place.kind, stored)
+
+    def _check_direct(self, place: Place, id: str | None) -> None:
+        """Refuse what only a publication may change (contract §3.7): routes, and which services there are."""
+        group = self._resources.state.get("", "gateway_group", place.group)
+        if group is None or not group.value.get("enforce_service_publishing"):
+            return
+        there = id is not None and self._resources.state.get(place.group, "service", id) is not None
+        if place.kind.name in ("route", "stream_route") or (place.kind.name == "service" and not there):
+            raise Denied("this gateway group takes services and routes by publication only")
 
     def _records(self, place: Place, service_id: str | None) -> Sequence[Record]:
         records = self._resources.all(place, service_id)
@@ -161,8 +183,13 @@ class Enterprise:
         hidden = kind.shapes[DIALECT].hidden
         for operation in patch if hidden and isinstance(patch, list) else ():
             source = operation.get("from") if isinstance(operation, Mapping) else None
-            if isinstance(source, str) and (source == "" or source.split("/")[1] in hidden):
+            if isinstance(source, str) and (source == "" or source.lstrip("/").partition("/")[0] in hidden):
                 raise BadBody("invalid patch: a member that is never shown cannot be copied")
+
+    async def services_of(self, call: Call, group: str, id: str | None) -> Answer:
+        """The services of a group, which its path names; one of them, or its removal."""
+        place = Place(group, KINDS["service"])
+        return self.list(call, place) if id is None else await self._item(call, place, id)
 
     def list(self, call: Call, place: Place) -> Answer:
         """A list: bare objects, and how many there are on all pages."""

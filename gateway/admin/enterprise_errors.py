@@ -6,14 +6,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from gateway.admin import words_apisix, words_enterprise
-from gateway.admin.branches import expand
+from gateway.admin import words_enterprise
 from gateway.admin.calls import Answer
 from gateway.admin.kinds import GATEWAY_GROUP, GROUPLESS, KINDS
-from gateway.admin.refusals import Invalid, NotAllowed, NotFound, Refusal, Stale, TooLarge, Unauthorized
+from gateway.admin.refusals import (
+    Denied,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    Refusal,
+    Stale,
+    TooLarge,
+    TooMany,
+    Unauthorized,
+    UnsupportedType,
+)
+from gateway.core import schema_words
+from gateway.core.branches import expand
 from gateway.model.problems import PathPart, Problem
 from gateway.registry import PluginRegistry
 
@@ -42,7 +55,10 @@ _STATUS: dict[type[Refusal], int] = {
     NotAllowed: 405,
     Stale: 412,
     TooLarge: 413,
+    UnsupportedType: 415,
     Unauthorized: 401,
+    Denied: 403,
+    TooMany: 429,
 }
 
 
@@ -56,7 +72,11 @@ class EnterpriseErrors:
         """The answer for *refusal*; 400 unless its kind says otherwise."""
         if isinstance(refusal, Invalid):
             return self._invalid(refusal)
-        headers = {"Allow": ", ".join(refusal.allowed)} if isinstance(refusal, NotAllowed) else {}
+        headers: dict[str, str] = {}
+        if isinstance(refusal, NotAllowed):
+            headers["Allow"] = ", ".join(refusal.allowed)
+        elif isinstance(refusal, TooMany):
+            headers["Retry-After"] = str(math.ceil(refusal.wait_s))
         return Answer(_STATUS.get(type(refusal), 400), {"error_msg": str(refusal)}, headers)
 
     def _invalid(self, refusal: Invalid) -> Answer:
@@ -92,7 +112,7 @@ class EnterpriseErrors:
         name = problem.expected
         for inner in problem.branches[0]:
             hidden = self._is_secret(kind, (*problem.path, *inner.path))
-            text = words_apisix.text(inner, hidden=hidden)
+            text = schema_words.text(inner, hidden=hidden)
             yield f"{prefix}failed to check the configuration of plugin {name} err: {text}"
 
     def _entry(self, kind: str, problem: Problem) -> dict[str, object]:

@@ -29,11 +29,24 @@ from gateway.model import (
     template,
     token,
     upstream,
+    user,
 )
+from gateway.model.credential import split_id
 from gateway.model.record import Key
 from gateway.model.schema import Checker
 
-__all__ = ["GATEWAY_GROUP", "GROUPLESS", "KINDS", "TIMES", "TOKEN", "Filter", "Kind", "Shape", "kind_at"]
+__all__ = [
+    "GATEWAY_GROUP",
+    "GROUPLESS",
+    "KINDS",
+    "TIMES",
+    "TOKEN",
+    "USER",
+    "Filter",
+    "Kind",
+    "Shape",
+    "kind_at",
+]
 
 _HTTP_SERVICE = Checker(service.SCHEMA)
 _STREAM_SERVICE = Checker(service.STREAM_SCHEMA)
@@ -172,17 +185,22 @@ _ALL = (
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}
 """The resources of a gateway group, by the name of their records."""
 
+_ELSEWHERE = ("upstream", "plugin_config", "consumer_group")
+"""Kinds that only the apisix dialect has."""
 _CHILDREN_FIRST = ("credential", "route", "stream_route", "service_upstream", "sni")
 
 
 def _everything_in(state: State, group: str, id: str) -> Iterable[Key]:
-    for kind in (*_CHILDREN_FIRST, *KINDS):
+    for kind in (*_CHILDREN_FIRST, *KINDS, *_ELSEWHERE):
         for record_id in state.all(id, kind):
             yield id, kind, record_id
     for kind in ("group_key", "instance_token"):
         for record_id, record in state.all("", kind).items():
             if record.value.get("gateway_group_id") == id:
                 yield "", kind, record_id
+    for record_id in state.all("", "publication"):
+        if split_id(record_id)[0] == id:
+            yield "", "publication", record_id
 
 
 GATEWAY_GROUP = Kind(
@@ -201,6 +219,17 @@ TOKEN = Kind(
     shapes=_enterprise("", "LGCUD", token.SCHEMA, ignored=frozenset(("id", *TIMES))),
     id_members=(),
     upsert=False,
+)
+
+USER = Kind(
+    name="user",
+    title="user",
+    shapes=_enterprise("", "LGD", user.SCHEMA, hidden=frozenset({"hash"})),
+    upsert=False,
+    references=(checks.unique_username,),
+    cascade=kind_rules.tokens_of_user,
+    filters={"roles": lambda record, wanted: wanted in record.value.get("roles", ())},
+    secrets=frozenset({"password", "old_password", "new_password"}),
 )
 
 _TEMPLATE_ANSWER = frozenset((*TIMES, "last_published", "published_gateway_groups_count"))
@@ -240,7 +269,7 @@ STREAM_ROUTE_TEMPLATE = Kind(
 
 GROUPLESS: Mapping[str, Kind] = {
     kind.name: kind
-    for kind in (GATEWAY_GROUP, TOKEN, SERVICE_TEMPLATE, ROUTE_TEMPLATE, STREAM_ROUTE_TEMPLATE)
+    for kind in (GATEWAY_GROUP, TOKEN, USER, SERVICE_TEMPLATE, ROUTE_TEMPLATE, STREAM_ROUTE_TEMPLATE)
 }
 """What belongs to no gateway group, by the name of its records."""
 

@@ -82,10 +82,24 @@ class NotAllowed(Refusal):
 
 
 class TooLarge(Refusal):
-    """The content is longer than the limit."""
+    """
+    The content is longer than the limit.
 
-    def __init__(self, limit: int) -> None:
+    Attributes:
+        limit: In bytes. size: Bytes of the content, as far as it is known.
+    """
+
+    def __init__(self, limit: int, size: int = 0) -> None:
+        self.limit = limit
+        self.size = size
         super().__init__(f"invalid request body: more than {limit} bytes")
+
+
+class UnsupportedType(Refusal):
+    """The content says that it is no JSON."""
+
+    def __init__(self, type: str) -> None:
+        super().__init__(f"content of the type {type[:100]} is not understood: send application/json")
 
 
 class Unauthorized(Refusal):
@@ -93,3 +107,20 @@ class Unauthorized(Refusal):
 
     def __init__(self) -> None:
         super().__init__("unauthorized")
+
+
+class Denied(Refusal):
+    """The sender is known, and may not do this."""
+
+
+class TooMany(Refusal):
+    """
+    Too many attempts failed; the next one has to wait.
+
+    Attributes:
+        wait_s: For how long.
+    """
+
+    def __init__(self, wait_s: float) -> None:
+        self.wait_s = wait_s
+        super().__init__("too many failed attempts")

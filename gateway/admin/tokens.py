@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from gateway.admin.access import digest
 from gateway.admin.calls import Answer, Call
 from gateway.admin.enterprise import Enterprise
 from gateway.admin.enterprise_views import DIALECT, view
@@ -15,13 +14,11 @@ from gateway.admin.kinds import TOKEN
 from gateway.admin.listing import Listing
 from gateway.admin.refusals import NotAllowed
 from gateway.admin.resources import Place, Resources
-from gateway.interfaces import Clock
 from gateway.model.record import Change, Record
 from gateway.model.schema import Document
 
 PREFIX = "a7ee-"
 BOOTSTRAP_ID = "bootstrap"
-MAX_LENGTH = 1024
 _PLACE = Place("", TOKEN)
 _PRIVATE = {"Cache-Control": "no-store"}
 
@@ -31,56 +28,21 @@ def new_token() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def token_hash(token: bytes) -> str:
-    """
-    What is kept of a token. A plain hash does: there is nothing to guess in 256 random bits.
-
-    Returns:
-        The SHA-256 in lower-case hexadecimal.
-    """
-    return hashlib.sha256(token).hexdigest()
-
-
 def bootstrap_change(token: str) -> Change:
     """The change that stores the token a gateway starts with; it does not expire."""
-    value = {"name": BOOTSTRAP_ID, "hash": token_hash(token.encode()), "expires_at": 0}
+    value = {"name": BOOTSTRAP_ID, "hash": digest(token.encode()), "expires_at": 0}
     return Change("", TOKEN.name, BOOTSTRAP_ID, value)
 
 
 class Tokens:
-    """Checks the tokens that come with calls, and answers ``/api/tokens``."""
+    """Answers ``/api/tokens``."""
 
     def __init__(
-        self, resources: Resources, renderer: Enterprise, clock: Clock, make: Callable[[], str] = new_token
+        self, resources: Resources, renderer: Enterprise, make: Callable[[], str] = new_token
     ) -> None:
         self._resources = resources
         self._renderer = renderer
-        self._clock = clock
         self._make = make
-        self._table: Mapping[str, Record] | None = None
-        self._by_hash: dict[str, Record] = {}
-
-    def authenticate(self, token: bytes) -> Record | None:
-        """
-        Find the record of a token.
-
-        Args:
-            token: As it came over the wire.
-        Returns:
-            None if it is unknown, revoked or expired.
-        """
-        if not 0 < len(token) <= MAX_LENGTH:
-            return None
-        table = self._resources.state.all("", TOKEN.name)
-        if table is not self._table:
-            self._by_hash = {record.value["hash"]: record for record in table.values()}
-            self._table = table
-        digest = token_hash(token)
-        record = self._by_hash.get(digest)
-        if record is None or not hmac.compare_digest(record.value["hash"], digest):
-            return None
-        expires_at = record.value.get("expires_at", 0)
-        return None if expires_at and self._clock.time() >= expires_at else record
 
     async def collection(self, call: Call) -> Answer:
         """``/api/tokens``: list them, or make one; only then is the token itself told."""
@@ -91,8 +53,11 @@ class Tokens:
             raise NotAllowed(("GET", "HEAD", "POST"))
         token = self._make()
 
+        owner = call.principal.user
+
         def finish(value: Document, before: Record | None) -> Document:
-            return {**value, "hash": token_hash(token.encode())}
+            whose = {} if owner is None else {"user_id": owner}
+            return {**value, **whose, "hash": digest(token.encode())}
 
         stored = await self._resources.create(_PLACE, call.document(), call.caller, DIALECT, finish)
         value = self._view(stored.record)
@@ -112,7 +77,7 @@ class Tokens:
                     # A rename must not make a token live for ever.
                     if "expires_at" not in document:
                         value = {**value, "expires_at": kept.get("expires_at", 0)}
-                    return {**value, "hash": kept["hash"]}
+                    return {**value, **{n: kept[n] for n in ("user_id", "hash") if n in kept}}
 
                 stored = await self._resources.put(_PLACE, id, document, call.caller, DIALECT, finish)
                 headers = {**_PRIVATE, "X-Gateway-Revision": str(stored.revision)}

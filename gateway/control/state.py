@@ -52,6 +52,10 @@ class State:
         """Every record of a kind in a group, by id, in the order of creation. Not to be changed."""
         return self._records.get((group, kind), _NOTHING)
 
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """(group, kind) → how many records there are."""
+        return {table: len(records) for table, records in self._records.items()}
+
     def after(self, revision: Revision) -> State:
         """The state once *revision* is committed."""
         records: dict[tuple[str, str], Mapping[str, Record]] = dict(self._records)

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
+from uuid import NAMESPACE_DNS, uuid5
 
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from gateway.control.control import Control
 from gateway.control.served import Served
+from gateway.core.compiler import SERVED_KINDS
+from gateway.core.unused import unused
 from gateway.interfaces import Clock
+
+MAX_IGNORED = 100
+"""How many members that are not used a report names."""
 
 
 class StatusReport:
     """Reads the state of the data plane; changes nothing."""
+
+    LOOKED_AT: frozenset[str] = frozenset()
+    """Kinds outside ``SERVED_KINDS`` that are in use all the same."""
 
     def __init__(
         self, runner: Served, control: Control, clock: Clock, started_s: float, version: str
@@ -33,7 +43,9 @@ class StatusReport:
         Returns:
             A JSON object. ``revision`` is what the store has, ``served_revision`` what requests
             get; they differ only while a write is under way. ``quarantined`` names resources that
-            are off because they cannot be compiled, ``notices`` those that serve with a reservation,
+            are off because they cannot be compiled, ``unused`` counts those of kinds that no request
+            looks at yet, ``ignored`` names members of resources that no request looks at (the first
+            ``MAX_IGNORED``), ``notices`` those that serve with a reservation,
             ``health`` the upstreams being checked, as the control API shows them (data-plane
             contract §15).
         """
@@ -51,8 +63,40 @@ class StatusReport:
             "in_flight": self._runner.in_flight,
             "bugs": self._runner.bugs,
             "quarantined": [_named(key, why) for key, why in snapshot.quarantined.items()],
+            "unused": self._unused(),
+            "ignored": self._ignored(),
             "notices": [_named(key, why) for key, why in snapshot.notices.items()],
             "health": [] if health is None else health.report(),
+        }
+
+    def _unused(self) -> list[dict[str, Any]]:
+        counts = self._control.state.counts()
+        return [
+            {"gateway_group_id": group, "kind": kind, "count": count}
+            for (group, kind), count in sorted(counts.items())
+            if group and count and kind not in SERVED_KINDS and kind not in self.LOOKED_AT
+        ]
+
+    def _ignored(self) -> list[dict[str, str]]:
+        found = (
+            _named(record.key, why)
+            for group, kind in self._control.state.counts()
+            if group and kind in SERVED_KINDS
+            for record in self._control.state.all(group, kind).values()
+            for why in unused(kind, record.value)
+        )
+        return list(islice(found, MAX_IGNORED))
+
+    def instance(self, group: str, hostname: str) -> dict[str, Any]:
+        """This gateway as one of the data planes of *group* (Admin API contract §3.6)."""
+        return {
+            "id": str(uuid5(NAMESPACE_DNS, f"{group}.{hostname}")),
+            "gateway_group_id": group,
+            "hostname": hostname,
+            "version": self._version,
+            "status": "Healthy" if self.not_ready_because() is None else "Unhealthy",
+            "started_at": int(self._started_s),
+            "last_seen_at": int(self._clock.time()),
         }
 
     def not_ready_because(self) -> str | None:

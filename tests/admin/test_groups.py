@@ -89,3 +89,42 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual(
             self.gateway.call("POST", PATH + "/default").field("Allow"), "GET, HEAD, PUT, DELETE"
         )
+
+    def test_instance_token(self) -> None:
+        """A data plane's token is told once, as JSON or as plain text, and kept as a hash."""
+        made = self.gateway.call("POST", f"{PATH}/default/instance_token")
+        self.assertTrue(made.value["token_plain_text"].startswith("a7ee"))
+        plain = self.gateway.call("POST", f"{PATH}/default/instance_token?only_token=true")
+        self.assertEqual((plain.status, plain.field("Content-Type")), (200, "text/plain; charset=utf-8"))
+        self.assertTrue(plain.raw.startswith(b"a7ee"))
+        kept = repr(self.gateway.store._load().records)
+        for token in (made.value["token_plain_text"], plain.raw.decode()):
+            self.assertNotIn(token, kept)
+            self.assertEqual(self.gateway.call("GET", "/api/version", token=token).status, 401)
+        for path in ("instance_token", "admin_key"):
+            self.assertEqual(self.gateway.call("GET", f"{PATH}/default/{path}").status, 405)
+        self.assertEqual(self.gateway.call("PUT", f"{PATH}/none/admin_key").status, 404)
+
+    def test_services(self) -> None:
+        """The services of a group are found by its path too, and can be taken out of it."""
+        self.gateway.seed()
+        id = GUIDE[0][0].rpartition("/")[2]
+        self.assertEqual(self.gateway.call("GET", f"{PATH}/default/services").json["total"], 1)
+        self.assertEqual(self.gateway.call("GET", f"{PATH}/default/services/{id}").value["id"], id)
+        self.assertEqual(self.gateway.call("PUT", f"{PATH}/default/services/{id}", {}).status, 405)
+        self.assertEqual(self.gateway.call("DELETE", f"{PATH}/default/services/{id}").status, 200)
+        self.assertEqual(self.gateway.call("GET", f"{PATH}/default/services/{id}").status, 404)
+        self.assertEqual(self.gateway.call("GET", f"{PATH}/none/services").status, 404)
+
+    def test_instances(self) -> None:
+        """The data planes are listed, all or those of a group, also by how they are."""
+        gateway = Gateway(instances=lambda: [{"id": "i", "gateway_group_id": "default", "status": "Healthy"}])
+        id = gateway.call("POST", PATH, {"name": "a"}).value["id"]
+        for path, total in (
+            ("/api/instances", 1),
+            ("/api/instances?status=Lost", 0),
+            (f"{PATH}/default/instances", 1),
+            (f"{PATH}/{id}/instances", 0),
+        ):
+            self.assertEqual(gateway.call("GET", path).json["total"], total, path)
+        self.assertEqual(gateway.call("GET", f"{PATH}/none/instances").status, 404)

@@ -4,7 +4,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.admin.tokens import new_token, token_hash
+from gateway.admin.access import digest
+from gateway.admin.tokens import new_token
 from tests.admin.kit import TOKEN, Gateway
 
 
@@ -47,7 +48,7 @@ class TokenTests(SynchronousTestCase):
             reply = self.gateway.call("GET", path)
             self.assertEqual(reply.field("Cache-Control"), "no-store")
             self.assertNotIn(token.encode(), reply.raw)
-            self.assertNotIn(token_hash(token.encode()).encode(), reply.raw)
+            self.assertNotIn(digest(token.encode()).encode(), reply.raw)
         self.assertEqual(self.gateway.call("DELETE", f"/api/tokens/{id}").json, {})
         self.assertEqual(self._status(token), 401)
         self.assertEqual(self.gateway.call("DELETE", f"/api/tokens/{id}").status, 404)

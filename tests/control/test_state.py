@@ -36,6 +36,13 @@ class StateTests(SynchronousTestCase):
         self.assertIsNone(state.get("g", "route", "a"))
         self.assertEqual(dict(state.all("g", "route")), {})
 
+    def test_counts(self) -> None:
+        """How many records there are of each kind in each group."""
+        self.commit(
+            Change("g", "route", "a", {}), Change("g", "route", "b", {}), Change("", "token", "t", {})
+        )
+        self.assertEqual(self.loaded().counts(), {("g", "route"): 2, ("", "token"): 1})
+
     def test_loaded(self) -> None:
         """Every stored record is found by group, kind and id, and only there."""
         self.commit(Change("g", "route", "a", {"n": 1}), Change("", "token", "t", {}))

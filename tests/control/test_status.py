@@ -9,6 +9,7 @@ from twisted.web.test.requesthelper import DummyRequest
 
 from gateway.control.status import StatusReport
 from gateway.core.compiler import Compiler
+from gateway.model.record import Record
 from tests.core.configs import FakePlugins, records, route, service
 from tests.proxy.fakes import InMemoryGateway
 from tests.proxy.test_runner import TestClock
@@ -17,6 +18,15 @@ from tests.proxy.test_runner import TestClock
 class FakeControl:
     class state:
         revision = 7
+
+        @staticmethod
+        def counts() -> dict[tuple[str, str], int]:
+            return {("default", "service"): 2, ("default", "proto"): 3, ("", "token"): 1, ("g", "sni"): 0}
+
+        @staticmethod
+        def all(group: str, kind: str) -> dict[str, Record]:
+            value = {"name": "t", "type": "stream"}
+            return {"t": Record(group, kind, "t", value, "enterprise", 0, 0, 1, 1)}
 
 
 class StatusTests(SynchronousTestCase):
@@ -52,6 +62,25 @@ class StatusTests(SynchronousTestCase):
                 }
             ],
         )
+
+    def test_unused(self) -> None:
+        """What is stored and used by no request is counted."""
+        self.assertEqual(
+            self.status(7).report()["unused"], [{"gateway_group_id": "default", "kind": "proto", "count": 3}]
+        )
+
+    def test_ignored(self) -> None:
+        """Members that no request looks at are named by their resource."""
+        (told,) = self.status(7).report()["ignored"]
+        self.assertEqual((told["kind"], told["id"]), ("service", "t"))
+        self.assertIn("TCP and UDP", told["why"])
+
+    def test_instance(self) -> None:
+        """The gateway tells of itself as one data plane of its group, under an id that stays."""
+        instance = self.status(7).instance("default", "host.test")
+        self.assertEqual(instance["id"], self.status(8).instance("default", "host.test")["id"])
+        self.assertEqual((instance["status"], instance["version"]), ("Healthy", "1.2"))
+        self.assertEqual(self.status(0).instance("default", "host.test")["status"], "Unhealthy")
 
     def answer(self, status: StatusReport, *path: bytes) -> tuple[int, bytes]:
         request = DummyRequest(list(path))
