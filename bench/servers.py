@@ -114,6 +114,7 @@ def gateway(directory: Path, core: int, target: int, *, routes: int, environ: di
         "PYTHONPATH": str(ROOT),
         "GATEWAY_GATEWAY_DATA_DIR": str(directory / "gateway"),
         "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
+        "GATEWAY_APISIX_LISTEN": "127.0.0.1:0",
         "GATEWAY_ADMIN_TOKEN": TOKEN,
         "GATEWAY_PROXY_LISTEN": f"127.0.0.1:{port}",
         **environ,

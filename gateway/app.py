@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -24,10 +25,11 @@ from twisted.web.server import Site
 from gateway import __version__, bootstrap, certificates
 from gateway.admin import passwords
 from gateway.admin.access import ADMIN, AccessLimits
-from gateway.admin.app import AdminAPI
+from gateway.admin.app import AdminAPI, ApisixOptions
 from gateway.admin.calls import Limits
 from gateway.admin.groups import default_group_change
 from gateway.admin.site import AdminSite
+from gateway.admin.static_keys import StaticKeys
 from gateway.admin.tokens import bootstrap_change
 from gateway.admin.users import first_user
 from gateway.control.amp_commands import pack
@@ -39,8 +41,10 @@ from gateway.control.served import Mirror, Served
 from gateway.control.shared_sockets import SharedAddress
 from gateway.control.state import State
 from gateway.control.status import StatusReport
+from gateway.control.worker import Worker
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import Workers
+from gateway.counters.local import LocalCounters
 from gateway.data_plane import (
     BACKLOG,
     DataPlane,
@@ -48,11 +52,12 @@ from gateway.data_plane import (
     SystemClock,
     load_snapshot,
     make_compiler,
+    make_counters,
     make_services,
     maybe,
 )
 from gateway.errors import GatewayError
-from gateway.interfaces import IConfigStore
+from gateway.interfaces import CountersFailed, IConfigStore
 from gateway.model.record import Change, Key, StoreView
 from gateway.registry import PluginRegistry, load_plugins
 from gateway.settings import Settings
@@ -78,7 +83,8 @@ def make_service(settings: Settings, reactor: Any) -> GatewayService:
     bootstrap.worker_count(settings)
     bootstrap.ensure_data_dir(settings)
     token = bootstrap.admin_token(settings)
-    return GatewayService(settings, reactor, registry, token)
+    key = bootstrap.apisix_key(settings)
+    return GatewayService(settings, reactor, registry, token, key)
 
 
 class GatewayService(Service):
@@ -87,18 +93,25 @@ class GatewayService(Service):
     name = "gateway"
 
     def __init__(
-        self, settings: Settings, reactor: Any, registry: PluginRegistry, token: bootstrap.AdminToken
+        self,
+        settings: Settings,
+        reactor: Any,
+        registry: PluginRegistry,
+        token: bootstrap.AdminToken,
+        apisix_key: bootstrap.AdminToken,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._registry = registry
         self._token = token
+        self._apisix_key = apisix_key
         self._clock = SystemClock()
         self._listeners: list[Listener] = []
         self._closers: list[Callable[[], Any]] = []
         self._plane: DataPlane | None = None
         self._workers: Workers | None = None
         self._shared: list[SharedAddress] = []
+        self._counters: LocalCounters | None = None
         self.started: Deferred[None] = Deferred()
 
     # -- start
@@ -130,7 +143,9 @@ class GatewayService(Service):
         warning = bootstrap.allow_open_files(settings)
         if warning:
             log.warn("{text}", text=warning)
-        store = await self._open_store()
+        keys = load_or_create(str(settings.store.key_file))
+        sealer = Sealer(keys, self._registry.secret_fields)
+        store = await self._open_store(sealer)
         view: StoreView = await store.load()
         view = await self._first_records(store, view)
 
@@ -153,12 +168,16 @@ class GatewayService(Service):
             explain=explainer.explain,
             status=report.report,
             ready=report.not_ready_because,
+            apisix=self._apisix_options(sealer),
+            call_later=self._reactor.callLater,
             access=AccessLimits(
                 settings.admin.login_attempts, settings.admin.login_window_s, settings.admin.session_ttl_s
             ),
             elsewhere=self._in_a_thread,
             instances=lambda: [status.instance(group, socket.gethostname())],
         )
+        api.start()
+        self._closers.append(api.stop)
         self._listen(api, status, report.not_ready_because, pair)
         if workers is not None:
             await workers.start(
@@ -166,12 +185,19 @@ class GatewayService(Service):
             )
         self._announce(store.describe())
 
-    async def _open_store(self) -> IConfigStore:
-        settings = self._settings.store
-        keys = load_or_create(str(settings.key_file))
-        store: IConfigStore = open_store(
-            str(settings.url), self._reactor, Sealer(keys, self._registry.secret_fields)
+    def _apisix_options(self, sealer: Sealer) -> ApisixOptions:
+        settings = self._settings.apisix
+        viewer = None if settings.viewer_key is None else settings.viewer_key.text
+        return ApisixOptions(
+            keys=StaticKeys(self._apisix_key.text, viewer, self._settings.gateway.group),
+            seal=sealer.seal,
+            stream_routes=settings.stream_routes,
+            cors=settings.enable_admin_cors,
+            version_shown=self._settings.proxy.server_tokens,
         )
+
+    async def _open_store(self, sealer: Sealer) -> IConfigStore:
+        store: IConfigStore = open_store(str(self._settings.store.url), self._reactor, sealer)
         await store.open()
         self._closers.append(store.close)
         return store
@@ -213,8 +239,16 @@ class GatewayService(Service):
             plane = self._plane = DataPlane(self._settings, self._reactor, self._registry)
             plane.load(in_order, view.revision, damaged)
             return plane.runner, LocalPublisher(plane.compiler, plane.runner)
+        self._counters = LocalCounters.make(
+            self._settings.plugins.counters_keys, time.monotonic, processes=count
+        )
         # Compiled to be looked at: nothing is served here, so nobody calls out.
-        services = make_services(self._settings, self._reactor, TreqCalls(self._reactor))
+        services = make_services(
+            self._settings,
+            self._reactor,
+            TreqCalls(self._reactor),
+            make_counters(self._settings, self._reactor, self._counters),
+        )
         compiler = make_compiler(self._settings, self._registry, services)
         mirror = Mirror(load_snapshot(compiler, in_order, view.revision, damaged))
         return mirror, LocalPublisher(compiler, mirror)
@@ -228,12 +262,24 @@ class GatewayService(Service):
         return Workers(
             count,
             self._shared,
-            lambda worker: WorkerProcess.start(worker, self._reactor),
+            self._start_worker,
             self._reactor,
             settings=pack({"settings": to_text(self._settings)}),
             version=__version__,
             timeout_s=proxy.worker_timeout_s,
         )
+
+    def _start_worker(self, worker: Worker) -> WorkerProcess:
+        counters = self._counters
+        assert counters is not None
+
+        def ended() -> None:
+            try:
+                counters.forget_the_dead()
+            except CountersFailed as error:
+                log.error("what a worker had in flight still counts: {why}", why=str(error))
+
+        return WorkerProcess.start(worker, self._reactor, counters=counters.fd, ended=ended)
 
     # -- while it runs
 
@@ -265,6 +311,15 @@ class GatewayService(Service):
         _mute(admin_site)
         for address in admin.listen:
             self._open("admin", address, admin_site, pair if admin.tls else None)
+        apisix_site = AdminSite(
+            api.resource(settings.apisix.allow_admin, page=True),
+            max_body_bytes=admin.max_body_bytes,
+            reactor=self._reactor,
+            timeout=60,
+        )
+        _mute(apisix_site)
+        for address in settings.apisix.listen:
+            self._open("apisix", address, apisix_site)
         plane = self._plane
         if plane is not None:
             for address in proxy.listen:
@@ -303,7 +358,10 @@ class GatewayService(Service):
     def _announce(self, store: str) -> None:
         addresses = self._addresses()
         ports = bootstrap.name_ports({kind: [a.port for a in some] for kind, some in addresses.items()})
-        for line in bootstrap.start_lines(self._settings, addresses, token=self._token, store=store):
+        lines = bootstrap.start_lines(
+            self._settings, addresses, token=self._token, store=store, apisix_key=self._apisix_key
+        )
+        for line in lines:
             log.info("{line}", line=line)
         bootstrap.write_ports(self._settings.gateway.data_dir, ports)
 

@@ -4,6 +4,7 @@
 
     <data_dir>/               0700
         admin-token           0600   the first access token, if gw.ini gives none
+        apisix-admin-key      0600   the key of the apisix dialect, if gw.ini gives none
         admin-password        0600   the first password of the user admin, likewise
         admin.crt, admin.key         the self-signed certificate (gateway.certificates)
         ports.json                   where this process listens, while it runs
@@ -34,6 +35,7 @@ from gateway.settings_fields import Address
 from gateway.telemetry.log_format import check_format
 
 TOKEN_FILE = "admin-token"  # noqa: S105 - a file's name
+APISIX_KEY_FILE = "apisix-admin-key"
 PORTS_FILE = "ports.json"
 PASSWORD_FILE = "admin-password"  # noqa: S105 - likewise
 TOKEN_PREFIX = "a7ee-"  # noqa: S105
@@ -46,7 +48,7 @@ _SPARE_FILES = 128
 @frozen
 class AdminToken:
     """
-    The first access token of the Admin API.
+    The first access token of the Admin API, or the key of its apisix dialect.
 
     Attributes:
         text: The token itself; keep its hash only.
@@ -112,21 +114,48 @@ def admin_token(settings: Settings, announce: Callable[[str], object] | None = N
     if settings.admin.token is not None:
         return AdminToken(settings.admin.token.text, "settings")
     path = ensure_data_dir(settings) / TOKEN_FILE
+    token = _kept(path, "[admin] token", "token", TOKEN_PREFIX)
+    if token.is_new:
+        text = f"The admin token is {token.text}\nIt is kept in {path} and will not be shown again."
+        (announce or _print)(text)
+    return token
+
+
+def apisix_key(settings: Settings, announce: Callable[[str], object] | None = None) -> AdminToken:
+    """
+    The key that opens the apisix dialect of the Admin API.
+
+    ``[apisix] admin_key`` if given; else the one in ``<data_dir>/apisix-admin-key``; else a new one, which is
+    written there (mode 0600). Where it is gets announced, not the key.
+
+    Raises:
+        SettingsErrors: the file cannot be read or written, or holds no key.
+    """
+    if settings.apisix.admin_key is not None:
+        return AdminToken(settings.apisix.admin_key.text, "settings")
+    path = ensure_data_dir(settings) / APISIX_KEY_FILE
+    key = _kept(path, "[apisix] admin_key", "key", "")
+    if key.is_new:
+        (announce or _print)(f"The key of the apisix dialect is in {path}")
+    return key
+
+
+def _kept(path: Path, setting: str, what: str, prefix: str) -> AdminToken:
+    """The secret in a file; a new one is written there if there is no file."""
     try:
         text = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
-        text = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        text = prefix + secrets.token_urlsafe(32)
         try:
             write_atomically(path, text.encode() + b"\n")
         except OSError as error:
-            raise SettingsErrors([f"[admin] token: {path} cannot be written: {error.strerror}"]) from None
-        (announce or _print)(f"The admin token is {text}\nIt is kept in {path} and will not be shown again.")
+            raise SettingsErrors([f"{setting}: {path} cannot be written: {error.strerror}"]) from None
         return AdminToken(text, "made", path)
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsErrors([f"[admin] token: {path} cannot be read: {error}"]) from None
+        raise SettingsErrors([f"{setting}: {path} cannot be read: {error}"]) from None
     if not _TOKEN.fullmatch(text):
         raise SettingsErrors(
-            [f"[admin] token: {path} holds no token; remove it and a new one is made at the next start"]
+            [f"{setting}: {path} holds no {what}; remove it and a new one is made at the next start"]
         )
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         os.chmod(path, 0o600)
@@ -245,19 +274,25 @@ def allow_open_files(settings: Settings) -> str | None:
 
 
 def start_lines(
-    settings: Settings, listeners: Mapping[str, Sequence[Address]], *, token: AdminToken, store: str
+    settings: Settings,
+    listeners: Mapping[str, Sequence[Address]],
+    *,
+    token: AdminToken,
+    store: str,
+    apisix_key: AdminToken | None = None,
 ) -> list[str]:
     """
     What the log says once everything listens.
 
     Args:
-        listeners: ``admin``, ``proxy``, ``proxy_tls``, ``status`` → where each listens, with
+        listeners: ``admin``, ``apisix``, ``proxy``, ``proxy_tls``, ``status`` → where each listens, with
             real port numbers.
         store: ``IConfigStore.describe()``.
     """
     schemes = {"admin": "https" if settings.admin.tls else "http", "proxy_tls": "https"}
     names = {
         "admin": "Admin API",
+        "apisix": "Admin API for clients of Apache APISIX",
         "proxy": "Data plane",
         "proxy_tls": "Data plane",
         "status": "Status",
@@ -269,5 +304,8 @@ def start_lines(
     ]
     where = "[admin] token" if token.path is None else str(token.path)
     lines.append(f"Admin token in {where}")
+    if apisix_key is not None:
+        where = "[apisix] admin_key" if apisix_key.path is None else str(apisix_key.path)
+        lines.append(f"Key of the apisix dialect in {where}")
     lines.append(f"Configuration in {store}, gateway group {settings.gateway.group}")
     return lines

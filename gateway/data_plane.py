@@ -10,9 +10,10 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any
 
+import attrs
 from attrs import define, field, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -27,8 +28,10 @@ from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
 from gateway.core.real_ip import RealIp
 from gateway.core.snapshot import Snapshot
+from gateway.counters.local import LocalCounters
+from gateway.counters.source import Source
 from gateway.http1 import eager
-from gateway.interfaces import HttpCalls, PluginServices
+from gateway.interfaces import CounterSource, HttpCalls, PluginServices
 from gateway.model.record import Key, Record
 from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.health import HealthChecks
@@ -99,7 +102,9 @@ class Listener:
         return Address(host.host, host.port)
 
 
-def make_services(settings: Settings, reactor: Any, calls: HttpCalls) -> PluginServices:
+def make_services(
+    settings: Settings, reactor: Any, calls: HttpCalls, counters: CounterSource
+) -> PluginServices:
     """What the plugins of one process share."""
 
     def sleep(seconds: float) -> Deferred[None]:
@@ -109,15 +114,29 @@ def make_services(settings: Settings, reactor: Any, calls: HttpCalls) -> PluginS
         done = Deferred.fromCoroutine(work)
         done.addErrback(lambda failure: log.failure("a plugin's own work failed", failure))
 
+    peers = _trusted(settings)
     return PluginServices(
         SystemClock(),
         PluginLogger(),
-        settings=settings.plugins.limits,
+        settings=_plugin_settings(settings),
         http=calls,
         sleep=sleep,
         spawn=spawn,
+        counters=counters,
         random=random.random,
+        trusted=(lambda address: False) if peers is None else peers.__contains__,
     )
+
+
+def make_counters(settings: Settings, reactor: Any, local: LocalCounters | None = None) -> Source:
+    """
+    Where the plugins of one process get their counters from.
+
+    Args:
+        local: Those of this machine, if other processes share them.
+    """
+    local = local or LocalCounters.make(settings.plugins.counters_keys, time.monotonic)
+    return Source(local, reactor, retry_s=settings.plugins.redis_retry_s)
 
 
 def make_compiler(settings: Settings, registry: PluginRegistry, services: PluginServices) -> Compiler:
@@ -169,9 +188,21 @@ class DataPlane:
         listeners: What is open.
     """
 
-    def __init__(self, settings: Settings, reactor: Any, registry: PluginRegistry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        registry: PluginRegistry,
+        counters: LocalCounters | None = None,
+    ) -> None:
+        """
+        Args:
+            counters: Those of this machine, if other processes share them.
+        """
         self._calls = TreqCalls(reactor)
-        self.compiler = make_compiler(settings, registry, make_services(settings, reactor, self._calls))
+        self._counters = make_counters(settings, reactor, counters)
+        services = make_services(settings, reactor, self._calls, self._counters)
+        self.compiler = make_compiler(settings, registry, services)
         self.listeners: list[Listener] = []
         self._settings = settings
         self._reactor = reactor
@@ -260,10 +291,12 @@ class DataPlane:
         agent: Callable[[], Any] = self._agent.close
         health = [self.runner.health.close] if self.runner.health is not None else []
         calls: Callable[[], Any] = self._calls.close
+        counters: Callable[[], Any] = self._counters.close
         for close in (
             *health,
             agent,
             calls,
+            counters,
             *([self._access_log.close] if self._access_log is not None else []),
         ):
             try:
@@ -304,16 +337,16 @@ class DataPlane:
             connect_tcp=eager.connector(self._reactor),
             max_header_bytes=proxy.upstream_max_header_bytes,
             max_headers=proxy.upstream_max_headers,
+            max_interim=proxy.upstream_max_interim,
+            max_idle=proxy.upstream_max_idle,
         )
 
     def _make_runner(self) -> Runner:
         proxy = self._settings.proxy
-        trusted = proxy.trusted_addresses
         return Runner(
             snapshot=self.compiler.empty(),
             dispatcher=Dispatcher(
-                ProxyClient(self._agent),
-                None if trusted is None else AddressSet.parse([str(n) for n in trusted]),
+                ProxyClient(self._agent), _trusted(self._settings), tunnels=proxy.engine == "lean"
             ),
             clock=SystemClock(),
             limits=_limits(self._settings),
@@ -322,6 +355,19 @@ class DataPlane:
             show_upstream_status=proxy.show_upstream_status,
             real_ip=_real_ip(self._settings),
         )
+
+
+def _plugin_settings(settings: Settings) -> Mapping[str, str]:
+    """The section [plugins]; a port that was not named is that of the first HTTPS listener."""
+    limits = dict(settings.plugins.limits)
+    if not settings.plugins.redirect_https_port and settings.proxy.tls_listen:
+        limits["redirect_https_port"] = str(settings.proxy.tls_listen[0].port)
+    return limits
+
+
+def _trusted(settings: Settings) -> AddressSet | None:
+    trusted = settings.proxy.trusted_addresses
+    return None if trusted is None else AddressSet.parse([str(network) for network in trusted])
 
 
 def maybe(result: Any) -> Deferred[Any]:
@@ -349,17 +395,4 @@ def _real_ip(settings: Settings) -> RealIp | None:
 
 def _limits(settings: Settings) -> ProxyLimits:
     proxy = settings.proxy
-    return ProxyLimits(
-        max_in_flight=proxy.max_in_flight,
-        max_connections=proxy.max_connections,
-        max_body_bytes=proxy.max_body_bytes,
-        max_header_bytes=proxy.max_header_bytes,
-        max_headers=proxy.max_headers,
-        idle_timeout_s=proxy.idle_timeout_s,
-        header_timeout_s=proxy.header_timeout_s,
-        body_timeout_s=proxy.body_timeout_s,
-        send_timeout_s=proxy.send_timeout_s,
-        linger_s=proxy.linger_s,
-        linger_bytes=proxy.linger_bytes,
-        read_ahead_bytes=proxy.read_ahead_bytes,
-    )
+    return ProxyLimits(**{one.name: getattr(proxy, one.name) for one in attrs.fields(ProxyLimits)})

@@ -7,7 +7,7 @@ to them. Interfaces are looked up when a snapshot is compiled, never per request
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from attrs import field, frozen
 from zope.interface import Attribute, Interface
@@ -307,6 +307,103 @@ class UpstreamMaker(Protocol):
         """
 
 
+class CountersFailed(Exception):
+    """The counters cannot be had: their server is down or too slow. The text says why; it is for the log."""
+
+
+class Quota(NamedTuple):
+    """
+    What is left of a quota after somebody took from it.
+
+    Attributes:
+        admitted: Whether there was enough.
+        remaining: What is left, at least 0.
+        reset_s: Seconds until the window ends.
+    """
+
+    admitted: bool
+    remaining: int
+    reset_s: float
+
+
+class Window(NamedTuple):
+    """
+    A quota over time, of one key.
+
+    Attributes:
+        key: Whose. Any text; keys of different configurations must differ.
+        limit: How much fits into a window. window_s: How long that is, in seconds.
+        cost: What is taken. sliding: Which way windows follow each other: see ``Counters``.
+    """
+
+    key: str
+    limit: int
+    window_s: float
+    cost: int = 1
+    sliding: bool = False
+
+
+class Counters(Protocol):
+    """
+    Counters that all workers share; with Redis, all gateways that use the same one.
+
+    What a method returns is the value itself where the counters are at hand, and an awaitable of it where
+    a server is asked: ask ``isinstance``. Either way one call is one atomic step, and at most one round trip.
+    Calls and awaitables raise ``CountersFailed``, within the time their settings give.
+
+    A **fixed** window starts at the key's first request and is followed by nothing: the next one starts at
+    the next request. What is asked for is counted whether it was admitted or not. In a **sliding** window
+    what was admitted in the last one still counts, by the share of it that the sliding window covers.
+    """
+
+    def take(self, window: Window) -> Quota | Awaitable[Quota]:
+        """Take from one quota."""
+
+    def take_all(self, windows: Sequence[Window]) -> Sequence[Quota] | Awaitable[Sequence[Quota]]:
+        """
+        Take from several, in their order, up to and including the first that does not admit.
+
+        Over a Redis cluster this is one round trip for each.
+        """
+
+    def leak(self, key: str, rate_per_s: float, burst: float) -> float | Awaitable[float]:
+        """
+        Pour one request into a leaky bucket.
+
+        Args:
+            rate_per_s: What leaks in a second. burst: What may be in it beyond the one that leaks now.
+        Returns:
+            Seconds until this request's turn, 0 or more; -1 if the bucket is full and it was not poured in.
+        """
+
+    def enter(self, key: str, limit: int, token: str, ttl_s: float) -> int | Awaitable[int]:
+        """
+        Be one of at most *limit* at the same time.
+
+        Args:
+            token: Unique among those who are in.
+            ttl_s: For how long at most; whoever has not left by then is forgotten. Not for counters of this
+                machine, which know when a worker is dead.
+        Returns:
+            How many are in now, this one included; 0 if it is not, because there are *limit*.
+        """
+
+    def leave(self, key: str, token: str) -> None:
+        """Be in no more. Nothing waits for it; it never raises. Harmless for one who is not in."""
+
+
+class CounterSource(Protocol):
+    """Where plugins get counters from: called when a plugin is made, not per request."""
+
+    def __call__(self, settings: Mapping[str, Any]) -> Counters:
+        """
+        The counters that a plugin's settings name.
+
+        Args:
+            settings: ``policy`` and what belongs to it (``gateway.core.limiting``), defaults filled in.
+        """
+
+
 def _nothing(name: str) -> Callable[..., Any]:
     def absent(*args: object, **named: object) -> Any:
         raise RuntimeError(f"there is no service {name} here")
@@ -333,7 +430,9 @@ class PluginServices:
         http: Calls to other services.
         sleep: Waits so many seconds, for hooks that are ``async``; ends early when the client leaves.
         spawn: Runs a coroutine that no request waits for; what it raises is logged.
+        counters: Counters for limits, as the settings' ``policy`` says.
         random: A number from 0 to 1, 1 excluded: for shares and samples, not for secrets.
+        trusted: Whether a peer's forwarding fields are believed, by its address ([proxy] trusted_addresses).
         upstream: Compiles an upstream that stands in the settings.
         nested: Binds another plugin, by name and settings, at the same place; ValueError in words for the
             user if there is none or it refuses the settings.
@@ -347,6 +446,8 @@ class PluginServices:
     http: HttpCalls = field(factory=_NoHttp, repr=False)
     sleep: Callable[[float], Awaitable[None]] = field(default=_nothing("sleep"), repr=False)
     spawn: Callable[[Coroutine[Any, Any, Any]], None] = field(default=_nothing("spawn"), repr=False)
+    counters: CounterSource = field(default=_nothing("counters"), repr=False)
     random: Callable[[], float] = field(default=_nothing("random"), repr=False)
+    trusted: Callable[[str], bool] = field(default=lambda address: False, repr=False)
     upstream: UpstreamMaker = field(default=_nothing("upstream"), repr=False)
     nested: Callable[[str, Mapping[str, Any]], BoundPlugin] = field(default=_nothing("nested"), repr=False)

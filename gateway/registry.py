@@ -16,9 +16,10 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 import gateway.plugins
+from gateway.core import schema_words
 from gateway.errors import PluginLoadError
 from gateway.interfaces import ICredentialFactory, INestingFactory, IPluginFactory
-from gateway.model.problems import ConfigErrors, Problem
+from gateway.model.problems import Problem
 from gateway.model.schema import Checker, is_reference
 
 ENTRY_POINT_GROUP = "gateway.plugins"
@@ -216,7 +217,7 @@ class PluginRegistry:
             elif factory.nested_kind == "auth" and not self.is_auth(name):
                 faults.append(f"{name} plugin is not supported")
             elif problems := self.check(name, settings):
-                faults.append(f"plugin {name} check schema failed: {ConfigErrors(problems)}")
+                faults.append(f"plugin {name} check schema failed: {schema_words.text(problems[0])}")
         return faults
 
     def check_metadata(self, name: str, document: Mapping[str, Any]) -> list[Problem]:

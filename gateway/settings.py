@@ -95,11 +95,24 @@ class AdminSection:
 
 @frozen
 class ApisixSection:
-    """``[apisix]``: reserved for the APISIX dialect's listener; checked, and not opened by this version."""
+    """
+    ``[apisix]``: the APISIX dialect of the Admin API, and a listener without TLS for its clients.
+
+    Attributes:
+        listen: Where that listener is; may be empty. Both dialects are served on every listener.
+        admin_key: Opens everything; None: ``<data_dir>/apisix-admin-key``, made if it is not there.
+        viewer_key: Opens reading; None: nobody has one.
+        allow_admin: Whose requests that listener answers; None for everybody's.
+        enable_admin_cors: Whether web pages of any origin may read answers.
+        stream_routes: Whether stream routes can be written.
+    """
 
     listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9180", many=True)
     admin_key: Secret | None = setting(fields.secret, "")
     viewer_key: Secret | None = setting(fields.secret, "")
+    allow_admin: tuple[Network, ...] | None = setting(fields.networks, "127.0.0.0/8, ::1", many=True)
+    enable_admin_cors: bool = setting(fields.switch, "on")
+    stream_routes: bool = setting(fields.switch, "on")
 
 
 @frozen
@@ -120,14 +133,22 @@ class ProxySection:
         max_in_flight: Requests served at a time; one more is answered 503.
         max_connections: Client connections at a time on one listener; 0 is no limit.
         max_body_bytes: Content of one request; more is answered 413; 0 is no limit.
-        max_header_bytes, max_headers: A request's head in all, and its number of field lines.
+        max_request_line_bytes: A request's first line; a longer one is answered 414.
+        max_header_bytes, max_headers: A request's head in all, and its number of field lines; more
+            is answered 431.
+        max_chunk_line_bytes: The line of a chunk's size and its extensions.
+        max_pipelined_bytes: What is kept of a client's next requests while one is served.
         idle_timeout_s: A connection between two requests. header_timeout_s: a request's head,
             from its first byte. body_timeout_s: between two reads of its content.
         send_timeout_s: How long a client may take no bytes of a response.
         linger_s, linger_bytes: After an answer that came before the request's end, how much of
             the rest is still read and dropped.
         read_ahead_bytes: Content kept in memory while the upstream takes none.
+        tunnel_idle_timeout_s: How long nothing may pass through a tunnel (WebSocket) where the route has
+            no ``timeout``; 0: the upstream's ``timeout.read``.
         upstream_max_header_bytes, upstream_max_headers: The same limits for a response's head.
+        upstream_max_interim: Most 1xx answers before the final one.
+        upstream_max_idle: Idle connections that are kept, all upstreams together.
         dns_ttl_s: How long the addresses of a node's name are used before they are asked for again.
         health_checks: Whether upstreams' ``checks`` are carried out.
         trusted_addresses: Peers whose ``X-Forwarded-*`` are believed; None if nobody said.
@@ -149,8 +170,11 @@ class ProxySection:
     max_in_flight: int = setting(fields.whole(1), "6000")
     max_connections: int = setting(fields.whole(0), "12000")
     max_body_bytes: int = setting(fields.whole(0), "0")
+    max_request_line_bytes: int = setting(fields.whole(256, 2**20), "8192")
     max_header_bytes: int = setting(fields.whole(1024, 2**20), "32768")
     max_headers: int = setting(fields.whole(1, 10_000), "100")
+    max_chunk_line_bytes: int = setting(fields.whole(20, 65536), "256")
+    max_pipelined_bytes: int = setting(fields.whole(1024, 2**30), "65536")
     idle_timeout_s: float = setting(fields.seconds(), "60")
     header_timeout_s: float = setting(fields.seconds(), "60")
     body_timeout_s: float = setting(fields.seconds(), "60")
@@ -158,8 +182,11 @@ class ProxySection:
     linger_s: float = setting(fields.seconds(0, 600), "5")
     linger_bytes: int = setting(fields.whole(0), "1048576")
     read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")
+    tunnel_idle_timeout_s: float = setting(fields.seconds(0), "0")
     upstream_max_header_bytes: int = setting(fields.whole(1024, 2**20), "65536")
     upstream_max_headers: int = setting(fields.whole(1, 10_000), "200")
+    upstream_max_interim: int = setting(fields.whole(0, 10_000), "32")
+    upstream_max_idle: int = setting(fields.whole(0), "4096")
     dns_ttl_s: float = setting(fields.seconds(0, 3600), "10")
     health_checks: bool = setting(fields.switch, "on")
     trusted_addresses: tuple[Network, ...] | None = setting(fields.networks, "", many=True)
@@ -202,10 +229,16 @@ class PluginsSection:
     Attributes:
         enabled: Names; None enables every plugin installed.
         jwt_auth_token_cache: Verified tokens remembered; 0 verifies each request anew.
+        redirect_https_port: The port that ``http_to_https`` of redirect names.
+        counters_keys: Counters of each sort that there is room for on this machine.
+        redis_retry_s: The longest pause between two tries to reach a Redis that is down.
     """
 
     enabled: tuple[str, ...] | None = setting(fields.names_or_all, "", many=True)
     jwt_auth_token_cache: int = setting(fields.whole(0, 10_000_000), "10000")
+    redirect_https_port: int = setting(fields.whole(0, 65535), "0")
+    counters_keys: int = setting(fields.whole(16, 10_000_000), "100000")
+    redis_retry_s: float = setting(fields.seconds(0.1, 600), "2")
 
     @property
     def limits(self) -> Mapping[str, str]:
@@ -346,6 +379,7 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
     taken: dict[Address, str] = {}
     for where, listen in (
         ("[admin] listen", admin.listen),
+        ("[apisix] listen", apisix.listen),
         ("[proxy] listen", proxy.listen),
         ("[proxy] tls_listen", proxy.tls_listen),
         ("[status] listen", settings.status.listen),
@@ -359,8 +393,13 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
         faults.append(("proxy", "listen", "is empty, and so is tls_listen: nothing would be served"))
     if apisix.admin_key is not None and apisix.admin_key == apisix.viewer_key:
         faults.append(("apisix", "viewer_key", "must differ from admin_key"))
-    if apisix.admin_key is not None or apisix.viewer_key is not None:
-        warnings.append("[apisix]: this version does not open that listener; its keys are not used")
+    for key, secret in (("admin_key", apisix.admin_key), ("viewer_key", apisix.viewer_key)):
+        if secret is not None and len(secret.text) < WEAK_TOKEN_LENGTH:
+            warnings.append(
+                f"[apisix] {key}: is shorter than {WEAK_TOKEN_LENGTH} characters; it can be guessed"
+            )
+    if not all(address.is_loopback for address in apisix.listen):
+        warnings.append("[apisix] listen: is not on loopback: keys and secrets travel in the clear")
     if not admin.tls and not all(address.is_loopback for address in admin.listen):
         warnings.append(
             "[admin] tls: is off, and the listener is not on loopback: tokens travel in the clear"

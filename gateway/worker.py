@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -21,7 +22,8 @@ from gateway.control import amp_commands as commands
 from gateway.control.local import LocalPublisher
 from gateway.control.worker_link import ParentLink
 from gateway.control.worker_log import PipeObserver
-from gateway.control.worker_process import LINK
+from gateway.control.worker_process import COUNTERS, LINK
+from gateway.counters.local import LocalCounters
 from gateway.data_plane import DataPlane
 from gateway.http1 import reactor as lean
 from gateway.registry import load_plugins
@@ -39,8 +41,13 @@ ORPHAN_LIMIT_S = 5.0
 class WorkerService:
     """Does what the first process says (``gateway.control.worker_link.Serving``)."""
 
-    def __init__(self, reactor: Any, observer: PipeObserver) -> None:
+    def __init__(self, reactor: Any, observer: PipeObserver, counters: LocalCounters | None = None) -> None:
+        """
+        Args:
+            counters: Those that all workers share.
+        """
         self._reactor = reactor
+        self._counters = counters
         self._observer = observer
         self._settings: Settings | None = None
         self._plane: DataPlane | None = None
@@ -56,7 +63,8 @@ class WorkerService:
         """Take the settings and load the plugins."""
         settings = self._settings = from_text(document["settings"])
         self._observer.level = LogLevel.levelWithName(settings.log.level)
-        plane = self._plane = DataPlane(settings, self._reactor, load_plugins(settings.plugins.enabled))
+        registry = load_plugins(settings.plugins.enabled)
+        plane = self._plane = DataPlane(settings, self._reactor, registry, self._counters)
         self._publisher = LocalPublisher(plane.compiler, plane.runner)
 
     def load(self, revision: int, document: Any) -> None:
@@ -156,7 +164,8 @@ def main() -> None:
     reactor: Any = installed
     observer = PipeObserver(2)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-    service = WorkerService(reactor, observer)
+    os.set_inheritable(COUNTERS, False)
+    service = WorkerService(reactor, observer, LocalCounters.adopt(COUNTERS, time.monotonic))
     # The first process tells its workers when the terminal says stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(service.leave))

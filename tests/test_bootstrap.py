@@ -178,6 +178,27 @@ class PortsTests(Case):
         )
 
 
+class ApisixKeyTests(Case):
+    """``apisix_key``."""
+
+    def test_made_once(self) -> None:
+        """The first start makes a key that only the owner reads, and says where it is but not what it is."""
+        said: list[str] = []
+        path = self.data_dir / "apisix-admin-key"
+        first = bootstrap.apisix_key(self.settings(), said.append)
+        self.assertEqual((first.origin, path.read_text()), ("made", first.text + "\n"))
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        self.assertEqual(said, [f"The key of the apisix dialect is in {path}"])
+        second = bootstrap.apisix_key(self.settings(), said.append)
+        self.assertEqual((second.text, second.origin, len(said)), (first.text, "file", 1))
+
+    def test_from_the_settings(self) -> None:
+        """A key that is given is taken, and no file is written."""
+        key = bootstrap.apisix_key(self.settings(apisix={"admin_key": "given-by-the-user"}))
+        self.assertEqual((key.text, key.path), ("given-by-the-user", None))
+        self.assertFalse((self.data_dir / "apisix-admin-key").exists())
+
+
 class StartLinesTests(Case):
     """What the log says once everything listens."""
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _PURE = frozenset({"model", "core"})
 _VALUES = frozenset({"model", "core", "interfaces", "errors"})
-_SHELLS = frozenset({"http1", "upstream", "proxy", "store", "telemetry"})
+_SHELLS = frozenset({"http1", "upstream", "proxy", "store", "telemetry", "counters"})
 
 TABLE: Mapping[str, frozenset[str]] = {
     "": frozenset(),
@@ -33,6 +33,7 @@ TABLE: Mapping[str, frozenset[str]] = {
     "http1": _VALUES,
     "upstream": _VALUES | {"http1"},
     "proxy": _VALUES | {"http1", "upstream"},
+    "counters": _VALUES | {"upstream"},
     "store": _VALUES | {"files"},
     "telemetry": _VALUES,
     # Settings of the process.
@@ -55,7 +56,7 @@ TABLE: Mapping[str, frozenset[str]] = {
     | {"admin", "binding", "bootstrap", "certificates", "control", "data_plane", "registry"}
     | {"settings", "settings_fields", "settings_text"},
     "worker": _VALUES
-    | {"certificates", "control", "data_plane", "http1", "registry", "settings", "settings_text"},
+    | {"certificates", "control", "counters", "data_plane", "http1", "registry", "settings", "settings_text"},
     "tap": frozenset({"app", "bootstrap", "errors", "http1", "registry", "settings"}),
 }
 """

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parent.parent
 
 EXCEPTIONS: Mapping[str, str] = {
+    "gateway/admin/apisix_kinds.py": "a table; tests/admin/test_apisix.py goes through all of it",
     "gateway/admin/calls.py": "tested through the API that is made of it, tests/admin/test_enterprise.py",
     "gateway/admin/checks.py": "tested through the resources that are checked, tests/admin/test_resources.py",
     "gateway/admin/kinds.py": "a table; tests/admin/test_resources.py goes through all of it",
@@ -21,6 +22,7 @@ EXCEPTIONS: Mapping[str, str] = {
     "gateway/control/worker.py": "tested through those who hold workers, tests/control/test_workers.py",
     "gateway/control/worker_link.py": "both ends talk in tests/control/test_workers.py",
     "gateway/control/worker_process.py": "starts processes; run for real by tests/e2e/test_workers.py",
+    "gateway/counters/scripts.py": "run by a real Redis in tests/counters/test_redis.py",
     "gateway/data_plane.py": "a composition; run for real by tests/e2e, in one process and in several",
     "gateway/errors.py": "names only",
     "gateway/interfaces.py": "interfaces only; tests/test_registry.py verifies those that provide them",

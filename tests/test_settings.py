@@ -91,7 +91,9 @@ class DefaultTests(Case):
     def test_limits_for_plugins(self) -> None:
         """Plugins are given the section's limits as texts."""
         settings = settings_from({"plugins": {"jwt_auth_token_cache": "7"}})
-        self.assertEqual(settings.plugins.limits, {"jwt_auth_token_cache": "7"})
+        limits = settings.plugins.limits
+        self.assertEqual((limits["jwt_auth_token_cache"], limits["counters_keys"]), ("7", "100000"))
+        self.assertNotIn("enabled", limits)
 
 
 class OverrideTests(Case):
@@ -226,10 +228,13 @@ class AcrossTests(Case):
         for text in ("0", "4", "auto"):
             self.assertEqual(self.warnings({"proxy": {"workers": text}}), [])
 
-    def test_reserved_listener_is_warned_about(self) -> None:
-        """A key for the listener that is not opened is warned about."""
+    def test_apisix_keys(self) -> None:
+        """A key that can be guessed is warned about, and so is a listener that others can reach."""
         (warning,) = self.warnings({"apisix": {"admin_key": "k1"}})
-        self.assertIn("does not open", warning)
+        self.assertIn("can be guessed", warning)
+        self.assertEqual(self.warnings({"apisix": {"admin_key": "k" * 16}}), [])
+        (warning,) = self.warnings({"apisix": {"listen": "0.0.0.0:9180"}})
+        self.assertIn("in the clear", warning)
         self.assertIn("must differ", self.problems({"apisix": {"admin_key": "k", "viewer_key": "k"}})[0])
 
     def test_clear_tokens_are_warned_about(self) -> None:

@@ -110,6 +110,19 @@ class Access:
         self._secret = os.urandom(32)
         self._verified: OrderedDict[bytes, None] = OrderedDict()
 
+    def is_enterprise(self, shown: Presented) -> bool:
+        """
+        Whether a request shows a credential of the enterprise dialect, or what looks like one.
+
+        A key decides if there is one; else a password or a session does.
+        """
+        key = shown.header(b"x-api-key") or shown.cookie(b"X-API-KEY")
+        if key is None:
+            return shown.header(b"authorization") is not None or shown.cookie(COOKIE.encode()) is not None
+        if key.startswith((b"a7ee-", KEY_PREFIX.encode())):
+            return True
+        return 0 < len(key) <= MAX_KEY and self._find("token", key) is not None
+
     async def principal(self, shown: Presented) -> Principal:
         """
         Who sent a request.

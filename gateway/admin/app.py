@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+from attrs import evolve, field, frozen
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -13,28 +14,40 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
+from gateway.admin import selection
 from gateway.admin.access import Access, AccessLimits, Presented
+from gateway.admin.apisix import Apisix, Seal
+from gateway.admin.apisix_door import ApisixDoor
+from gateway.admin.apisix_kinds import removal
+from gateway.admin.apisix_pages import ApisixPages
 from gateway.admin.calls import Answer, Call, Limits, Query
 from gateway.admin.control_plane import ControlPlane, Explain, History, PluginPages, Status
 from gateway.admin.enterprise import Enterprise
+from gateway.admin.expiry import CallLater, Expiries
 from gateway.admin.groups import Groups
 from gateway.admin.json_text import write_json
 from gateway.admin.passwords import Elsewhere, here
-from gateway.admin.principal import GATEWAY
-from gateway.admin.refusals import Denied, Invalid, NotAllowed, NotFound, Refusal, TooLarge
+from gateway.admin.principal import GATEWAY, Principal
+from gateway.admin.refusals import BadParameter, Denied, Invalid, NotAllowed, NotFound, Refusal, TooLarge
 from gateway.admin.resources import Resources
 from gateway.admin.sessions import COOKIE
 from gateway.admin.site import AdminResource
+from gateway.admin.static_keys import StaticKeys
+from gateway.admin.templates import Templates
 from gateway.admin.tokens import Tokens
 from gateway.admin.tools import Tools
 from gateway.admin.users import Users
 from gateway.control.control import Control
+from gateway.control.state import State
 from gateway.core.addresses import AddressSet
 from gateway.errors import ConfigErrors, RevisionConflict, StoreUnavailable
 from gateway.interfaces import Clock
+from gateway.model.gateway_group import DEFAULT_GROUP
+from gateway.model.record import Change, Key
 from gateway.registry import PluginRegistry
 
 Handler = Callable[[Call], Awaitable[Answer]]
+Renderer = Enterprise | Apisix
 _T = TypeVar("_T")
 
 
@@ -89,6 +102,24 @@ def presented(request: Any) -> Presented:
     return Presented(request.method.decode("ascii"), header, request.getCookie, client_address(request))
 
 
+@frozen
+class ApisixOptions:
+    """
+    What gw.ini says about the apisix dialect.
+
+    Attributes:
+        keys: Who may use it. seal: Encrypts what answers to writes show of secrets.
+        stream_routes: Whether there are stream routes. cors: Whether pages of other origins may read.
+        version_shown: Whether the field Server tells the version.
+    """
+
+    keys: StaticKeys = field(factory=lambda: StaticKeys(None, None, DEFAULT_GROUP))
+    seal: Seal = lambda key, value: value
+    stream_routes: bool = True
+    cors: bool = True
+    version_shown: bool = True
+
+
 class AdminAPI:
     """
     The Admin API of one gateway.
@@ -116,6 +147,8 @@ class AdminAPI:
         access: AccessLimits | None = None,
         elsewhere: Elsewhere = here,
         instances: Callable[[], Any] = list,
+        apisix: ApisixOptions | None = None,
+        call_later: CallLater | None = None,
     ) -> None:
         """
         Args:
@@ -124,6 +157,8 @@ class AdminAPI:
             history: The store's ``history``; None leaves ``/api/revisions`` out.
             access: Limits of log-ins and sessions. elsewhere: Where passwords are hashed.
             instances: The data planes, each as a JSON object; or an awaitable of them.
+            apisix: Of the apisix dialect; by default nobody has a key for it.
+            call_later: As the reactor's; None: what has a time to live stays.
         """
         self.resources = Resources(control, registry)
         self._limits = limits or Limits()
@@ -135,24 +170,54 @@ class AdminAPI:
         self._groups = Groups(self.resources, self._enterprise)
         self._instances = instances
         self._tools = Tools(self.resources)
+        self._templates = Templates(self.resources, self._enterprise, clock)
         self._control_plane = ControlPlane(explain, status, history)
         self._plugins = PluginPages(registry)
+        options = apisix or ApisixOptions()
+        pages = ApisixPages(registry)
+        self._apisix = Apisix(
+            self.resources,
+            group=options.keys.group,
+            clock=clock,
+            seal=options.seal,
+            stream_routes=options.stream_routes,
+            cors=options.cors,
+            version_shown=options.version_shown,
+            pages={"plugins": pages.plugins, "schema": pages.schema},
+        )
+        self._keys = options.keys
+        self._door = ApisixDoor(self._apisix, options.keys)
+        self._expiries: Expiries | None = None
+        if call_later is not None:
+            self._expiries = Expiries(self.resources, clock, call_later, _removal)
+            self.resources.on_expiry = self._expiries.follow
 
-    def resource(self, allow: Sequence[Any] | None = None) -> IResource:
+    def start(self) -> None:
+        """Begin to remove what has a time to live."""
+        if self._expiries is not None:
+            self._expiries.follow()
+
+    def stop(self) -> None:
+        """Remove nothing any more."""
+        if self._expiries is not None:
+            self._expiries.stop()
+
+    def resource(self, allow: Sequence[Any] | None = None, *, page: bool = False) -> IResource:
         """
         The root of the resource tree, for a ``Site``.
 
         Args:
             allow: Addresses and networks whose requests are looked at, as text or as what stands
                 for them; None for all.
+            page: Whether others are told so by a page, not by JSON.
         """
         # Each instance is bound to the class's routes through the descriptor of Klein.
         allowed = None if allow is None else AddressSet.parse([str(each) for each in allow])
-        bound: IResource = AdminResource(self.app, allowed)
+        bound: IResource = AdminResource(self.app, allowed, page=page)
         return bound
 
     def _dialect(self, call: Call) -> Enterprise:
-        """Who answers a call under ``/apisix/admin`` (contract §7.1); one dialect is there so far."""
+        """Who answers a call that came through a route of the enterprise dialect."""
         return self._enterprise
 
     # Every path runs through here.
@@ -164,12 +229,20 @@ class AdminAPI:
         Args:
             open: Whether anybody may call.
         """
+        renderer: Renderer = self._enterprise
         try:
-            answer = await shielded(self._handled(request, handler, open), self._log)
+            call = self._call(request)
+            shown = presented(request)
+            renderer = self._renderer(shown, call)
+            if renderer is self._apisix:
+                work = self._door.answer(call, shown.method)
+            else:
+                work = self._handled(call, shown, handler, open)
+            answer = await shielded(work, self._log)
         except Refusal as refusal:
-            answer = self._enterprise.refuse(refusal)
+            answer = renderer.refuse(refusal)
         except ConfigErrors as errors:
-            answer = self._enterprise.refuse(Invalid("", errors.problems))
+            answer = renderer.refuse(Invalid("", errors.problems))
         except (StoreUnavailable, RevisionConflict) as error:
             self._log.error("the configuration store refused a write: {reason}", reason=str(error))
             answer = Answer(503, {"error_msg": str(error)})
@@ -180,29 +253,45 @@ class AdminAPI:
                 "an admin call failed: {method} {path}", method=request.method, path=request.path
             )
             answer = Answer(500, {"error_msg": "internal error"})
-        return self._send(request, answer)
+        return self._send(request, renderer.dress(answer))
 
-    async def _handled(self, request: Any, handler: Handler, open: bool) -> Answer:
-        path = request.path.decode("ascii", "replace")
-        method = request.method.decode("ascii")
-        principal = GATEWAY
-        if not open:
-            principal = await self._access.principal(presented(request))
-            principal.check(method, path)
-        call = Call(
-            method="GET" if method == "HEAD" else method,
-            path=path,
+    def _call(self, request: Any) -> Call:
+        return Call(
+            method="GET" if request.method == b"HEAD" else request.method.decode("ascii"),
+            path=request.path.decode("ascii", "replace"),
             query=Query.parse(request.uri.partition(b"?")[2]),
             headers=lambda name: field_value(request, name),
             read=lambda: self._content(request),
-            principal=principal,
+            principal=GATEWAY,
         )
-        return await handler(call)
+
+    def _renderer(self, shown: Presented, call: Call) -> Renderer:
+        """Who answers a request (contract §7.1)."""
+        dialect = selection.dialect_of(call.path, call.query, self._access.is_enterprise(shown))
+        return self._apisix if dialect == selection.APISIX else self._enterprise
+
+    async def _handled(self, call: Call, shown: Presented, handler: Handler, open: bool) -> Answer:
+        if open:
+            return await handler(call)
+        principal = self._static_principal(shown, call) or await self._access.principal(shown)
+        principal.check(shown.method, call.path)
+        return await handler(evolve(call, principal=principal))
+
+    def _static_principal(self, shown: Presented, call: Call) -> Principal | None:
+        """A static key opens the resources of its own group in this dialect too (contract §7.4)."""
+        key = shown.header(b"x-api-key")
+        if key is None or not selection.is_under_root(call.path):
+            return None
+        principal = self._keys.principal(key)
+        if principal is not None and call.query.one(selection.GROUP_PARAMETER) is None:
+            raise BadParameter(selection.GROUP_PARAMETER, "value is required but missing")
+        return principal
 
     def _content(self, request: Any) -> bytes:
         limit = self._limits.max_body_bytes
         if getattr(request, "too_large", False) or request.content.seek(0, 2) > limit:
-            raise TooLarge(limit)
+            size = max(getattr(request, "length", 0), request.content.seek(0, 2))
+            raise TooLarge(limit, size)
         request.content.seek(0)
         raw: bytes = request.content.read(limit)
         return raw
@@ -293,6 +382,10 @@ class AdminAPI:
     async def _core_schemas(self, request: Any) -> bytes:
         return await self._answer(request, self._control_plane.core_schemas)
 
+    @app.route("/api/openapi.json")
+    async def _openapi(self, request: Any) -> bytes:
+        return await self._answer(request, self._control_plane.openapi)
+
     @app.route("/api/revisions")
     async def _revisions(self, request: Any) -> bytes:
         return await self._answer(request, self._control_plane.revisions)
@@ -341,6 +434,28 @@ class AdminAPI:
     async def _all_instances(self, request: Any) -> bytes:
         return await self._answer(request, lambda call: self._groups.instances(call, None, self._instances))
 
+    # Templates
+
+    @app.route("/api/services/publish")
+    async def _publish(self, request: Any) -> bytes:
+        return await self._answer(request, self._templates.publish)
+
+    @app.route("/api/import/services/template")
+    async def _import(self, request: Any) -> bytes:
+        return await self._answer(request, self._templates.import_services)
+
+    @app.route("/api/services/template/<id>/versions")
+    async def _versions(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._templates.versions(call, id))
+
+    @app.route("/api/<any(services, routes, stream_routes):path>/template")
+    async def _template_list(self, request: Any, path: str) -> bytes:
+        return await self._answer(request, lambda call: self._templates.collection(call, path))
+
+    @app.route("/api/<any(services, routes, stream_routes):path>/template/<id>")
+    async def _template(self, request: Any, path: str, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._templates.item(call, path, id))
+
     # Small calls
 
     @app.route("/api/parse_certificate")
@@ -374,8 +489,9 @@ class AdminAPI:
     async def _plugin_schema(self, request: Any, name: str) -> bytes:
         return await self._answer(request, lambda call: self._plugins.schema(call, name))
 
+    @app.route("/apisix/admin")
     @app.route("/apisix/admin/<path:rest>")
-    async def _resource(self, request: Any, rest: str) -> bytes:
+    async def _resource(self, request: Any, rest: str = "") -> bytes:
         segments = rest.removesuffix("/").split("/")
 
         async def answer(call: Call) -> Answer:
@@ -391,3 +507,7 @@ class AdminAPI:
             raise NotFound()
 
         return await self._answer(request, missing)
+
+
+def _removal(state: State, key: Key) -> Sequence[Change]:
+    return [Change(*each, None) for each in removal(state, key)]

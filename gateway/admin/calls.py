@@ -11,12 +11,13 @@ from attrs import field, frozen
 from gateway.admin.json_text import BadJSON, read_json, read_object
 from gateway.admin.preconditions import Preconditions
 from gateway.admin.principal import GATEWAY, Principal
-from gateway.admin.refusals import BadBody, BadParameter, Invalid
+from gateway.admin.refusals import BadBody, BadParameter, Invalid, UnsupportedType
 from gateway.admin.resources import Caller
 from gateway.model.schema import Checker, Document
 
 MAX_PARAMETERS = 200
 _MAX_NUMBER = 2**31 - 1
+_ANY_TYPE = ("application/x-www-form-urlencoded", "text/plain", "application/octet-stream")
 
 
 @frozen
@@ -115,10 +116,18 @@ class Call:
 
     @property
     def caller(self) -> Caller:
-        """Who writes, and under which conditions."""
+        """Who writes, and under which conditions. Raises BadParameter."""
         reason = self.headers("x-gateway-reason")
         conditions = Preconditions(self.headers("if-match"), self.headers("if-none-match"))
-        return Caller(self.principal.name, reason[:1024] if reason else None, conditions)
+        served = self.query.choice("wait", ("served", "stored")) == "served"
+        return Caller(self.principal.name, reason[:1024] if reason else None, conditions, served)
+
+    def _content(self) -> bytes:
+        # What clients send when nobody tells them (curl says it is a form) is read as JSON, too.
+        given = (self.headers("content-type") or "").partition(";")[0].strip().lower()
+        if given and not given.endswith("json") and given not in _ANY_TYPE:
+            raise UnsupportedType(given)
+        return self.read()
 
     def document(self, *, empty: bool = False) -> Document:
         """
@@ -127,9 +136,9 @@ class Call:
         Args:
             empty: No content stands for ``{}``.
         Raises:
-            BadBody: it is not acceptable.
+            BadBody: it is not acceptable. UnsupportedType: it says that it is something else.
         """
-        raw = self.read()
+        raw = self._content()
         if empty and not raw:
             return {}
         try:
@@ -148,7 +157,7 @@ class Call:
     def patch(self) -> dict[str, Any] | list[Any]:
         """The content as a JSON object or array. Raises BadBody."""
         try:
-            value = read_json(self.read())
+            value = read_json(self._content())
         except BadJSON as error:
             raise BadBody(f"invalid request body: {error}") from None
         if not isinstance(value, (dict, list)):

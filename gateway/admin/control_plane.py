@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.admin import openapi
 from gateway.admin.calls import Answer, Call
 from gateway.admin.enterprise_views import VERSION
 from gateway.admin.json_text import BadJSON, read_json
@@ -86,6 +87,11 @@ class ControlPlane:
         """``GET /api/schema/core``."""
         only(call, "GET")
         return Answer(200, {"value": CORE_SCHEMAS})
+
+    async def openapi(self, call: Call) -> Answer:
+        """``GET /api/openapi.json``: the description of the Admin API, for tools."""
+        only(call, "GET")
+        return Answer(200, openapi.document(call.query.choice("dialect", openapi.dialects())))
 
     async def revisions(self, call: Call) -> Answer:
         """``GET /api/revisions``: who changed what, when and why; newest first, no documents."""

@@ -41,6 +41,10 @@ class Enterprise:
         self._errors = EnterpriseErrors(resources.registry)
         self._validation = Validation(resources, DIALECT, self._errors.of_document)
 
+    def dress(self, answer: Answer) -> Answer:
+        """What every answer of this dialect has: nothing besides its own."""
+        return answer
+
     def refuse(self, refusal: Refusal) -> Answer:
         """The answer for what went wrong."""
         return self._errors.answer(refusal)
@@ -108,10 +112,13 @@ class Enterprise:
     async def _collection(self, call: Call, place: Place) -> Answer:
         if call.method == "GET":
             return self.list(call, place)
+        self._check_direct(place, None)
         stored = await self._resources.create(place, call.document(), call.caller, DIALECT)
         return self.stored(place.kind, stored)
 
     async def _item(self, call: Call, place: Place, id: str) -> Answer:
+        if call.method != "GET":
+            self._check_direct(place, id)
         match call.method:
             case "GET":
                 return self.one(place.kind, self._get(place, id))
@@ -129,6 +136,15 @@ class Enterprise:
                     raise Forbidden("the default upstream of a service cannot be deleted: change the service")
                 return self.deleted(await self._resources.delete(place, id, call.caller))
         return self.stored(place.kind, stored)
+
+    def _check_direct(self, place: Place, id: str | None) -> None:
+        """Refuse what only a publication may change (contract §3.7): routes, and which services there are."""
+        group = self._resources.state.get("", "gateway_group", place.group)
+        if group is None or not group.value.get("enforce_service_publishing"):
+            return
+        there = id is not None and self._resources.state.get(place.group, "service", id) is not None
+        if place.kind.name in ("route", "stream_route") or (place.kind.name == "service" and not there):
+            raise Denied("this gateway group takes services and routes by publication only")
 
     def _records(self, place: Place, service_id: str | None) -> Sequence[Record]:
         records = self._resources.all(place, service_id)
@@ -167,7 +183,7 @@ class Enterprise:
         hidden = kind.shapes[DIALECT].hidden
         for operation in patch if hidden and isinstance(patch, list) else ():
             source = operation.get("from") if isinstance(operation, Mapping) else None
-            if isinstance(source, str) and (source == "" or source.split("/")[1] in hidden):
+            if isinstance(source, str) and (source == "" or source.lstrip("/").partition("/")[0] in hidden):
                 raise BadBody("invalid patch: a member that is never shown cannot be copied")
 
     async def services_of(self, call: Call, group: str, id: str | None) -> Answer:

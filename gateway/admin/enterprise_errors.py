@@ -10,8 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from gateway.admin import words_apisix, words_enterprise
-from gateway.admin.branches import expand
+from gateway.admin import words_enterprise
 from gateway.admin.calls import Answer
 from gateway.admin.kinds import GATEWAY_GROUP, GROUPLESS, KINDS
 from gateway.admin.refusals import (
@@ -24,7 +23,10 @@ from gateway.admin.refusals import (
     TooLarge,
     TooMany,
     Unauthorized,
+    UnsupportedType,
 )
+from gateway.core import schema_words
+from gateway.core.branches import expand
 from gateway.model.problems import PathPart, Problem
 from gateway.registry import PluginRegistry
 
@@ -53,6 +55,7 @@ _STATUS: dict[type[Refusal], int] = {
     NotAllowed: 405,
     Stale: 412,
     TooLarge: 413,
+    UnsupportedType: 415,
     Unauthorized: 401,
     Denied: 403,
     TooMany: 429,
@@ -109,7 +112,7 @@ class EnterpriseErrors:
         name = problem.expected
         for inner in problem.branches[0]:
             hidden = self._is_secret(kind, (*problem.path, *inner.path))
-            text = words_apisix.text(inner, hidden=hidden)
+            text = schema_words.text(inner, hidden=hidden)
             yield f"{prefix}failed to check the configuration of plugin {name} err: {text}"
 
     def _entry(self, kind: str, problem: Problem) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -10,6 +10,7 @@ from attrs import evolve
 
 from gateway.admin.kind import Kind
 from gateway.admin.resources import own_id
+from gateway.admin.translation import translated
 from gateway.control.state import State
 from gateway.model.credential import join_id
 from gateway.model.record import Record
@@ -29,7 +30,9 @@ def view(state: State, kind: Kind, record: Record, *, publish_info: bool = False
     Args:
         publish_info: Whether routes also tell the versions that were published.
     """
-    document = record.value if record.dialect == DIALECT else translated(kind, record)
+    document: Mapping[str, Any] = record.value
+    if record.dialect != DIALECT:
+        document = kind.shapes[DIALECT].complete(translated(state, record, DIALECT))
     hidden = kind.shapes[DIALECT].hidden
     if hidden:
         document = {name: value for name, value in document.items() if name not in hidden}
@@ -56,38 +59,6 @@ def view(state: State, kind: Kind, record: Record, *, publish_info: bool = False
 
 def _version(record: Record) -> str:
     return str(uuid5(_VERSIONS, f"{record.group}/{record.id}/{record.modified_revision}"))
-
-
-def translated(kind: Kind, record: Record) -> Mapping[str, Any]:
-    """
-    A document that another dialect wrote, in the members of this one.
-
-    What this dialect has no member for is left out of the view and stays in the store.
-    """
-    value = dict(record.value)
-    if kind.name == "route":
-        if "uri" in value or "uris" in value:
-            value["paths"] = value.get("uris") or [value["uri"]]
-        value.pop("upstream", None)
-    for holder in (value, value.get("upstream")):
-        if isinstance(holder, dict) and isinstance(holder.get("nodes"), Mapping):
-            holder["nodes"] = list(_nodes(holder["nodes"]))
-    shape = kind.shapes[DIALECT]
-    known = shape.checker(value).schema.get("properties")
-    if known is not None:
-        value = {name: member for name, member in value.items() if name in known}
-    for name in kind.id_members:
-        value.pop(name, None)
-    return shape.complete(value)
-
-
-def _nodes(nodes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for address, weight in nodes.items():
-        host, colon, port = address.rpartition(":")
-        if colon and port.isdigit() and not host.endswith(":"):
-            yield {"host": host, "port": int(port), "weight": weight}
-        else:
-            yield {"host": address, "weight": weight}
 
 
 def default_upstream(service: Record) -> Record | None:

@@ -73,7 +73,14 @@ class KeyIndex:
         self._revision = state.revision
 
     def others(
-        self, state: State, group: str, kind: str, id: str, value: Mapping[str, Any]
+        self,
+        state: State,
+        group: str,
+        kind: str,
+        id: str,
+        value: Mapping[str, Any],
+        *,
+        with_consumer: bool = False,
     ) -> Iterator[tuple[str, str, Owner]]:
         """
         Find whom a document would share a key with.
@@ -81,9 +88,10 @@ class KeyIndex:
         Args:
             state: The one last followed.
             kind: ``consumer`` or ``credential``. id: Its stored id.
+            with_consumer: Whether a consumer and its own credentials count against each other.
         Returns:
-            Plugin, its name for the key, and the first owner. A consumer and its own
-            credentials do not count against each other; two credentials do.
+            Plugin, its name for the key, and the first owner. Two credentials always count against each
+            other, a consumer and its own credentials only if asked for.
         Source:
             jwt-auth contract §2, Admin API contract §4.5.
         """
@@ -91,7 +99,7 @@ class KeyIndex:
         owners = self._owners(state, group)
         for plugin, key in self._keys(value):
             for owner in owners.get((plugin, key), ()):
-                same = owner.consumer == me.consumer
+                same = owner.consumer == me.consumer and not with_consumer
                 if owner != me and not (same and None in (owner.credential, me.credential)):
                     yield plugin, str(self._registry.factory(plugin).key_field), owner
                     break

@@ -115,7 +115,7 @@ def one(schema: Schema) -> Callable[[Mapping[str, Any]], Checker]:
 
 def member(name: str) -> Filter:
     """Records whose member *name* is the text asked for."""
-    return lambda record, wanted: record.value.get(name) == wanted
+    return lambda record, wanted: str(record.value.get(name)) == wanted
 
 
 def flag(name: str) -> Filter:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.control.state import State
 from gateway.model import secret
-from gateway.model.credential import split_id
+from gateway.model.credential import join_id, split_id
 from gateway.model.problems import Problem
 from gateway.model.record import Key
 from gateway.model.schema import Checker
@@ -19,9 +19,12 @@ def members_of_service(state: State, group: str, id: str) -> Iterable[Key]:
     """A service takes its routes, stream routes and additional upstreams along (contract §3.1)."""
     for kind in ("route", "stream_route"):
         for own, record in state.all(group, kind).items():
-            if record.value.get("service_id") == id:
+            # The apisix dialect has whole numbers for ids too.
+            if str(record.value.get("service_id")) == id:
                 yield group, kind, own
     yield from _children(state, group, "service_upstream", id)
+    if state.get("", "publication", join_id(group, id)) is not None:
+        yield "", "publication", join_id(group, id)
 
 
 def credentials_of_consumer(state: State, group: str, id: str) -> Iterable[Key]:
@@ -30,11 +33,15 @@ def credentials_of_consumer(state: State, group: str, id: str) -> Iterable[Key]:
 
 
 def routes_of_template(state: State, group: str, id: str) -> Iterable[Key]:
-    """A service template takes its route templates along."""
+    """A service template takes its routes, its versions and the memory of its publications along."""
     for kind in ("route_template", "stream_route_template"):
         for own, record in state.all(group, kind).items():
             if record.value.get("service_id") == id:
                 yield group, kind, own
+    yield from _children(state, group, "service_version", id)
+    for own in state.all(group, "publication"):
+        if split_id(own)[1] == id:
+            yield group, "publication", own
 
 
 def tokens_of_user(state: State, group: str, id: str) -> Iterable[Key]:

@@ -31,6 +31,7 @@ from gateway.model import (
     upstream,
     user,
 )
+from gateway.model.credential import split_id
 from gateway.model.record import Key
 from gateway.model.schema import Checker
 
@@ -184,17 +185,22 @@ _ALL = (
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}
 """The resources of a gateway group, by the name of their records."""
 
+_ELSEWHERE = ("upstream", "plugin_config", "consumer_group")
+"""Kinds that only the apisix dialect has."""
 _CHILDREN_FIRST = ("credential", "route", "stream_route", "service_upstream", "sni")
 
 
 def _everything_in(state: State, group: str, id: str) -> Iterable[Key]:
-    for kind in (*_CHILDREN_FIRST, *KINDS):
+    for kind in (*_CHILDREN_FIRST, *KINDS, *_ELSEWHERE):
         for record_id in state.all(id, kind):
             yield id, kind, record_id
     for kind in ("group_key", "instance_token"):
         for record_id, record in state.all("", kind).items():
             if record.value.get("gateway_group_id") == id:
                 yield "", kind, record_id
+    for record_id in state.all("", "publication"):
+        if split_id(record_id)[0] == id:
+            yield "", "publication", record_id
 
 
 GATEWAY_GROUP = Kind(

@@ -41,9 +41,8 @@ class Principal:
         Raises:
             Denied: they may not.
         """
-        if self.group is not None:
-            if _under(path, ("/apisix/admin",)) or (method in _READING and _under(path, _OF_ONE_GROUP)):
-                return
+        inside = _under(path, ("/apisix/admin",)) or (method in _READING and _under(path, _OF_ONE_GROUP))
+        if self.group is not None and not inside:
             raise Denied("this key is for the resources of one gateway group")
         if SUPER_ADMIN in self.roles or path in _ALWAYS_OWN:
             return

@@ -82,10 +82,24 @@ class NotAllowed(Refusal):
 
 
 class TooLarge(Refusal):
-    """The content is longer than the limit."""
+    """
+    The content is longer than the limit.
 
-    def __init__(self, limit: int) -> None:
+    Attributes:
+        limit: In bytes. size: Bytes of the content, as far as it is known.
+    """
+
+    def __init__(self, limit: int, size: int = 0) -> None:
+        self.limit = limit
+        self.size = size
         super().__init__(f"invalid request body: more than {limit} bytes")
+
+
+class UnsupportedType(Refusal):
+    """The content says that it is no JSON."""
+
+    def __init__(self, type: str) -> None:
+        super().__init__(f"content of the type {type[:100]} is not understood: send application/json")
 
 
 class Unauthorized(Refusal):

@@ -14,14 +14,18 @@ from uuid import uuid4
 from attrs import evolve, frozen
 
 from gateway.admin.checks import Draft
+from gateway.admin.expiry import KIND as EXPIRY
+from gateway.admin.expiry import with_expiries
 from gateway.admin.keys import KeyIndex
 from gateway.admin.kind import Kind, Shape
 from gateway.admin.kinds import GATEWAY_GROUP, KINDS
 from gateway.admin.preconditions import NONE, Preconditions
 from gateway.admin.refusals import Invalid, NotFound
+from gateway.admin.translation import translated
 from gateway.control.control import Control, Plan, Written
 from gateway.control.state import State
 from gateway.core.compiler import SERVED_KINDS
+from gateway.core.unused import unused
 from gateway.errors import ConfigErrors, Problem
 from gateway.model.credential import join_id, split_id
 from gateway.model.gateway_group import DEFAULT_GROUP
@@ -41,11 +45,19 @@ Guard = Callable[[State, Record], None]
 
 @frozen
 class Caller:
-    """Who writes, for the log of revisions, and under which conditions."""
+    """
+    Who writes, for the log of revisions, and under which conditions.
+
+    Attributes:
+        served: Whether the write ends once it is served; else once it is stored.
+        expires_at: Unix seconds at which what is written goes again; None for never.
+    """
 
     author: str
     reason: str | None = None
     preconditions: Preconditions = NONE
+    served: bool = True
+    expires_at: float | None = None
 
 
 @frozen
@@ -99,7 +111,12 @@ def group_exists(state: State, group: str) -> bool:
 
 
 class Resources:
-    """Reads the served configuration and changes it through ``Control``."""
+    """
+    Reads the served configuration and changes it through ``Control``.
+
+    Attributes:
+        on_expiry: Called after a commit that changed when something ends.
+    """
 
     def __init__(
         self, control: Control, registry: PluginRegistry, *, new_id: Callable[[], str] = lambda: str(uuid4())
@@ -108,6 +125,7 @@ class Resources:
         self.registry = registry
         self._new_id = new_id
         self._keys = KeyIndex(registry)
+        self.on_expiry: Callable[[], None] = lambda: None
         self._members: dict[str, tuple[Mapping[str, Record], dict[str, list[Record]]]] = {}
 
     @property
@@ -140,7 +158,9 @@ class Resources:
             return self._grouped(place.kind.name, table, lambda r: split_id(r.id)[0]).get(place.parent, [])
         if service_id is not None:
             name = f"{place.kind.name} of service"
-            return self._grouped(name, table, lambda r: r.value.get("service_id", "")).get(service_id, [])
+            return self._grouped(name, table, lambda r: str(r.value.get("service_id", ""))).get(
+                service_id, []
+            )
         return list(table.values())
 
     def _grouped(
@@ -162,9 +182,18 @@ class Resources:
 
         def following(state: State) -> Sequence[Change]:
             self._keys.follow(state)
-            return plan(state)
+            return with_expiries(state, plan(state), caller.expires_at)
 
-        return await self.control.write(following, author=caller.author, reason=caller.reason)
+        written = await self.control.write(
+            following, author=caller.author, reason=caller.reason, served=caller.served
+        )
+        if written.revision is not None and any(c.kind == EXPIRY for c in written.revision.changes):
+            self.on_expiry()
+        return written
+
+    async def expire(self, plan: Plan) -> Written:
+        """Commit a plan in the gateway's own name: what it removes has ended."""
+        return await self.write(plan, Caller("gateway", "expired"))
 
     async def put(
         self,
@@ -194,7 +223,7 @@ class Resources:
             return [self._change(state, place, id, full, before, dialect, finish)]
 
         member = place.kind.id_member
-        return await self._store(place, id, plan, caller)
+        return await self._store(place, lambda: id, plan, caller)
 
     async def create(
         self,
@@ -203,12 +232,14 @@ class Resources:
         caller: Caller,
         dialect: str,
         finish: Finish = lambda value, before: value,
+        make_id: Callable[[State], str] | None = None,
     ) -> Stored:
         """
         Make a resource under an id of the server's choice, or the one its kind finds in it.
 
         Args:
             finish: As for ``put``.
+            make_id: Chooses the id once it is this write's turn; None for the server's usual way.
         Raises:
             As ``put``; Invalid if it exists already.
         """
@@ -221,17 +252,32 @@ class Resources:
         id = self._new_id() if found is None else found
 
         def plan(state: State) -> Sequence[Change]:
+            nonlocal id
+            if make_id is not None:
+                id = make_id(state)
             before = self._before(state, place, id, caller)
             if before is not None:
                 raise Invalid(kind.name, [Problem((), "duplicate", f"{kind.title} already exists")])
             return [self._change(state, place, id, document, None, dialect, finish)]
 
-        return await self._store(place, id, plan, caller)
+        return await self._store(place, lambda: id, plan, caller)
 
-    async def patch(self, place: Place, id: str, edit: Edit, caller: Caller, dialect: str) -> Stored:
+    async def patch(
+        self,
+        place: Place,
+        id: str,
+        edit: Edit,
+        caller: Caller,
+        dialect: str,
+        finish: Finish = lambda value, before: value,
+    ) -> Stored:
         """
         Change a resource from what it is when it is this write's turn; the result is checked whole.
 
+        A resource that the other dialect wrote is changed from what it looks like in this one.
+
+        Args:
+            finish: As for ``put``.
         Raises:
             As ``put``; NotFound if it does not exist; whatever *edit* raises.
         """
@@ -240,16 +286,16 @@ class Resources:
             before = self._before(state, place, id, caller)
             if before is None:
                 raise NotFound()
-            document: Document = dict(before.value)
+            document = translated(state, before, dialect)
             if place.kind.id_members:
                 document[place.kind.id_members[0]] = id
             edited = edit(document)
             if not isinstance(edited, dict):
                 text = "value must be an object"
                 raise Invalid(place.kind.name, [Problem((), "value", text)])
-            return [self._change(state, place, id, edited, before, dialect)]
+            return [self._change(state, place, id, edited, before, dialect, finish)]
 
-        return await self._store(place, id, plan, caller)
+        return await self._store(place, lambda: id, plan, caller)
 
     async def delete(
         self, place: Place, id: str, caller: Caller, guard: Guard = lambda state, record: None
@@ -289,20 +335,22 @@ class Resources:
         caller.preconditions.check(record)
         return record
 
-    async def _store(self, place: Place, id: str, plan: Plan, caller: Caller) -> Stored:
-        key = (place.group, place.kind.name, place.stored(id))
+    async def _store(self, place: Place, id: Callable[[], str], plan: Plan, caller: Caller) -> Stored:
         try:
             written = await self.write(plan, caller)
         except ConfigErrors as errors:
+            key = (place.group, place.kind.name, place.stored(id()))
             # What cannot be compiled is told with its kind and id in front; here those are known.
             raise Invalid(
                 place.kind.name, [_from_here(problem, key) for problem in errors.problems]
             ) from errors
-        record = written.state.get(*key)
+        record = written.state.get(place.group, place.kind.name, place.stored(id()))
         assert record is not None
         warnings = place.kind.warnings(record.value, self.registry.is_auth)
         if not is_served(place.kind):
             warnings.append(f"the {place.kind.title} is stored; the data plane does not use it yet")
+        else:
+            warnings.extend(unused(place.kind.name, record.value))
         created = record.created_revision == record.modified_revision
         return Stored(record, created, written.state.revision, tuple(warnings))
 
@@ -329,6 +377,20 @@ class Resources:
         value = {name: member for name, member in document.items() if name not in kind.id_members}
         full = finish(shape.complete(value), before)
         return Change(place.group, kind.name, place.stored(id), full, dialect)
+
+    def change(self, group: str, kind: Kind, id: str, document: Document, dialect: str) -> Change:
+        """
+        What stores a document that came from the gateway itself, checked on its own.
+
+        Raises:
+            Invalid: it does not fit.
+        """
+        problems = self.validate(group, kind, id, document, dialect)
+        if problems:
+            raise Invalid(kind.name, problems)
+        shape = kind.shapes[dialect]
+        value = {name: member for name, member in document.items() if name not in kind.id_members}
+        return Change(group, kind.name, id, shape.complete(value), dialect)
 
     def validate(
         self, group: str, kind: Kind, id: str, document: Document, dialect: str

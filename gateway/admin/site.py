@@ -25,6 +25,12 @@ _TOO_LARGE = (
 )
 
 
+_FORBIDDEN = (
+    b"<html>\n<head><title>403 Forbidden</title></head>\n"
+    b"<body>\n<center><h1>403 Forbidden</h1></center>\n</body>\n</html>\n"
+)
+
+
 class BoundedRequest(Request):
     """
     A request that keeps no more content than it may.
@@ -32,10 +38,12 @@ class BoundedRequest(Request):
     Attributes:
         max_body_bytes: The limit.
         too_large: Whether the content is longer; then nothing of it was kept.
+        length: Bytes of such content: what was announced, or what came so far.
     """
 
     max_body_bytes = 2 * 1024 * 1024
     too_large = False
+    length = 0
 
     def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(channel, *args, **kwargs)
@@ -69,6 +77,7 @@ class BoundedRequest(Request):
 
     def _refuse(self, length: int) -> None:
         self.too_large = True
+        self.length = max(self.length, length)
         channel: Any = self.channel
         if length > _DRAIN * self.max_body_bytes and channel is not None and not self._cut_off:
             self._cut_off = True
@@ -100,19 +109,24 @@ class AdminResource(KleinResource):
     border between two segments.
     """
 
-    def __init__(self, app: Any, allowed: Container[str] | None = None) -> None:
+    def __init__(self, app: Any, allowed: Container[str] | None = None, *, page: bool = False) -> None:
         """
         Args:
             allowed: Whose requests are looked at, by address; None for everybody's.
+            page: Whether others are told so by a page, not by JSON.
         """
         super().__init__(app)
         self._allowed = allowed
+        self._page = page
 
     def render(self, request: Any) -> Any:
         if self._allowed is not None:
             address = getattr(request.getClientAddress(), "host", None)
             if not isinstance(address, str) or address not in self._allowed:
                 request.setResponseCode(403)
+                if self._page:
+                    request.setHeader(b"content-type", b"text/html; charset=utf-8")
+                    return _FORBIDDEN
                 request.setHeader(b"content-type", b"application/json")
                 return write_json({"error_msg": "your address is not allowed here"})
         request.postpath = [segment.replace(b"/", b"%2F") for segment in request.postpath]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from gateway.admin.branches import required_only, wanted_types
+from gateway.core.branches import required_only, wanted_types
 from gateway.model.problems import Problem
 
 _TYPES = {

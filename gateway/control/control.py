@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from attrs import frozen
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
 
 from gateway.control.state import State
 from gateway.interfaces import Clock, IConfigStore
@@ -48,6 +49,8 @@ class Control:
         state: The configuration being served.
     """
 
+    _log = Logger()
+
     def __init__(self, store: IConfigStore, publisher: Publisher, clock: Clock, state: State) -> None:
         self.state = state
         self._store = store
@@ -55,13 +58,16 @@ class Control:
         self._clock = clock
         self._lock = DeferredLock()
 
-    async def write(self, plan: Plan, *, author: str, reason: str | None = None) -> Written:
+    async def write(
+        self, plan: Plan, *, author: str, reason: str | None = None, served: bool = True
+    ) -> Written:
         """
         Make the changes of *plan*, and return once they are served.
 
         Args:
             plan: Called with the current state once it is this write's turn.
             author: Who asks; for the log of revisions. reason: Their words, if any.
+            served: False to return once they are stored; they are served soon after.
         Raises:
             ConfigErrors: the result could not be served; nothing was written.
             StoreUnavailable: the store did not take it.
@@ -71,13 +77,26 @@ class Control:
         try:
             changes = tuple(plan(self.state))
             if not changes:
+                self._lock.release()
                 return Written(self.state, None)
             self._publisher.prepare(changes)
             revision: Revision = await self._store.commit(
                 changes, author=author, reason=reason, at=self._clock.time(), expected=self.state.revision
             )
-            self.state = self.state.after(revision)
+            state = self.state = self.state.after(revision)
+        except BaseException:
+            self._lock.release()
+            raise
+        publishing = Deferred.fromCoroutine(self._publish(revision))
+        if served:
+            await publishing
+        else:
+            publishing.addErrback(lambda failure: self._log.failure("a change is not served", failure))
+        return Written(state, revision)
+
+    async def _publish(self, revision: Revision) -> None:
+        # The next write waits for this: revisions are served in their order.
+        try:
             await self._publisher.publish(revision)
-            return Written(self.state, revision)
         finally:
             self._lock.release()

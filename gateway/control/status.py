@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 
@@ -13,7 +14,11 @@ from twisted.web.server import Request
 from gateway.control.control import Control
 from gateway.control.served import Served
 from gateway.core.compiler import SERVED_KINDS
+from gateway.core.unused import unused
 from gateway.interfaces import Clock
+
+MAX_IGNORED = 100
+"""How many members that are not used a report names."""
 
 
 class StatusReport:
@@ -39,7 +44,8 @@ class StatusReport:
             A JSON object. ``revision`` is what the store has, ``served_revision`` what requests
             get; they differ only while a write is under way. ``quarantined`` names resources that
             are off because they cannot be compiled, ``unused`` counts those of kinds that no request
-            looks at yet, ``notices`` those that serve with a reservation,
+            looks at yet, ``ignored`` names members of resources that no request looks at (the first
+            ``MAX_IGNORED``), ``notices`` those that serve with a reservation,
             ``health`` the upstreams being checked, as the control API shows them (data-plane
             contract §15).
         """
@@ -58,6 +64,7 @@ class StatusReport:
             "bugs": self._runner.bugs,
             "quarantined": [_named(key, why) for key, why in snapshot.quarantined.items()],
             "unused": self._unused(),
+            "ignored": self._ignored(),
             "notices": [_named(key, why) for key, why in snapshot.notices.items()],
             "health": [] if health is None else health.report(),
         }
@@ -69,6 +76,16 @@ class StatusReport:
             for (group, kind), count in sorted(counts.items())
             if group and count and kind not in SERVED_KINDS and kind not in self.LOOKED_AT
         ]
+
+    def _ignored(self) -> list[dict[str, str]]:
+        found = (
+            _named(record.key, why)
+            for group, kind in self._control.state.counts()
+            if group and kind in SERVED_KINDS
+            for record in self._control.state.all(group, kind).values()
+            for why in unused(kind, record.value)
+        )
+        return list(islice(found, MAX_IGNORED))
 
     def instance(self, group: str, hostname: str) -> dict[str, Any]:
         """This gateway as one of the data planes of *group* (Admin API contract §3.6)."""

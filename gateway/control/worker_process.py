@@ -17,6 +17,8 @@ from gateway.control.worker_log import PipeReader
 
 LINK = 3
 """The worker's descriptor of its end of the pair."""
+COUNTERS = 4
+"""And of the memory that holds the counters all workers share."""
 
 
 class WorkerProcess(ProcessProtocol):
@@ -29,22 +31,27 @@ class WorkerProcess(ProcessProtocol):
 
     pid = 0
 
-    def __init__(self, exited: Callable[[str], None], log: PipeReader) -> None:
+    def __init__(self, exited: Callable[[str], None], log: PipeReader, ended: Callable[[], None]) -> None:
         self._exited = exited
         self._log = log
+        self._ended = ended
 
     @classmethod
-    def start(cls, worker: Worker, reactor: Any) -> WorkerProcess:
+    def start(
+        cls, worker: Worker, reactor: Any, *, counters: int, ended: Callable[[], None]
+    ) -> WorkerProcess:
         """
         Start one and connect ``worker.link`` to it.
 
+        Args:
+            counters: The descriptor of the counters. ended: Called when the process is no more.
         Raises:
             OSError: the system does not start it.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with ours, theirs, open(os.devnull, "rb") as nothing, open(os.devnull, "wb") as nowhere:
             ours.setblocking(False)
-            process = cls(worker.exited, PipeReader(lambda: worker.name))
+            process = cls(worker.exited, PipeReader(lambda: worker.name), ended)
             reactor.spawnProcess(
                 process,
                 sys.executable,
@@ -56,6 +63,7 @@ class WorkerProcess(ProcessProtocol):
                     1: 1 if _is_open(1) else nowhere.fileno(),
                     2: "r",
                     LINK: theirs.fileno(),
+                    COUNTERS: counters,
                 },
             )
             reactor.adoptStreamConnection(ours.fileno(), ours.family, _One(worker.link))
@@ -80,6 +88,7 @@ class WorkerProcess(ProcessProtocol):
 
     def processExited(self, reason: Failure) -> None:
         """It has ended; its last words may follow."""
+        self._ended()
         words = f" ({self._log.last})" if self._log.last and getattr(reason.value, "exitCode", None) else ""
         self._exited(_why(reason) + words)
 

@@ -307,6 +307,7 @@ class Compiler:
             chain=bind_chain(uses, bind) if complete else MISSING_PLUGIN_CONFIG,
             upstream=upstream,
             timeout=route.timeout,
+            tunnels=_tunnels(route, service),
             strip_prefix=prefix if service is not None and service.strip_path_prefix else None,
             upstream_id=upstream_id,
         )
@@ -393,6 +394,13 @@ class Compiler:
             else (self.group, "credential", f"{username}/{id}")
         )
         work.notices[key] = f"not usable, {text}"
+
+
+def _tunnels(route: Route, service: Service | None) -> bool:
+    """``enable_websocket``: the route's if it says something, else the service's (contract §5)."""
+    if route.enable_websocket is not None:
+        return route.enable_websocket
+    return service is not None and service.enable_websocket
 
 
 def _expression(raw: Sequence[Any] | None, member: str) -> Callable[..., bool] | None:

@@ -13,13 +13,12 @@ from collections.abc import Callable, Sequence
 
 from gateway.core.addresses import AddressSet
 from gateway.core.exchange import Exchange
+from gateway.core.regexes import compile_regex
 from gateway.core.variables import getter
 
 Predicate = Callable[[Exchange], bool]
 Test = Callable[[object], bool]
 
-PATTERN_LIMIT = 4096
-"""The longest regular expression, in characters."""
 DEPTH_LIMIT = 32
 """How deep logical lists may be nested."""
 
@@ -213,44 +212,13 @@ def _ordered(compare: Callable[[Number, Number], bool]) -> Callable[[object], Te
     return make
 
 
-_CLASSES = {
-    "alnum": "a-zA-Z0-9",
-    "alpha": "a-zA-Z",
-    "blank": r" \t",
-    "digit": "0-9",
-    "lower": "a-z",
-    "upper": "A-Z",
-    "space": r"\s",
-    "word": r"\w",
-    "xdigit": "0-9a-fA-F",
-    "punct": r"!-/:-@\[-`{-~",
-}
-_DIALECT = re.compile(r"\\(?P<escape>.)|\(\?<(?P<name>[A-Za-z_]\w*)>|\[:(?P<kind>\w+):\]", re.DOTALL)
-_ESCAPES = {"z": r"\Z", "Z": r"(?=\n?\Z)"}
-
-
-def _python_dialect(pattern: str) -> str:
-    """Spell what PCRE and Python write differently the Python way."""
-
-    def respell(found: re.Match[str]) -> str:
-        if found["name"]:
-            return f"(?P<{found['name']}>"
-        if found["kind"]:
-            return _CLASSES.get(found["kind"], found[0])
-        return _ESCAPES.get(found["escape"], found[0])
-
-    return _DIALECT.sub(respell, pattern)
-
-
 def _searches(flags: int) -> Callable[[object], Test]:
     def make(right: object) -> Test:
         if not isinstance(right, str):
             raise ExpressionError("invalid regular expression: it must be text")
-        if len(right) > PATTERN_LIMIT:
-            raise ExpressionError(f"invalid regular expression: longer than {PATTERN_LIMIT} characters")
         try:
-            search = re.compile(_python_dialect(right), flags).search
-        except (re.error, OverflowError, RecursionError) as error:
+            search = compile_regex(right, flags).search
+        except ValueError as error:
             raise ExpressionError(f"invalid regular expression: {error}") from None
 
         def test(left: object) -> bool:

@@ -83,6 +83,7 @@ class CompiledRoute:
         upstream_id: That of the upstream they name, if they do.
         timeout: The route's own limits; None for the upstream's.
         strip_prefix: The prefix the upstream must not see, or None.
+        tunnels: Whether clients may change the protocol (``enable_websocket``).
     """
 
     id: str
@@ -96,6 +97,7 @@ class CompiledRoute:
     timeout: Timeout | None
     strip_prefix: str | None
     upstream_id: str | None = None
+    tunnels: bool = False
 
 
 Plugins = Mapping[str, Mapping[str, Any]]

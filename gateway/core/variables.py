@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import platform
 import re
 import time
@@ -252,6 +253,26 @@ def _upstream_uri(exchange: Exchange) -> object:
     return None if exchange.route is None else _text(exchange.target)
 
 
+def _limits(exchange: Exchange) -> object:
+    """What limits said of the request, as a JSON array."""
+    told = exchange.context.get("rate_limiting_info")
+    if not told:
+        return None
+    rows = [
+        {
+            "policy": policy,
+            "key": window.key,
+            "limit": window.limit,
+            "remaining": quota.remaining,
+            "reset": round(quota.reset_s, 2),
+            "rejected": not quota.admitted,
+        }
+        for policy, quotas in told
+        for (_, window), quota in quotas
+    ]
+    return json.dumps(rows, separators=(",", ":"))
+
+
 _host_field = _field("host")
 _HOSTNAME = platform.node()
 
@@ -305,6 +326,7 @@ _VARIABLES: dict[str, Getter] = {
     "upstream_uri": _upstream_uri,
     "apisix_request_id": lambda exchange: exchange.id,
     "request_id": lambda exchange: exchange.id,
+    "rate_limiting_info": _limits,
     "outcome": lambda exchange: None if exchange.outcome is None else exchange.outcome.decided_by,
     "reason": lambda exchange: None if exchange.outcome is None else exchange.outcome.reason,
 }
@@ -364,7 +386,7 @@ def spell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def compile_template(text: str) -> Template:
+def compile_template(text: str, find: Callable[[str], Getter] = getter) -> Template:
     r"""
     Compile text with variables.
 
@@ -372,6 +394,8 @@ def compile_template(text: str) -> Template:
     ``${name ?? default}`` gives the default then. ``\$`` is a dollar sign, ``\\`` a backslash.
     A ``$`` that starts no variable stands for itself.
 
+    Args:
+        find: Finds what reads a variable, where there are more than those of ``getter``.
     Source:
         Data-plane contract §4.
     """
@@ -388,7 +412,7 @@ def compile_template(text: str) -> Template:
                 pieces.append(plain)
                 plain = ""
             names.append(name)
-            pieces.append((getter(name), (found["default"] or "").strip()))
+            pieces.append((find(name), (found["default"] or "").strip()))
     plain += text[end:]
     if plain:
         pieces.append(plain)

@@ -15,14 +15,20 @@ from math import inf
 from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IPushProducer,
+)
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from gateway.core import reasons
+from gateway.http1.eager import unsent
 from gateway.http1.response import BadResponse, ResponseHead, ResponseReader
 
 CLOSING_S = 5.0
@@ -254,6 +260,7 @@ class HTTP1Client(TwistedProtocol):
         self._sender: _BodySender | None = None
         self._paused = False
         self._closing = False
+        self._switched = False
         self._send_s = self._read_s = 0.0
         self._timer: Any = None
         self._timer_at = 0.0
@@ -299,6 +306,9 @@ class HTTP1Client(TwistedProtocol):
             self.alive = False
             self._closing = True
             self._wait(CLOSING_S, _CLOSING)
+            if self._switched:
+                # A source that is paused would keep it from closing.
+                self.transport.unregisterProducer()
             self.transport.loseConnection()
 
     def abort(self) -> None:
@@ -322,7 +332,15 @@ class HTTP1Client(TwistedProtocol):
         return self._reader.started
 
     def send(
-        self, taker: ResponseTaker, method: bytes, head: bytes, body: Any, send_s: float, read_s: float
+        self,
+        taker: ResponseTaker,
+        method: bytes,
+        head: bytes,
+        body: Any,
+        send_s: float,
+        read_s: float,
+        *,
+        switching: bool = False,
     ) -> None:
         """
         Send a request. The connection must be ``alive`` and free.
@@ -333,6 +351,7 @@ class HTTP1Client(TwistedProtocol):
             body: The content: a provider of ``IBodyProducer``, or None.
             send_s: Longest time without progress while the socket is full.
             read_s: Longest time without a byte of the response once the request is sent.
+            switching: Whether it asks for another protocol, so that 101 is an answer to it.
         """
         self.requests += 1
         self._taker = taker
@@ -341,6 +360,8 @@ class HTTP1Client(TwistedProtocol):
         self._read_s = read_s
         self._unsent_before = 0
         self._reader.expect(method)
+        if switching:
+            self._reader.expect_switch()
         if body is None:
             self._wait(read_s, reasons.UPSTREAM_READ_TIMEOUT)
             self.transport.write(head)
@@ -353,7 +374,7 @@ class HTTP1Client(TwistedProtocol):
         """All of the request has left."""
         if self._sender is sender:
             self._sender = None
-            self._unsent_before = _unsent(self.transport)
+            self._unsent_before = unsent(self.transport)
             if not self._paused and self._taker is not None:
                 self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
 
@@ -363,7 +384,7 @@ class HTTP1Client(TwistedProtocol):
 
     def sending_stalled(self) -> None:
         """The socket takes no more for now."""
-        self._unsent_before = _unsent(self.transport)
+        self._unsent_before = unsent(self.transport)
         self._wait(self._send_s, reasons.UPSTREAM_SEND_TIMEOUT)
 
     def sending_resumed(self) -> None:
@@ -480,6 +501,40 @@ class HTTP1Client(TwistedProtocol):
                 self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
             self.transport.resumeProducing()
 
+    # -- after a 101 answer (gateway.proxy.tunnel.TunnelFlow)
+
+    def switch(self, idle_s: float, source: IPushProducer) -> None:
+        """Bytes pass from here on. *source* is paused while the peer takes none; see ``TunnelFlow``."""
+        self._read_s = idle_s
+        # Now, and not before: a response that ends with the connection must be told from one that is cut.
+        alsoProvides(self, IHalfCloseableProtocol)
+        self._switched = True
+        self.transport.registerProducer(source, True)
+        self._wait(idle_s, reasons.UPSTREAM_READ_TIMEOUT)
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes of the protocol that was changed to."""
+        if not self._closing:
+            self.transport.write(data)
+            if not self._paused:
+                self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
+
+    def end_sending(self) -> bool:
+        """Send no more, and still read. Returns False if that cannot be: TLS has no such thing."""
+        if self._tls or self._closing:
+            return False
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+        return True
+
+    def readConnectionLost(self) -> None:
+        """The peer sends no more, and still reads (``IHalfCloseableProtocol``)."""
+        if self._taker is not None:
+            self._taker.upstream_ended()
+
+    def writeConnectionLost(self) -> None:
+        """It has been told that we send no more (``IHalfCloseableProtocol``)."""
+
     # -- time
 
     def _wait(self, seconds: float, kind: str) -> None:
@@ -509,9 +564,9 @@ class HTTP1Client(TwistedProtocol):
             self.close()
         elif kind == _CLOSING:
             self.transport.abortConnection()
-        elif (unsent := _unsent(self.transport)) < self._unsent_before:
+        elif (left_to_send := unsent(self.transport)) < self._unsent_before:
             # Slow as it is, the peer does take bytes.
-            self._unsent_before = unsent
+            self._unsent_before = left_to_send
             self._wait(self._send_s, kind)
         elif kind == reasons.UPSTREAM_SEND_TIMEOUT:
             self._fail(kind, f"the upstream took no bytes for {self._send_s:g} s", None)
@@ -519,12 +574,3 @@ class HTTP1Client(TwistedProtocol):
             self._fail(kind, f"nobody took the content for {self._read_s:g} s", None)
         else:
             self._fail(kind, f"the upstream sent no bytes for {self._read_s:g} s", None)
-
-
-def _unsent(transport: Any) -> int:
-    """Bytes the socket has not taken yet; 0 where the transport does not tell."""
-    transport = getattr(transport, "transport", transport)
-    try:
-        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
-    except AttributeError:
-        return 0

@@ -5,7 +5,7 @@ next turn: two system calls and one turn more for each message. Here a write goe
 directly if nothing is waiting before it; what the socket does not take is left to Twisted, with its
 buffering, its producers and their back-pressure.
 
-``write`` relies on names that ``twisted.internet.abstract.FileDescriptor`` keeps to itself;
+``write`` and ``unsent`` rely on names that ``twisted.internet.abstract.FileDescriptor`` keeps to itself;
 ``tests/http1/test_eager.py`` pins them.
 """
 
@@ -124,3 +124,12 @@ def connector(reactor: Any) -> Any:
         return made
 
     return connect
+
+
+def unsent(transport: Any) -> int:
+    """Bytes that were written to a transport and its socket has not taken; 0 where it does not tell."""
+    transport = getattr(transport, "transport", transport)  # Under TLS.
+    try:
+        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
+    except AttributeError:
+        return 0

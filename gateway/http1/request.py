@@ -11,13 +11,18 @@ import re
 
 from attrs import frozen
 
+from gateway.core import reasons
 from gateway.core.fields import Pair
 
 HEAD_END = b"\r\n\r\n"
+MAX_BLANK_LINES = 4
+"""So many may stand before a request (RFC 9112 section 2.2); more are no mistake of an old client."""
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_LINE = re.compile(rb"(" + _TOKEN + rb") ([^\x00-\x20\x7f]+) HTTP/1\.([01])\r\n")
-"""RFC 9112 section 3: exactly one space between the parts."""
+_PARTS = rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/"
+_LINE = re.compile(_PARTS + rb"1\.([01])\r\n")
+"""RFC 9112 section 3: exactly one space between the parts; the target is ASCII and has no fragment."""
+_OTHER_VERSION = re.compile(_PARTS + rb"[0-9]\.[0-9]\r\n")
 _FIELD = rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n"
 """RFC 9112 section 5: no space before the colon, no line folding, no control characters but tab."""
 _FIELDS = re.compile(rb"(?:" + _FIELD.replace(b"(", b"(?:") + rb")*")
@@ -25,7 +30,8 @@ _EACH = re.compile(_FIELD)
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
 """Line ends that are none, and NUL."""
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
-_MAX_CHUNK_LINE = 256
+_CODINGS = re.compile(rb"(?:" + _TOKEN + rb"[ \t]*,[ \t]*)+chunked")
+_KNOWN_CODINGS = frozenset((b"chunked", b"identity"))
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 
 
@@ -35,11 +41,25 @@ class Refused:
     A request that is not served; the connection ends after the answer.
 
     Attributes:
-        status: 400 or 414. why: For the log.
+        status: 400, 408, 414, 431, 501 or 505. why: For the log. reason: The reason code.
     """
 
     status: int
     why: str
+    reason: str = reasons.BAD_REQUEST
+
+
+TOO_MANY_BLANK_LINES = Refused(400, "blank lines without end")
+BROKEN = Refused(400, "a line ends with a bare CR or LF, or holds NUL")
+HEAD_TOO_LARGE = Refused(431, "the head is too large", reasons.HEAD_TOO_LARGE)
+HEAD_TOO_SLOW = Refused(408, "the head did not come in time", reasons.CLIENT_HEAD_TIMEOUT)
+LINE_TOO_LONG = Refused(414, "the request line is too long", reasons.REQUEST_LINE_TOO_LONG)
+_NOT_A_LINE = Refused(400, "the request line is not one of HTTP/1.1")
+_VERSION = Refused(505, "the version is not HTTP/1.0 or HTTP/1.1", reasons.VERSION_NOT_SUPPORTED)
+_CODING = Refused(
+    501, "the only transfer coding that is understood is chunked", reasons.TRANSFER_CODING_NOT_SUPPORTED
+)
+_BAD_CODING = Refused(400, "the only transfer coding taken is chunked, and that of HTTP/1.1")
 
 
 @frozen(eq=False)
@@ -65,7 +85,7 @@ class Head:
     expects: bool
 
 
-def parse_head(block: bytes, max_fields: int) -> Head | Refused:
+def parse_head(block: bytes, max_fields: int, max_line_bytes: int) -> Head | Refused:
     """
     Read a head.
 
@@ -73,19 +93,19 @@ def parse_head(block: bytes, max_fields: int) -> Head | Refused:
         block: From the first byte of the request line to the blank line, that one excluded; ends
             with the line end of the last line.
         max_fields: More field lines are refused.
+        max_line_bytes: A longer request line is refused.
     Source:
         RFC 9112 sections 3, 5, 6 and 9.3.
     """
     line = _LINE.match(block)
-    if line is None:
-        return Refused(400, "the request line is not one of HTTP/1.1")
-    start = line.end()
+    if line is None or (start := line.end()) > max_line_bytes + 2:
+        return line_fault(block[: block.find(b"\r\n")], max_line_bytes) or _NOT_A_LINE
     fields = _FIELDS.match(block, start)
     if fields is None or fields.end() != len(block):
         return Refused(400, "a field line breaks the grammar")
     pairs = [(name.lower(), value.strip(b" \t")) for name, value in _EACH.findall(block, start)]
     if len(pairs) > max_fields:
-        return Refused(400, f"more than {max_fields} field lines")
+        return Refused(431, f"more than {max_fields} field lines", reasons.HEAD_TOO_LARGE)
     method, target, minor = line.groups()
     version = (1, 1) if minor == b"1" else (1, 0)
     length: int | None = 0
@@ -99,11 +119,10 @@ def parse_head(block: bytes, max_fields: int) -> Head | Refused:
             length = int(value)
         elif name == b"transfer-encoding":
             if chunked or version == (1, 0) or value.lower() != b"chunked":
-                return Refused(400, "the only transfer coding taken is chunked, and that of HTTP/1.1")
+                return _coding_fault(pairs, version)
             chunked = True
         elif name == b"connection":
-            if any(option.strip().lower() == b"close" for option in value.split(b",")):
-                persistent = False
+            persistent = _persists(pairs, version)
         elif name == b"expect":
             expects = version == (1, 1) and value.lower() == b"100-continue"
     if chunked:
@@ -111,6 +130,55 @@ def parse_head(block: bytes, max_fields: int) -> Head | Refused:
             return Refused(400, "Content-Length and Transfer-Encoding exclude each other")
         length = None
     return Head(method, target, pairs, version, length, has_length, persistent, expects)
+
+
+def _persists(pairs: list[Pair], version: tuple[int, int]) -> bool:
+    options = {
+        option.strip(b" \t").lower()
+        for name, value in pairs
+        if name == b"connection"
+        for option in value.split(b",")
+    }
+    return b"close" not in options and (version == (1, 1) or b"keep-alive" in options)
+
+
+def _coding_fault(pairs: list[Pair], version: tuple[int, int]) -> Refused:
+    """What is wrong with Transfer-Encoding: is its length unclear (400), or is it clear and unknown (501)?"""
+    value = b",".join(value for name, value in pairs if name == b"transfer-encoding").lower()
+    codings = [coding.strip(b" \t") for coding in value.split(b",")]
+    has_length = any(name == b"content-length" for name, _ in pairs)
+    clear = version == (1, 1) and not has_length and _CODINGS.fullmatch(value) is not None
+    return _CODING if clear and _KNOWN_CODINGS.isdisjoint(codings[:-1]) else _BAD_CODING
+
+
+def line_fault(line: bytes, max_line_bytes: int) -> Refused | None:
+    """What is wrong with a whole request line, given without its CRLF; None if it is one."""
+    if len(line) > max_line_bytes:
+        return LINE_TOO_LONG
+    line += b"\r\n"
+    if _LINE.fullmatch(line) is not None:
+        return None
+    return _NOT_A_LINE if _OTHER_VERSION.fullmatch(line) is None else _VERSION
+
+
+def unfinished_fault(unfinished: bytes, seen: int, max_bytes: int, max_line_bytes: int) -> Refused | None:
+    """
+    Why what has come of a head can never become one; None if it still can.
+
+    Args:
+        unfinished: The bytes so far, without the blank line that ends a head.
+        seen: How many of them were looked at before.
+        max_bytes: Most bytes of a head. max_line_bytes: Most bytes of its first line.
+    """
+    if is_broken(unfinished, seen):
+        return BROKEN
+    end = unfinished.find(b"\r\n")
+    if end < 0:
+        too_long = len(unfinished) > min(max_line_bytes, max_bytes) + 1  # One for a CR before its LF.
+        return LINE_TOO_LONG if too_long else None
+    if end >= seen - 1 and (fault := line_fault(unfinished[:end], max_line_bytes)) is not None:
+        return fault
+    return HEAD_TOO_LARGE if len(unfinished) > max_bytes else None
 
 
 def is_broken(unfinished: bytes, seen: int) -> bool:
@@ -135,11 +203,17 @@ class ChunkReader:
         done: Whether the last chunk and the trailers, which are dropped, have been read.
     """
 
-    def __init__(self, max_trailer_bytes: int = 8192) -> None:
+    def __init__(self, max_line_bytes: int, max_trailer_bytes: int) -> None:
+        """
+        Args:
+            max_line_bytes: Longest line of a chunk's size and its extensions, which are dropped.
+            max_trailer_bytes: Most bytes of trailers.
+        """
         self.done = False
         self._left = 0
         self._state = "size"
         self._rest = b""
+        self._max_line = max_line_bytes
         self._trailers = max_trailer_bytes
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
@@ -183,7 +257,7 @@ class ChunkReader:
         if self.done:
             return b"".join(content), data[at:]
         self._rest = data[at:]
-        if len(self._rest) > (_MAX_CHUNK_LINE if self._state == "size" else self._trailers):
+        if len(self._rest) > (self._max_line if self._state == "size" else self._trailers):
             raise BadChunks("a line is too long")
         return b"".join(content), b""
 
@@ -196,7 +270,7 @@ class ChunkReader:
                 raise BadChunks("a trailer field breaks the grammar, or there are too many")
             return
         size = _CHUNK_LINE.fullmatch(line)
-        if size is None or len(line) > _MAX_CHUNK_LINE:
+        if size is None or len(line) > self._max_line:
             raise BadChunks("a chunk size breaks the grammar")
         self._left = int(size.group(1), 16)
         self._state = "data" if self._left else "trailers"

@@ -10,6 +10,7 @@ and content up to the close of the connection is passed on by hand; httptools un
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import httptools
 from attrs import define
@@ -87,6 +88,7 @@ class ResponseReader:
         "_quiet",
         "_special",
         "_status",
+        "_switching",
         "complete",
         "head",
         "keep_alive",
@@ -118,6 +120,7 @@ class ResponseReader:
 
     def expect(self, method: bytes) -> None:
         """Get ready for the response to a request with *method*."""
+        self._switching = False
         self._method = method
         self._mode = _HEAD
         self._buffer = b""
@@ -129,6 +132,14 @@ class ResponseReader:
         self.complete = False
         self.keep_alive = False
         self.surplus = False
+
+    def expect_switch(self) -> None:
+        """
+        The request that was announced last asks for another protocol: 101 is a final response.
+
+        What follows its head is no longer HTTP, and comes as content.
+        """
+        self._switching = True
 
     @property
     def reusable(self) -> bool:
@@ -193,6 +204,8 @@ class ResponseReader:
             if code >= 200:
                 break
             if code == 101:
+                if self._switching:
+                    return self._switched(data, end)
                 raise BadResponse("101 without a request to upgrade")
             self._interim += 1
             if self._interim > self._max_interim:
@@ -215,6 +228,14 @@ class ResponseReader:
             return b""
         content = data[end:]
         return content if self._mode == _TO_CLOSE else self._sized(content)
+
+    def _switched(self, data: bytes, end: int) -> bytes:
+        self._buffer = b""
+        self._padded = b" \r\n" in data[:end] or b"\t\r\n" in data[:end]
+        with suppress(httptools.HttpParserUpgrade):  # So it says that the head has ended.
+            self._parse(data[:end])
+        self._parser = None
+        return data[end:]
 
     def _check_partial(self, data: bytes) -> None:
         """Refuse at once what can no longer become a head, rather than wait for its end."""
@@ -324,6 +345,10 @@ class ResponseReader:
                     raise BadResponse("a transfer coding that was not asked for")
                 chunked = True
         self.keep_alive = _keeps_alive(minor, options) if options else minor == 1
+        if status == 101:
+            self._mode = _TO_CLOSE
+            self.keep_alive = False
+            return None
         if self._method == b"HEAD" or status in (204, 304):
             return 0
         if self._method == b"CONNECT" and status < 300:

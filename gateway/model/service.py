@@ -52,6 +52,7 @@ class Service:
         strip_path_prefix: Whether the upstream sees the path without that prefix.
         enabled: A disabled service's routes are not in the table.
         upstream_id: That of an upstream that stands by itself.
+        enable_websocket: Whether its routes let clients change the protocol, unless they say otherwise.
     Source:
         Admin API contract §3.2 and §5.2.
     """
@@ -66,6 +67,7 @@ class Service:
     upstream: Upstream | None
     enabled: bool
     upstream_id: str | None = None
+    enable_websocket: bool = False
 
     @classmethod
     def parse(cls, id: str, document: Mapping[str, Any]) -> Service:
@@ -83,6 +85,7 @@ class Service:
             upstream=None if nodes is None else Upstream.parse(nodes),
             enabled=full["status"] == 1,
             upstream_id=reference(full, "upstream_id"),
+            enable_websocket=full.get("enable_websocket") is True,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 
 from attrs import frozen
 
@@ -12,13 +13,14 @@ from gateway.core.fields import Pair
 from gateway.core.paths import BadPath, normalise
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z").match
-_TARGET = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]+\Z").match
-"""A request target: no controls, white space or fragment. Bytes over 0x7f pass: some browsers send them."""
-_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
-"""Upstreams get these percent-encoded, as RFC 3986 section 2.5 would have had them sent."""
-_HOST = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z").match
-_FIELD_BAD = re.compile(rb"[\x00\r\n]").search
-_ABSOLUTE = re.compile(rb"(?i)https?://([^/?#]*)")
+_TARGET = re.compile(rb"[\x21\x22\x24-\x7e]+\Z").match
+"""A request target: ASCII without controls, white space or fragment."""
+_HOST = re.compile(
+    rb"(?:(?:[0-9A-Za-z._~!$&'()*+;=-]++|%[0-9A-Fa-f]{2})++|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?\Z"
+).match
+"""RFC 3986 section 3.2.2, but for the comma: a Host with one may be two that were joined."""
+_FIELD_BAD = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+_ABSOLUTE = re.compile(rb"(?i)(https?)://([^/?#]*)")
 
 
 @frozen
@@ -65,18 +67,21 @@ def admit(method: bytes, target: bytes, pairs: list[Pair], version: tuple[int, i
             return _refuse("a field line holds bytes that no field line may hold")
     if len(hosts) > 1 or (not hosts and version >= (1, 1)):
         return _refuse("exactly one Host field is needed")
-    host = hosts[0] if hosts else b""
-    if host and _HOST(host) is None:
-        return _refuse("the Host field is not a host")
     if _TARGET(target) is None:
         return _refuse("the request target holds bytes that no target may hold")
-    if not target.isascii():
-        target = _BEYOND_ASCII.sub(lambda found: b"%%%02X" % found.group()[0], target)
+    if method == b"CONNECT":
+        return _refuse("CONNECT asks for a tunnel, and there are none")
+    host = hosts[0] if hosts else b""
     if target[0] != 0x2F:
-        reduced = _origin_form(method, target, host)
+        reduced = _origin_form(method, target, hosts)
         if isinstance(reduced, Reply):
             return reduced
-        target = reduced
+        target, host = reduced
+        if not hosts and host:
+            pairs = [(b"host", host), *pairs]
+            hosts = [host]
+    if hosts and not _is_host(host):
+        return _refuse("the Host field is not a host")
     try:
         path = normalise(target.partition(b"?")[0])
     except BadPath as error:
@@ -84,16 +89,32 @@ def admit(method: bytes, target: bytes, pairs: list[Pair], version: tuple[int, i
     return Admitted(RequestHead(method, target, tuple(pairs), version), path, _host_name(host))
 
 
-def _origin_form(method: bytes, target: bytes, host: bytes) -> bytes | Reply:
+def _is_host(host: bytes) -> bool:
+    match = _HOST(host)
+    if match is None or int(match[1] or 0) > 65535:
+        return False
+    if host.startswith(b"["):
+        try:
+            IPv6Address(host[1 : host.index(b"]")].decode("ascii"))
+        except ValueError:
+            return False
+    return True
+
+
+def _origin_form(method: bytes, target: bytes, hosts: list[bytes]) -> tuple[bytes, bytes] | Reply:
+    """The target in origin form and the host, which HTTP/1.0 need not say twice."""
     if target == b"*" and method == b"OPTIONS":
-        return b"/"
+        return b"/", hosts[0] if hosts else b""
     absolute = _ABSOLUTE.match(target)
     if absolute is None:
         return _refuse("the request target has a form this gateway does not serve")
-    if absolute.group(1).lower() != host.lower():
+    scheme, authority = absolute.groups()
+    host = hosts[0] if hosts else authority
+    port = b":443" if scheme.lower() == b"https" else b":80"
+    if authority.lower().removesuffix(port) != host.lower().removesuffix(port):
         return _refuse("the request target and the Host field disagree")
     rest = target[absolute.end() :]
-    return rest if rest.startswith(b"/") else b"/" + rest
+    return rest if rest.startswith(b"/") else b"/" + rest, host
 
 
 def _host_name(host: bytes) -> str:

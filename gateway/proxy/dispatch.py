@@ -8,6 +8,7 @@ from gateway.core.addresses import AddressSet
 from gateway.core.exchange import Exchange
 from gateway.core.forwarded import port_of, request_fields, upstream_host_value
 from gateway.core.hosts import split_port, without_dot
+from gateway.core.upgrade import requested
 from gateway.model.upstream import Node, Upstream
 from gateway.upstream.client import Cancellable, ProxyClient
 from gateway.upstream.connection import ResponseWaiter
@@ -20,11 +21,13 @@ _HTTP_SCHEMES = {"http": "http", "grpc": "http", "https": "https", "grpcs": "htt
 class Dispatcher:
     """Prepares requests for nodes and hands them to the treq client."""
 
-    def __init__(self, client: ProxyClient, trusted: AddressSet | None) -> None:
+    def __init__(self, client: ProxyClient, trusted: AddressSet | None, *, tunnels: bool = False) -> None:
         """
         Args:
             trusted: Addresses of peers whose forwarding fields are believed; None if nobody said.
+            tunnels: Whether the server in front can change the protocol of its connections.
         """
+        self._tunnels = tunnels
         self._client = client
         self._trusted = trusted
         self._peers: dict[tuple[str, Node, bytes | None, bool], Peer] = {}
@@ -56,6 +59,11 @@ class Dispatcher:
             trusted=None if self._trusted is None else connection.client_ip in self._trusted,
             received=exchange.request.fields,
         )
+        switch = None
+        if route.tunnels and self._tunnels and body is None:
+            switch = requested(exchange.fields, exchange.request.version)
+            if switch is not None:
+                pairs += ((b"connection", switch[0]), (b"upgrade", switch[1]))
         prepared = PreparedRequest(
             self._peer(upstream, node, host),
             exchange.method,
@@ -63,6 +71,7 @@ class Dispatcher:
             pairs,
             route.timeout or upstream.timeout,
             upstream.keepalive_pool,
+            switching=switch is not None,
         )
         return self._client.relay(prepared, body, waiter)
 

@@ -11,23 +11,44 @@ from http import HTTPStatus
 from math import inf
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IProtocolNegotiationFactory, IPushProducer
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IProtocolNegotiationFactory,
+    IPushProducer,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
-from gateway.core import reasons
 from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair, wire_name
-from gateway.http1.request import HEAD_END, BadChunks, ChunkReader, Head, Refused, is_broken, parse_head
+from gateway.http1.eager import unsent
+from gateway.http1.request import (
+    HEAD_END,
+    HEAD_TOO_LARGE,
+    HEAD_TOO_SLOW,
+    MAX_BLANK_LINES,
+    TOO_MANY_BLANK_LINES,
+    BadChunks,
+    ChunkReader,
+    Head,
+    Refused,
+    line_fault,
+    parse_head,
+    unfinished_fault,
+)
 from gateway.proxy.admission import admit
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
 from gateway.proxy.runner import Run, Runner
+from gateway.proxy.tunnel import Tunnel
 
 TICK_S = 0.5
 """How often deadlines are looked at: no timeout is more exact than this."""
+_TURN = 16
+"""So many pipelined requests are started before others have their turn."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LINES = {
     status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() for status in map(int, HTTPStatus)
@@ -47,8 +68,12 @@ class LeanConnection(Protocol):
     transport: Any
 
     def __init__(self) -> None:
+        # What has come and was not taken yet: of _buffer, what starts at _at. Of that, _seen bytes of
+        # a head without its end were looked at.
         self._buffer = b""
+        self._at = 0
         self._seen = 0
+        self._blank_lines = 0
         self._stream: LeanStream | None = None
         self._client: Connection | None = None
         self._reading_paused = False
@@ -56,6 +81,10 @@ class LeanConnection(Protocol):
         self._on_deadline = self._idle_too_long
         self._closing = False
         self._going_on = False
+        self._due = False
+        self._writing_paused = False
+        self._unsent = 0
+        self._linger_left: int | None = None
 
     # -- from the transport
 
@@ -80,15 +109,19 @@ class LeanConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         stream = self._stream
         if stream is not None:
+            if stream.tunnel is not None:
+                stream.tunnel.client_data(data)
+                return
             if not stream.received:
                 data = stream.content(data)
                 if not data:
                     return
-            if self._stream is not None:
-                self._hold(data)
-                return
-        self._buffer = self._buffer + data if self._buffer else data
-        self._go_on()
+        elif self._closing:
+            self._ignore(data)
+            return
+        self._hold(data)
+        if self._stream is None and not self._due:
+            self._go_on()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.deadline = inf
@@ -101,12 +134,19 @@ class LeanConnection(Protocol):
     # -- IPushProducer: the transport's buffer is full, or has room again
 
     def pauseProducing(self) -> None:
+        self._writing_paused = True
+        self._wait_for_reader()
         if self._stream is not None:
             self._stream.pause()
 
     def resumeProducing(self) -> None:
+        self._writing_paused = False
         if self._stream is not None:
             self._stream.resume()
+        elif not self._closing:
+            self._wait_for_request()
+            if not self._due:
+                self._go_on_later()
 
     def stopProducing(self) -> None:
         """The connection is lost; ``connectionLost`` follows."""
@@ -114,51 +154,93 @@ class LeanConnection(Protocol):
     # -- requests, one by one
 
     def _hold(self, data: bytes) -> None:
-        """Keep the next request's bytes until the one in flight is answered."""
-        self._buffer = self._buffer + data if self._buffer else data
-        if len(self._buffer) > self.factory.limits.max_header_bytes:
+        """Keep what is not for the request in flight."""
+        buffer = self._buffer
+        if buffer:
+            self._buffer = buffer[self._at :] + data
+            self._at = 0
+        else:
+            self._buffer = data
+        if (
+            self._stream is not None
+            and len(self._buffer) - self._at > self.factory.limits.max_pipelined_bytes
+        ):
             self.pause_reading()
 
     def _go_on(self) -> None:
-        """Serve what is in the buffer, until it is used up or a request is in flight."""
+        """Serve what is in the buffer, until it is used up, a request is in flight, or others are due."""
         self._going_on = True
-        while self._stream is None and self._buffer and not self._closing:
-            waiting = len(self._buffer)
-            self._advance()
-            if len(self._buffer) == waiting:
+        self._due = False
+        turns = _TURN
+        while self._stream is None and self._at < len(self._buffer) and not self._closing:
+            if self._writing_paused:
+                self.pause_reading()  # Whoever does not read the answers gets no more of them.
                 break
+            if not turns:
+                self.pause_reading()
+                self._go_on_later()
+                break
+            turns -= 1
+            if not self._advance():
+                break
+        else:
+            if self._stream is None:
+                self.resume_reading()
         self._going_on = False
 
-    def _advance(self) -> None:
-        """Start the next request, if its head is complete."""
+    def _go_on_later(self) -> None:
+        self._due = True
+        self.factory.clock.callLater(0, self._go_on)
+
+    def _advance(self) -> bool:
+        """Start the next request, if its head is complete. Returns whether to go on behind it."""
         limits = self.factory.limits
-        buffer = self._buffer
-        while buffer.startswith(b"\r\n"):
-            buffer = buffer[2:]  # RFC 9112 section 2.2
-        end = buffer.find(HEAD_END, max(0, self._seen - 3))
+        buffer, at = self._buffer, self._at
+        while buffer.startswith(b"\r\n", at):
+            at += 2
+            self._blank_lines += 1
+            if self._blank_lines > MAX_BLANK_LINES:
+                self._refuse(TOO_MANY_BLANK_LINES)
+                return False
+        self._at = at
+        end = buffer.find(HEAD_END, at + max(0, self._seen - 3))
         if end < 0:
-            self._buffer = buffer
-            if not buffer:
-                return
-            if is_broken(buffer, self._seen):
-                self._refuse(Refused(400, "a line ends with a bare CR or LF, or holds NUL"))
-            elif len(buffer) > limits.max_header_bytes:
-                self._refuse(_too_long(buffer))
-            else:
-                if not self._seen:
-                    self._set_deadline(limits.header_timeout_s, self._head_too_slow)
-                self._seen = len(buffer)
-            return
-        self._seen = 0
-        self._buffer = buffer[end + 4 :]
-        if end > limits.max_header_bytes:
-            self._refuse(_too_long(buffer))
-            return
-        head = parse_head(buffer[: end + 2], limits.max_headers)
+            self._unfinished()
+            return False
+        self._seen = self._blank_lines = 0
+        if end + 4 == len(buffer):
+            self._buffer = b""
+            self._at = 0
+        else:
+            self._at = end + 4
+        if end + 4 - at > limits.max_header_bytes:
+            line = buffer[at : buffer.find(b"\r\n", at)]
+            self._refuse(line_fault(line, limits.max_request_line_bytes) or HEAD_TOO_LARGE)
+            return False
+        head = parse_head(buffer[at : end + 2], limits.max_headers, limits.max_request_line_bytes)
         if isinstance(head, Refused):
             self._refuse(head)
-        else:
-            self._start(head)
+            return False
+        self._start(head)
+        return True
+
+    def _unfinished(self) -> None:
+        """The head has not ended: keep what there is of it, unless that can never become one."""
+        limits = self.factory.limits
+        unfinished = self._buffer = self._buffer[self._at :]
+        self._at = 0
+        if not unfinished:
+            return
+        fault = unfinished_fault(
+            unfinished, self._seen, limits.max_header_bytes, limits.max_request_line_bytes
+        )
+        if fault is not None:
+            self._refuse(fault)
+            return
+        if not self._seen:
+            self._set_deadline(limits.header_timeout_s, self._head_too_slow)
+        self._seen = len(unfinished)
+        self.resume_reading()
 
     def _start(self, head: Head) -> None:
         self.deadline = inf
@@ -167,18 +249,22 @@ class LeanConnection(Protocol):
         admitted = admit(head.method, head.target, head.pairs, head.version)
         assert self._client is not None
         stream.serve(self.factory.runner.handle(admitted, request, self._client, stream))
-        if self._buffer and self._stream is stream and not stream.received:
+        if self._stream is not stream or stream.received:
+            return
+        self.resume_reading()
+        if self._buffer:
             # Its own content first; what is left is the next request's.
-            data, self._buffer = self._buffer, b""
+            data, self._buffer, self._at = self._buffer[self._at :], b"", 0
             self._buffer = stream.content(data)
 
     def _refuse(self, refused: Refused) -> None:
         """Answer bytes that are no request, and log them like one."""
         self.deadline = inf
         self._buffer = b""
+        self._at = 0
         stream = self._stream = LeanStream(self, Head(b"-", b"-", [], (1, 1), 0, False, False, False))
-        reason = reasons.CLIENT_HEAD_TIMEOUT if refused.status == 408 else reasons.BAD_REQUEST
-        reply = Reply(refused.status, None, ((b"connection", b"close"),), reason, refused.why)
+        self._linger_left = self.factory.limits.linger_bytes
+        reply = Reply(refused.status, None, ((b"connection", b"close"),), refused.reason, refused.why)
         assert self._client is not None
         head = RequestHead(b"-", b"-", _NOTHING)
         stream.serve(self.factory.runner.handle(reply, head, self._client, stream))
@@ -190,11 +276,40 @@ class LeanConnection(Protocol):
             self.close()
             return
         self._wait_for_request()
-        if self._reading_paused:
-            self.resume_reading()
-        if self._buffer and not self._going_on:
+        if self._going_on:
+            return
+        if self._at < len(self._buffer):
             # Pipelined. Not from here: whoever ends the request has not returned yet.
-            self.factory.clock.callLater(0, self._go_on)
+            self._go_on_later()
+        elif self._reading_paused:
+            self.resume_reading()
+
+    # -- after a 101 answer
+
+    def switch(self, tunnel: Tunnel) -> None:
+        """What the client sends is no longer HTTP; for the stream."""
+        self.deadline = inf
+        alsoProvides(self, IHalfCloseableProtocol)
+        data, self._buffer, self._at = self._buffer[self._at :], b"", 0
+        self.resume_reading()
+        if data:
+            tunnel.client_data(data)
+
+    def end_writing(self) -> bool:
+        """Send no more, and still read. Returns False if that cannot be: TLS has no such thing."""
+        if self.factory.tls or self._closing:
+            return False
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+        return True
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more, and still reads (``IHalfCloseableProtocol``)."""
+        if self._stream is not None and self._stream.tunnel is not None:
+            self._stream.tunnel.client_ended()
+
+    def writeConnectionLost(self) -> None:
+        """It has been told that we send no more (``IHalfCloseableProtocol``)."""
 
     # -- reading, closing, waiting
 
@@ -210,10 +325,26 @@ class LeanConnection(Protocol):
 
     def close(self) -> None:
         """Close once everything written is sent; a client that does not take it is cut off."""
+        lingers = self._linger_left is not None and hasattr(self.transport, "loseWriteConnection")
+        if lingers:
+            # To close while the client still sends would reset the connection, and the answer be lost.
+            self.resume_reading()
+            self._set_deadline(self.factory.limits.linger_s, self.transport.loseConnection)
+        else:
+            self._wait_for_reader()
         self._closing = True
-        self._set_deadline(self.factory.limits.send_timeout_s, self.abort)
         self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        if lingers:
+            self.transport.loseWriteConnection()
+        else:
+            self.transport.loseConnection()
+
+    def _ignore(self, data: bytes) -> None:
+        """What a client goes on to send that was refused."""
+        if self._linger_left is not None:
+            self._linger_left -= len(data)
+            if self._linger_left < 0:
+                self.abort()
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -240,20 +371,27 @@ class LeanConnection(Protocol):
         self._on_deadline()
 
     def _wait_for_request(self) -> None:
-        self._set_deadline(self.factory.limits.idle_timeout_s, self._idle_too_long)
+        if self._writing_paused:
+            self._wait_for_reader()
+        else:
+            self._set_deadline(self.factory.limits.idle_timeout_s, self._idle_too_long)
+
+    def _wait_for_reader(self) -> None:
+        """Cut the client off if it takes no bytes for too long."""
+        self._unsent = unsent(self.transport)
+        self._set_deadline(self.factory.limits.send_timeout_s, self._reader_too_slow)
+
+    def _reader_too_slow(self) -> None:
+        if unsent(self.transport) < self._unsent:
+            self._wait_for_reader()  # Slow as it is, it does take bytes.
+        else:
+            self.abort()
 
     def _idle_too_long(self) -> None:
         self.close()
 
     def _head_too_slow(self) -> None:
-        self._refuse(Refused(408, "the head did not come in time"))
-
-
-def _too_long(buffer: bytes) -> Refused:
-    """A head over the limit: 414 if it is the request line's fault."""
-    if b"\r\n" not in buffer[:8192]:
-        return Refused(414, "the request line is too long")
-    return Refused(400, "the head is too long")
+        self._refuse(HEAD_TOO_SLOW)
 
 
 class LeanStream:
@@ -273,9 +411,13 @@ class LeanStream:
         self._producer: IPushProducer | None = None
         self._paused = False
         self._left = head.length
-        self._chunks = ChunkReader() if head.length is None else None
+        limits = self._limits
+        self._chunks = (
+            ChunkReader(limits.max_chunk_line_bytes, limits.max_header_bytes) if head.length is None else None
+        )
         self._linger_from = 0
         self.body: RequestBody | None = None
+        self.tunnel: Tunnel | None = None
         self.received = head.length == 0
         if head.length != 0 or head.has_length:
             ask = self._continue if head.expects else _no_need
@@ -369,6 +511,11 @@ class LeanStream:
             out += (wire_name(name), b": ", value, b"\r\n")
         if not dated:
             out.append(self._connection.factory.date())
+        if status == 101:
+            self._keep = self._framed = False
+            out.append(b"Connection: upgrade\r\n\r\n")
+            self._out = out
+            return
         if status == 204:
             pass
         elif length is not None:
@@ -384,6 +531,8 @@ class LeanStream:
             self._keep = False
         if not self._keep:
             out.append(b"Connection: close\r\n")
+        elif version == (1, 0):
+            out.append(b"Connection: keep-alive\r\n")
         out.append(b"\r\n")
         self._out = out
 
@@ -450,6 +599,24 @@ class LeanStream:
         if self._paused:
             self._connection.deadline = inf
 
+    # -- after a 101 answer (gateway.proxy.tunnel.TunnelClient)
+
+    def switch(self, tunnel: Tunnel) -> None:
+        if self._gone:
+            return
+        self.flush()
+        self.tunnel = tunnel
+        self._connection.switch(tunnel)
+
+    def pause_client(self) -> None:
+        self._connection.pause_reading()
+
+    def resume_client(self) -> None:
+        self._connection.resume_reading()
+
+    def end_writing(self) -> bool:
+        return self._connection.end_writing()
+
     # -- from the connection
 
     def pause(self) -> None:
@@ -457,15 +624,17 @@ class LeanStream:
         self._paused = True
         if self._producer is not None:
             self._producer.pauseProducing()
-            self._connection.set_deadline(self._limits.send_timeout_s, self._connection.abort)
 
     def resume(self) -> None:
         """It has caught up."""
         self._paused = False
-        if self._producer is not None:
+        if self._finished:
+            self._connection.set_deadline(self._limits.linger_s, self._give_up)
+        elif not self.received:
+            self._wait_for_content()
+        else:
             self._connection.deadline = inf
-            if not self.received:
-                self._wait_for_content()
+        if self._producer is not None:
             self._producer.resumeProducing()
 
     def client_gone(self) -> None:

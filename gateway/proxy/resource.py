@@ -16,8 +16,10 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
-from gateway.core.exchange import Connection, RequestHead
+from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair
+from gateway.http1.eager import unsent
+from gateway.http1.request import Refused
 from gateway.proxy.admission import admit
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
@@ -74,6 +76,12 @@ class ProxyResource(Resource):
         request.notifyFinish().addErrback(downstream.gone)
         return NOT_DONE_YET
 
+    def refuse(self, request: ProxyRequest, refused: Refused) -> None:
+        """Answer bytes that are no request, and log them like one."""
+        downstream = WebDownstream(request, self.runner.limits)
+        reply = Reply(refused.status, None, ((b"connection", b"close"),), refused.reason, refused.why)
+        self.runner.handle(reply, RequestHead(b"-", b"-", ()), _connection(request), downstream)
+
 
 class WebDownstream:
     """``gateway.proxy.downstream.Downstream`` over a twisted.web request."""
@@ -117,7 +125,8 @@ class WebDownstream:
         if length is not None and status != 204:
             headers.setRawHeaders(b"content-length", [b"%d" % length])
         draining = self.site is not None and self.site.draining
-        if close or draining or not self._can_keep_alive():
+        unframed = length is None and request.clientproto != b"HTTP/1.1" and request.method != b"HEAD"
+        if close or draining or unframed or not self._can_keep_alive():
             _close_after(request)
 
     def _can_keep_alive(self) -> bool:
@@ -170,6 +179,11 @@ class WebDownstream:
             if not self._gone:
                 self._request.unregisterProducer()
 
+    def unsent(self) -> int:
+        """Bytes of the answer that the socket has not taken."""
+        channel: Any = self._request.channel
+        return 0 if channel is None else unsent(channel.transport)
+
     def client_stuck(self) -> None:
         """The client took nothing for too long."""
         channel: Any = self._request.channel
@@ -185,19 +199,32 @@ class WebDownstream:
 
 @implementer(IPushProducer)
 class _Patience:
-    """A producer that passes pauses on, and gives a client that never resumes up."""
+    """A producer that passes pauses on, and gives up a client that takes no bytes."""
 
     def __init__(self, producer: IPushProducer, wait_s: float, downstream: WebDownstream) -> None:
         self._producer = producer
         self._wait_s = wait_s
         self._downstream = downstream
         self._timer: IDelayedCall | None = None
+        self._unsent = 0
 
     def pauseProducing(self) -> None:
         self._producer.pauseProducing()
+        if self._timer is None:
+            self._wait()
+
+    def _wait(self) -> None:
         site = self._downstream.site
-        if self._timer is None and site is not None:
-            self._timer = site.clock.callLater(self._wait_s, self._downstream.client_stuck)
+        if site is not None:
+            self._unsent = self._downstream.unsent()
+            self._timer = site.clock.callLater(self._wait_s, self._waited)
+
+    def _waited(self) -> None:
+        self._timer = None
+        if self._downstream.unsent() < self._unsent:
+            self._wait()  # Slow as it is, it does take bytes.
+        else:
+            self._downstream.client_stuck()
 
     def resumeProducing(self) -> None:
         self.stop_waiting()

@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
@@ -36,6 +36,7 @@ from gateway.core.pages import error_page
 from gateway.core.real_ip import RealIp
 from gateway.core.retry import RetryVerdict, status_of
 from gateway.core.snapshot import CompiledUpstream, Snapshot
+from gateway.core.upgrade import answered
 from gateway.http1.response import ResponseHead
 from gateway.interfaces import Clock
 from gateway.model.upstream import Node
@@ -45,6 +46,7 @@ from gateway.proxy.downstream import Downstream
 from gateway.proxy.health import HealthChecks, WatchedTry
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import HeldBody, RequestBody
+from gateway.proxy.tunnel import Tunnel, TunnelFlow
 from gateway.upstream.client import Cancellable
 from gateway.upstream.connection import Flow
 from gateway.upstream.errors import UpstreamError
@@ -57,6 +59,7 @@ _OVERLOADED = Reply(503, None, (), reasons.OVERLOADED)
 _NO_UPSTREAM = Reply(503, None, (), reasons.NO_UPSTREAM)
 _MISSING_UPSTREAM = Reply(502, None, (), reasons.REFERENCE_MISSING, "the upstream it names does not exist")
 _NO_NODES = Reply(503, None, (), reasons.NO_NODES)
+_BAD_SWITCH = Reply(502, None, (), reasons.UPSTREAM_BAD_RESPONSE, "101 without Upgrade")
 _NO_NODE = Reply(502, None, (), reasons.NO_HEALTHY_NODE)
 _TOO_LARGE = Reply(413, None, ((b"connection", b"close"),), reasons.BODY_TOO_LARGE)
 _BAD_CONTENT = Reply(400, None, ((b"connection", b"close"),), reasons.BAD_REQUEST, "bad chunks")
@@ -209,6 +212,7 @@ class Run:
     _waiting: Deferred[Any] | None = None
     _call: Cancellable | None = None
     _flow: Flow | None = None
+    _tunnel: Tunnel | None = None
     _responded: bool = False
     _outcome: Outcome | None = None
     _over: bool = False
@@ -226,7 +230,9 @@ class Run:
 
     def client_gone(self) -> None:
         """The client left. What was held for it is let go; the log phase still runs."""
-        if not self._over:
+        if self._tunnel is not None:
+            self._tunnel.client_gone()
+        elif not self._over:
             self._stop(Outcome(499, "client", reasons.CLIENT_GONE))
 
     def too_large(self) -> None:
@@ -249,7 +255,9 @@ class Run:
 
     def stop(self) -> None:
         """The gateway stops and will not wait any longer."""
-        if not self._over:
+        if self._tunnel is not None:
+            self._tunnel.stop(reasons.SHUTTING_DOWN)
+        elif not self._over:
             self._stop(Outcome(503, "gateway", reasons.SHUTTING_DOWN))
             self.downstream.abort()
 
@@ -386,15 +394,40 @@ class Run:
         if not self._over:
             self._guard(self._try_failed, failure)
 
-    def response_started(self, head: ResponseHead, content: bytes, connection: Flow | None) -> Run:
+    def response_started(self, head: ResponseHead, content: bytes, connection: Any) -> Run | Tunnel:
         """The upstream answers."""
         self._call = None
         if self._over:
             if connection is not None:
                 connection.abort()
             return self
+        if head.status == 101:
+            self._guard(self._switched, head, content, connection)
+            return self._tunnel or self
         self._guard(self._answered, head, content, connection)
         return self
+
+    def _switched(self, head: ResponseHead, content: bytes, connection: TunnelFlow) -> None:
+        """The upstream changes the protocol, as the client asked: from here on there is a tunnel."""
+        self._flow = connection
+        protocol = answered(head.fields)
+        if protocol is None:
+            connection.abort()
+            self._flow = None
+            self._answer("upstream", _BAD_SWITCH)
+            return
+        self._got_response(head, protocol)
+        exchange, own = self.exchange, self.exchange.route
+        assert exchange.target_upstream is not None
+        limit_s = exchange.target_upstream.upstream.timeout.read_s
+        if own is not None and own.timeout is not None:
+            limit_s = own.timeout.read_s
+        elif self.runner.limits.tunnel_idle_timeout_s:
+            limit_s = self.runner.limits.tunnel_idle_timeout_s
+        self._flow = None
+        client: Any = self.downstream  # Only servers that can switch have others asked to.
+        tunnel = self._tunnel = Tunnel(exchange, client, connection, self._end)
+        tunnel.start(limit_s, content)
 
     def _answered(self, head: ResponseHead, content: bytes, connection: Flow | None) -> None:
         self._flow = connection
@@ -500,7 +533,7 @@ class Run:
         else:
             self._answer("upstream", self._failed)
 
-    def _got_response(self, head: ResponseHead) -> None:
+    def _got_response(self, head: ResponseHead, protocol: bytes | None = None) -> None:
         exchange = self.exchange
         status = head.status
         took_s = self.runner.clock.monotonic() - self._try_started_s
@@ -510,6 +543,8 @@ class Run:
         exchange.from_upstream = True
         exchange.status = status
         pairs, length = response_fields(head.fields)
+        if protocol is not None:
+            pairs.append((b"upgrade", protocol))
         exchange.response_fields = Fields(pairs)
         outcome = _SERVED.get(status)
         if outcome is None:
@@ -556,6 +591,8 @@ class Run:
         if general.body_filter or chain.body_filter:
             length = None
         status = exchange.status
+        if self._outcome is not None and self._outcome.status != status:
+            self._outcome = evolve(self._outcome, status=status)
         self._content_wanted = exchange.request.method != b"HEAD" and status not in _NO_CONTENT_STATUSES
         self._responded = True
         self.downstream.respond(status, exchange.response_fields.pairs, length)
@@ -663,7 +700,7 @@ class Run:
             return
         self._let_go()
         detail = failure.getErrorMessage()
-        self._chain = EMPTY  # Its filters may be what failed.
+        self._chain = Chain(log=self._chain.log)  # Its filters may be what failed.
         try:
             self._answer("gateway", Reply(500, None, (), reasons.INTERNAL_ERROR, detail))
         except Exception:

@@ -1,12 +1,16 @@
 """The streaming HTTP/1.1 side of twisted.web: requests are served from their head on.
 
-The names this module reads that twisted.web keeps to itself are ``HTTPChannel._command``,
-``_path``, ``_version`` and ``_savedTimeOut``; ``tests/proxy/test_site.py`` pins what they do.
+What a request may look like is not twisted.web's to say, which is lenient: ``gateway.http1.request``
+reads each head first, and takes content out of its chunks.
+
+The names this module uses that twisted.web keeps to itself are ``HTTPChannel._command``, ``_path``,
+``_version``, ``_savedTimeOut``, ``_transferDecoder``, ``_finishRequestBody``, ``_dataBuffer``,
+``_waitingForTransport`` and ``_optimisticEagerReadSize``, and ``LineReceiver._buffer``;
+``tests/proxy/test_site.py`` and ``tests/hostile/test_requests.py`` would tell if they changed.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -15,16 +19,27 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from gateway.http1.request import (
+    BROKEN,
+    HEAD_TOO_LARGE,
+    HEAD_TOO_SLOW,
+    LINE_TOO_LONG,
+    MAX_BLANK_LINES,
+    TOO_MANY_BLANK_LINES,
+    BadChunks,
+    ChunkReader,
+    Refused,
+    is_broken,
+    line_fault,
+    parse_head,
+)
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
 from gateway.proxy.runner import Run
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_LAST = b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_TIMEOUT = b"HTTP/1.1 408 Request Timeout" + _LAST
-_TOO_LONG = b"HTTP/1.1 414 URI Too Long" + _LAST
-_FIELD_TOO_LONG = b"HTTP/1.1 400 Bad Request" + _LAST
-_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+_NO_LIMIT = 1 << 40
+"""For limits of twisted.web's that are kept before it sees anything."""
 
 
 class ProxyRequest(Request):
@@ -67,6 +82,8 @@ class ProxyRequest(Request):
         self._idle_timeout_s = channel.setTimeout(None)
         expects = self.requestHeaders.getRawHeaders(b"expect", [])
         waits = any(value.lower() == b"100-continue" for value in expects) and self.clientproto == b"HTTP/1.1"
+        if length is None:
+            channel._transferDecoder = _Chunks(self, channel._finishRequestBody)
         # Or twisted.web would say "100 Continue" before anybody wants the content.
         self.requestHeaders.removeHeader(b"expect")
         self.streamed = RequestBody(
@@ -95,6 +112,12 @@ class ProxyRequest(Request):
             run.exchange.bytes_received = body.received
         if self._finish_wanted and body.received > self._linger_from + limits.linger_bytes:
             self._give_up_reading()
+
+    def bad_content(self) -> None:
+        """The framing of the content is broken: nothing that follows can be trusted."""
+        if self.run is not None:
+            self.run.bad_content()
+        self._give_up_reading()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The request is complete."""
@@ -186,33 +209,107 @@ class ProxyRequest(Request):
         super().connectionLost(reason)
 
 
+class _Chunks:
+    """In the place of twisted.web's decoder of chunked content, which takes more than RFC 9112 allows."""
+
+    def __init__(self, request: ProxyRequest, finished: Any) -> None:
+        limits: ProxyLimits = request.site.limits
+        self._reader: ChunkReader | None = ChunkReader(limits.max_chunk_line_bytes, limits.max_header_bytes)
+        self._request = request
+        self._finished = finished
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._reader is None:
+            return
+        try:
+            content, rest = self._reader.feed(data)
+        except BadChunks:
+            self._reader = None
+            self._request.bad_content()
+            return
+        if content:
+            self._request.handleContentChunk(content)
+        if self._reader.done:
+            self._reader = None
+            self._finished(rest)
+
+    def noMoreData(self) -> None:
+        """The connection is lost; the request hears of it itself."""
+
+
 class ProxyChannel(HTTPChannel):
     """HTTP/1.1 for one client connection."""
 
     site: ProxySite
     transport: Any
+    maxHeaders = totalHeadersSize = _NO_LIMIT
     _head_complete = False
     _head_timer: IDelayedCall | None = None
+    _blank_lines = 0
+    _linger_left: int | None = None
 
     def connectionMade(self) -> None:
         limits = self.site.limits
-        self.totalHeadersSize = self.MAX_LENGTH = limits.max_header_bytes
-        self.maxHeaders = limits.max_headers
+        self.MAX_LENGTH = limits.max_header_bytes
+        self._optimisticEagerReadSize = limits.max_pipelined_bytes
+        self._lines: list[bytes] = []
+        self._held: list[bytes] = []
         self.site.channels.add(self)
         super().connectionMade()
 
+    @property
+    def refused(self) -> bool:
+        """Whether what came was no request; nothing more is served."""
+        return self._linger_left is not None
+
     def dataReceived(self, data: bytes) -> None:
+        if self._linger_left is not None:
+            self._ignore(data)
+            return
+        if self._held:
+            self._held.append(data)
+            return
         super().dataReceived(data)
+        if self._head_complete or self.refused or self.transport.disconnecting:
+            return
+        if self.line_mode and is_broken(self._buffer, 0):
+            self._refuse(BROKEN)
+        elif not self._lines and len(self._buffer) > self.site.limits.max_request_line_bytes + 1:
+            self._refuse(LINE_TOO_LONG)
         # Most heads arrive in one piece: a timer is only needed for those that did not.
-        if not self._head_complete and self._head_timer is None and not self.transport.disconnecting:
+        elif self._head_timer is None:
             wait = self.site.limits.header_timeout_s
             self._head_timer = self.site.clock.callLater(wait, self._head_timed_out)
 
     def lineReceived(self, line: bytes) -> None:
-        """One line of the head. Some clients send targets that are not ASCII; twisted.web refuses those."""
-        if not line.isascii() and not hasattr(self, "_path"):
-            line = _NOT_ASCII.sub(lambda found: b"%%%02X" % found[0][0], line)
-        super().lineReceived(line)
+        """One line of the head. Once it is whole and one that may be served, twisted.web gets it."""
+        lines = self._lines
+        limits = self.site.limits
+        if not lines and not line:
+            self._blank_lines += 1
+            if self._blank_lines > MAX_BLANK_LINES:
+                self._refuse(TOO_MANY_BLANK_LINES)
+            return
+        if not lines and (fault := line_fault(line, limits.max_request_line_bytes)) is not None:
+            self._refuse(fault)
+            return
+        if is_broken(line, 0):
+            self._refuse(BROKEN)
+            return
+        lines.append(line)
+        if sum(map(len, lines)) + 2 * len(lines) > limits.max_header_bytes:
+            self._refuse(HEAD_TOO_LARGE)
+            return
+        if line:
+            return
+        self._lines = []
+        self._blank_lines = 0
+        head = parse_head(b"\r\n".join(lines), limits.max_headers, limits.max_request_line_bytes)
+        if isinstance(head, Refused):
+            self._refuse(head)
+            return
+        for each in lines:
+            super().lineReceived(each)
 
     def allHeadersReceived(self) -> None:
         self._head_complete = True
@@ -223,24 +320,79 @@ class ProxyChannel(HTTPChannel):
         """Whether the connection may be used again: any ``close`` ends it (RFC 9112 section 9.3)."""
         lines = request.requestHeaders.getRawHeaders(b"connection", [])
         options = {option.strip().lower() for line in lines for option in line.split(b",")}
-        if version == b"HTTP/1.1" and b"close" not in options:
+        if b"close" not in options and (version == b"HTTP/1.1" or b"keep-alive" in options):
+            if version == b"HTTP/1.0":
+                request.responseHeaders.setRawHeaders(b"connection", [b"keep-alive"])
             return True
         request.responseHeaders.setRawHeaders(b"connection", [b"close"])
         return False
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """A line is longer than ``max_header_bytes``: say so before the connection ends."""
-        self.transport.write(_TOO_LONG if not self.requests else _FIELD_TOO_LONG)
-        self.loseConnection()
+        self._refuse(HEAD_TOO_LARGE if self._lines else LINE_TOO_LONG)
 
     def requestDone(self, request: Request) -> None:
         self._head_complete = False
+        # What was pipelined is read on the reactor's next turn: others are to have theirs.
+        pipelined, self._dataBuffer, self._buffer = [self._buffer, *self._dataBuffer], [], b""
         super().requestDone(request)
+        if self.persistent and any(pipelined):
+            self._held = pipelined
+            self.transport.pauseProducing()
+            self.site.clock.callLater(0, self._read_held)
+
+    def _read_held(self) -> None:
+        held, self._held = self._held, []
+        if held and not self.transport.disconnecting:
+            if not self._waitingForTransport:
+                self.transport.resumeProducing()
+            self.dataReceived(b"".join(held))
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Protocol has a default
         self._stop_head_timer()
+        self._held = []
         self.site.channels.discard(self)
         super().connectionLost(reason)
+
+    # -- refusing
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer bytes that are no request; what follows them is not looked at."""
+        self._stop_head_timer()
+        self._linger_left = self.site.limits.linger_bytes
+        self.persistent = False
+        self.setRawMode()
+        request = ProxyRequest(self)
+        request.site = self.site
+        request.content = None
+        request.method = request.uri = b"-"
+        request.clientproto = b"HTTP/1.1"
+        self.requests.append(request)
+        self.site.resource.refuse(request, refused)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._linger_left is None:
+            super().rawDataReceived(data)
+
+    def loseConnection(self) -> None:
+        """Close; but a client that was refused while it sends is first let read why, within limits."""
+        if self._linger_left is None or not hasattr(self.transport, "loseWriteConnection"):
+            super().loseConnection()
+            return
+        self.setTimeout(None)
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+        self._head_timer = self.site.clock.callLater(self.site.limits.linger_s, self._lingered)
+
+    def _lingered(self) -> None:
+        self._head_timer = None
+        self.transport.loseConnection()
+
+    def _ignore(self, data: bytes) -> None:
+        assert self._linger_left is not None
+        self._linger_left -= len(data)
+        if self._linger_left < 0:
+            self.transport.abortConnection()
 
     def drain(self) -> None:
         """Close once the request in flight, if any, is answered."""
@@ -251,8 +403,7 @@ class ProxyChannel(HTTPChannel):
 
     def _head_timed_out(self) -> None:
         self._head_timer = None
-        self.transport.write(_TIMEOUT)
-        self.loseConnection()
+        self._refuse(HEAD_TOO_SLOW)
 
     def _stop_head_timer(self) -> None:
         timer, self._head_timer = self._head_timer, None
@@ -269,6 +420,7 @@ class ProxySite(Site):
         draining: Whether connections close after the answer in flight.
     """
 
+    resource: Any
     noisy = False
     # Plain HTTP/1.1, without the wrapper that may turn into HTTP/2.
     protocol = ProxyChannel  # type: ignore[assignment]

@@ -100,7 +100,15 @@ class Call:
     def _send(self, connection: HTTP1Client) -> None:
         self._connection = connection
         timeout = self._request.timeout
-        connection.send(self, self._method, self._head, self._body, timeout.send_s, timeout.read_s)
+        connection.send(
+            self,
+            self._method,
+            self._head,
+            self._body,
+            timeout.send_s,
+            timeout.read_s,
+            switching=self._request.switching,
+        )
 
     def cancel(self) -> None:
         """Nobody waits any longer: the connection is cut, and the waiter told nothing."""

@@ -66,9 +66,10 @@ class PreparedRequest(Headers):
             ``transfer-encoding``: those follow from the content.
         timeout: Time limits.
         keepalive: How connections to the peer are kept.
+        switching: Whether it asks for another protocol: 101 is an answer to it.
     """
 
-    __slots__ = ("_built", "fields", "keepalive", "method", "peer", "target", "timeout")
+    __slots__ = ("_built", "fields", "keepalive", "method", "peer", "switching", "target", "timeout")
 
     def __init__(
         self,
@@ -78,6 +79,8 @@ class PreparedRequest(Headers):
         fields: Sequence[Pair],
         timeout: Timeout,
         keepalive: KeepalivePool,
+        *,
+        switching: bool = False,
     ) -> None:
         self.peer = peer
         self.method = method
@@ -85,6 +88,7 @@ class PreparedRequest(Headers):
         self.fields = fields
         self.timeout = timeout
         self.keepalive = keepalive
+        self.switching = switching
         self._built: dict[bytes, list[bytes]] | None = None
 
     @property

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.admin.kit import GUIDE, Gateway
@@ -56,6 +57,32 @@ class ContentTests(SynchronousTestCase):
             headers={"Content-Type": "application/x-www-form-urlencoded"},
         )
         self.assertIn("gateway_group_id", reply.error)
+
+    def test_content_type(self) -> None:
+        """Content that says it is something else is 415; what clients say when nobody tells them is JSON."""
+        gateway = Gateway()
+        path, body = GUIDE[0]
+        for type, status in (
+            ("application/json; charset=utf-8", 200),
+            ("application/vnd.x+json", 200),
+            ("application/x-www-form-urlencoded", 200),
+            ("text/plain", 200),
+            ("application/yaml", 415),
+            ("text/xml", 415),
+        ):
+            reply = gateway.call("PUT", path, body, headers={"Content-Type": type})
+            self.assertEqual(reply.status, status, type)
+        self.assertIn("application/json", reply.error)
+
+    def test_wait(self) -> None:
+        """A writer may go on once the change is stored, before it is served."""
+        gateway = Gateway()
+        path, body = GUIDE[0]
+        gateway.publisher.waiting = Deferred()
+        reply = gateway.call("PUT", path, body, query="gateway_group_id=default&wait=stored")
+        self.assertEqual((reply.status, reply.field("X-Gateway-Revision")), (200, "2"))
+        reply = gateway.call("PUT", path, body, query="gateway_group_id=default&wait=maybe")
+        self.assertEqual(reply.status, 400)
 
     def test_always_json(self) -> None:
         """Every answer is JSON and says so."""

@@ -80,6 +80,8 @@ class ViewTests(SynchronousTestCase):
             "the data plane does not use it yet", self._put("protos/p", {"content": "x"})["warning_msg"]
         )
         self.assertNotIn("warning_msg", self._put("services/s", {"name": "s"}))
+        stream = self._put("services/t", {"name": "t", "type": "stream"})
+        self.assertIn("TCP and UDP are not proxied yet", stream["warning_msg"])
 
     def test_plugin_metadata(self) -> None:
         """Metadata is shown as it was sent, without an id or times; the list is a map by plugin."""
@@ -121,6 +123,9 @@ class ViewTests(SynchronousTestCase):
             {"op": "move", "from": "", "path": "/labels"},
         ):
             self.assertEqual(self.gateway.call("PATCH", path, [operation]).status, 400)
+        for source in ("key", "nowhere", 1):
+            copy = {"op": "copy", "from": source, "path": "/desc"}
+            self.assertEqual(self.gateway.call("PATCH", path, [copy]).status, 400)
         patched = self.gateway.call("PATCH", path, [{"op": "add", "path": "/desc", "value": "d"}])
         self.assertEqual((patched.status, patched.value["desc"]), (200, "d"))
         record = self.gateway.control.state.get("default", "certificate", "c")
@@ -163,7 +168,7 @@ class OtherDialectTests(SynchronousTestCase):
         )
         route = self.gateway.call("GET", f"{ADMIN}/routes/r").value
         del route["created_at"], route["updated_at"]
-        self.assertEqual(route, {"id": "r", "paths": ["/x"], "service_id": "s", "priority": 0})
+        self.assertEqual(route, {"id": "r", "name": "r", "paths": ["/x"], "service_id": "s", "priority": 0})
         record = self.gateway.control.state.get("default", "route", "r")
         assert record is not None
         self.assertEqual(record.value["host"], "h")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,6 +26,18 @@ class BoundedRequestTests(SynchronousTestCase):
         )
         self.protocol.dataReceived(head.encode() + content)
         return bytes(self.transport.value())
+
+    def test_allowed_addresses(self) -> None:
+        """A client that is not on the list of addresses gets 403 and a page, before anything else."""
+        request = b"HEAD /apisix/admin HTTP/1.1\r\nHost: h\r\n\r\n"
+        for peer, status in (("127.0.0.1", b"200"), ("192.0.2.7", b"403"), ("::1", b"403")):
+            resource = Gateway().api.resource(["127.0.0.0/8"], page=True)
+            site = AdminSite(resource, max_body_bytes=LIMIT, reactor=Clock())
+            protocol = site.buildProtocol(None)
+            transport = StringTransport(peerAddress=IPv4Address("TCP", peer, 1))
+            protocol.makeConnection(transport)
+            protocol.dataReceived(request)
+            self.assertTrue(transport.value().startswith(b"HTTP/1.1 %s " % status), peer)
 
     def test_small(self) -> None:
         """Content within the limit is taken as usual."""

@@ -5,7 +5,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.admin import words_enterprise
-from gateway.admin.branches import expand
+from gateway.core.branches import expand
 from gateway.model.problems import Problem
 from gateway.model.schema import Checker
 

@@ -47,6 +47,35 @@ class ControlTests(SynchronousTestCase):
         self.publisher.waiting.callback(None)
         self.successResultOf(writing)
 
+    def test_answered_when_stored(self) -> None:
+        """Who asks for it is answered once a write is stored; the next one waits until it is served."""
+        waiting: Deferred[None] = Deferred()
+        self.publisher.waiting = waiting
+        first = Deferred.fromCoroutine(
+            self.control.write(lambda state: [put("a")], author="me", served=False)
+        )
+        written = self.successResultOf(first)
+        assert written.revision is not None
+        self.assertEqual((written.revision.number, self.publisher.published), (1, []))
+        second = self._write(put("b"))
+        self.assertNoResult(second)
+        self.publisher.waiting = None
+        waiting.callback(None)
+        self.successResultOf(second)
+        self.assertEqual([r.number for r in self.publisher.published], [1, 2])
+
+    def test_not_served_after_all(self) -> None:
+        """A failure after such an answer is logged, and stops no other write."""
+        self.publisher.waiting = Deferred()
+        writing = Deferred.fromCoroutine(
+            self.control.write(lambda state: [put("a")], author="me", served=False)
+        )
+        self.successResultOf(writing)
+        waiting, self.publisher.waiting = self.publisher.waiting, None
+        waiting.errback(RuntimeError("the worker is gone"))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.successResultOf(self._write(put("b")))
+
     def test_one_after_the_other(self) -> None:
         """Each plan sees what the write before it did."""
         waiting: Deferred[None] = Deferred()

@@ -9,6 +9,7 @@ from twisted.web.test.requesthelper import DummyRequest
 
 from gateway.control.status import StatusReport
 from gateway.core.compiler import Compiler
+from gateway.model.record import Record
 from tests.core.configs import FakePlugins, records, route, service
 from tests.proxy.fakes import InMemoryGateway
 from tests.proxy.test_runner import TestClock
@@ -20,7 +21,12 @@ class FakeControl:
 
         @staticmethod
         def counts() -> dict[tuple[str, str], int]:
-            return {("default", "route"): 2, ("default", "proto"): 3, ("", "token"): 1, ("g", "sni"): 0}
+            return {("default", "service"): 2, ("default", "proto"): 3, ("", "token"): 1, ("g", "sni"): 0}
+
+        @staticmethod
+        def all(group: str, kind: str) -> dict[str, Record]:
+            value = {"name": "t", "type": "stream"}
+            return {"t": Record(group, kind, "t", value, "enterprise", 0, 0, 1, 1)}
 
 
 class StatusTests(SynchronousTestCase):
@@ -62,6 +68,12 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(
             self.status(7).report()["unused"], [{"gateway_group_id": "default", "kind": "proto", "count": 3}]
         )
+
+    def test_ignored(self) -> None:
+        """Members that no request looks at are named by their resource."""
+        (told,) = self.status(7).report()["ignored"]
+        self.assertEqual((told["kind"], told["id"]), ("service", "t"))
+        self.assertIn("TCP and UDP", told["why"])
 
     def test_instance(self) -> None:
         """The gateway tells of itself as one data plane of its group, under an id that stays."""

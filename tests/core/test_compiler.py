@@ -65,6 +65,21 @@ class RouteTests(CompilerTestCase):
         assert got.timeout is not None
         self.assertEqual((got.timeout.connect_s, got.timeout.send_s, got.timeout.read_s), (1, 2, 3))
 
+    def test_tunnels(self) -> None:
+        """``enable_websocket``: the route's if it says something, else the service's (contract §5)."""
+        for of_service, of_route, tunnels in (
+            (None, None, False),
+            (True, None, True),
+            (True, False, False),
+            (False, True, True),
+        ):
+            shared = {} if of_service is None else {"enable_websocket": of_service}
+            got = matched(
+                self.load(service("s", **shared), route("r", "/x", enable_websocket=of_route)), "/x"
+            )
+            assert got is not None
+            self.assertEqual(got.tunnels, tunnels)
+
     def test_disabled_service(self) -> None:
         """The routes of a disabled service, or of none, are not in the table."""
         self.assertIsNone(matched(self.load(service("s", status=0), route("r", "/x")), "/x"))

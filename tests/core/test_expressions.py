@@ -12,11 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.core import expressions
 from gateway.core.expressions import (
     DEPTH_LIMIT,
-    PATTERN_LIMIT,
     ExpressionError,
     compile_expression,
     to_number,
 )
+from gateway.core.regexes import PATTERN_LIMIT
 from gateway.testing.exchanges import exchange
 
 SUBJECT = exchange(

@@ -88,6 +88,7 @@ class GatewayProcess:
             self.config.write_text(settings)
         self.environ = {
             "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
+            "GATEWAY_APISIX_LISTEN": "127.0.0.1:0",
             "GATEWAY_PROXY_LISTEN": "127.0.0.1:0",
             **(environ or {}),
         }

@@ -42,6 +42,11 @@ class Peer:
             seen += len(data)
         return seen
 
+    def take(self) -> bytes:
+        """What comes next, whatever it is; empty when the gateway has no more to say."""
+        data, self._buffer = self._buffer, b""
+        return data or self.socket.recv(1 << 18)
+
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 

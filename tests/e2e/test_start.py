@@ -184,7 +184,7 @@ class ListenerTests(EndToEndCase):
                 "GATEWAY_PROXY_TLS_PRIVATE_KEY": str(directory / "x.key"),
             }
         ).start()
-        self.assertEqual(sorted(gateway.ports), ["admin", "proxy", "proxy_tls", "status"])
+        self.assertEqual(sorted(gateway.ports), ["admin", "apisix", "proxy", "proxy_tls", "status"])
         for path in ("/status", "/status/ready"):
             answer = self.curl(f"http://127.0.0.1:{gateway.ports['status']}{path}")
             self.assertEqual(json.loads(answer), {"status": "ok"})

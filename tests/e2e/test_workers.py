@@ -418,7 +418,7 @@ class StartTests(WorkersCase):
                 "GATEWAY_STATUS_LISTEN": "127.0.0.1:0",
             }
         ).start()
-        self.assertEqual(sorted(gateway.ports), ["admin", "proxy", "proxy_2", "proxy_tls", "status"])
+        self.assertEqual({"admin", "proxy", "proxy_2", "proxy_tls", "status"} - set(gateway.ports), set())
         tls = ssl.create_default_context(cafile=str(directory / "x.crt"))
         ports = gateway.ports
         for made, path, status in (

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionLost
-from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone
 
 from gateway.core import reasons
-from gateway.http1.client import BodyLengthError, _unsent
+from gateway.http1.client import BodyLengthError
 from gateway.model.timeout import Timeout
 from gateway.upstream.errors import UpstreamError
 from tests.http1.wire import wire
@@ -461,22 +459,3 @@ class TimeoutTests(ClientCase):
         socket.hangs_up()
         # The dial that tries again has the only other.
         self.assertEqual(len(self.network.reactor.getDelayedCalls()), 1)
-
-
-class PinTests(SynchronousTestCase):
-    def test_unsent(self) -> None:
-        """Twisted's transports tell what they have not sent yet, in attributes that are not all public."""
-        transport = FileDescriptor(self.reactor())
-        transport.connected = 1
-        self.assertEqual(_unsent(transport), 0)
-        transport.write(b"x" * 10)
-        self.assertEqual(_unsent(transport), 10)
-        transport.writeSomeData = lambda data: 4  # type: ignore[method-assign]
-        transport.doWrite()
-        self.assertEqual(_unsent(transport), 6)
-        transport.write(b"y")
-        self.assertEqual(_unsent(transport), 7)
-        self.assertEqual(_unsent(object()), 0)
-
-    def reactor(self) -> Any:
-        return MemoryReactorClock()

@@ -9,6 +9,7 @@ from twisted.internet import abstract, reactor, tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gateway.http1 import eager
@@ -129,3 +130,19 @@ class OtherReactorTests(SynchronousTestCase):
         self.assertEqual((made.dataBuffer, made._tempDataBuffer, made._writeDisconnected), (b"", [], False))
         self.assertTrue(callable(tcp.Port._fromListeningDescriptor))
         self.assertTrue(callable(tcp.Connector._makeTransport))
+
+
+class UnsentTests(SynchronousTestCase):
+    def test_unsent(self) -> None:
+        """Twisted's transports tell what they have not sent yet, in attributes that are not all public."""
+        transport = abstract.FileDescriptor(MemoryReactorClock())
+        transport.connected = 1
+        self.assertEqual(eager.unsent(transport), 0)
+        transport.write(b"x" * 10)
+        self.assertEqual(eager.unsent(transport), 10)
+        transport.writeSomeData = lambda data: 4  # type: ignore[method-assign]
+        transport.doWrite()
+        self.assertEqual(eager.unsent(transport), 6)
+        transport.write(b"y")
+        self.assertEqual(eager.unsent(transport), 7)
+        self.assertEqual(eager.unsent(object()), 0)

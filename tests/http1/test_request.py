@@ -11,7 +11,7 @@ from gateway.http1.request import BadChunks, ChunkReader, Head, Refused, is_brok
 
 class HeadTests(SynchronousTestCase):
     def head(self, text: bytes) -> Head:
-        head = parse_head(text, 100)
+        head = parse_head(text, 100, 8192)
         assert isinstance(head, Head), head
         return head
 
@@ -47,13 +47,13 @@ class HeadTests(SynchronousTestCase):
     def test_never_raises(self, junk: bytes) -> None:
         """Whatever bytes come, the answer is a head or a refusal."""
         for text in (junk, b"GET / HTTP/1.1\r\n" + junk + b"\r\n", b"GET " + junk + b" HTTP/1.1\r\n"):
-            self.assertIsInstance(parse_head(text, 100), (Head, Refused))
+            self.assertIsInstance(parse_head(text, 100, 8192), (Head, Refused))
 
     @given(st.binary(max_size=40))
     @settings(deadline=None)
     def test_no_control_bytes_pass(self, junk: bytes) -> None:
         """No field value that passes can end a line or hide a byte from others."""
-        head = parse_head(b"GET / HTTP/1.1\r\nX: " + junk + b"\r\n", 100)
+        head = parse_head(b"GET / HTTP/1.1\r\nX: " + junk + b"\r\n", 100, 8192)
         if isinstance(head, Head):
             for name, value in head.pairs:
                 self.assertFalse(set(name + value) & {0, 10, 13})
@@ -80,7 +80,7 @@ class ChunkTests(SynchronousTestCase):
     WIRE = b"3\r\nabc\r\nA;n=v\r\n0123456789\r\n0\r\nT: 1\r\n\r\nGET"
 
     def read(self, pieces: list[bytes]) -> tuple[bytes, bytes]:
-        reader = ChunkReader()
+        reader = ChunkReader(256, 8192)
         content, rest = b"", b""
         for piece in pieces:
             if reader.done:
@@ -115,7 +115,7 @@ class ChunkTests(SynchronousTestCase):
             b"0\r\n" + b"T: 1\r\n" * 2000,
             b"0\r\nT: " + b"x" * 9000,
         ):
-            self.assertRaises(BadChunks, ChunkReader().feed, wire)
+            self.assertRaises(BadChunks, ChunkReader(256, 8192).feed, wire)
 
     @given(st.lists(st.binary(min_size=1, max_size=20), max_size=8), st.integers(1, 9))
     @settings(deadline=None)

@@ -127,6 +127,31 @@ class ReadingTests(SynchronousTestCase):
         """101 is refused: nobody asked to upgrade."""
         self.bad(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
 
+    def test_switched(self) -> None:
+        """Asked for, 101 is the final response; what follows is no HTTP and comes as it is."""
+        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+        for pieces in wire(head + OK + b"\0raw").cuts():
+            reader = ResponseReader()
+            reader.expect(b"GET")
+            reader.expect_switch()
+            content = b"".join(reader.feed(piece) for piece in pieces)
+            assert reader.head is not None
+            self.assertEqual((reader.head.status, reader.head.length), (101, None))
+            self.assertEqual(reader.head.fields[0], (b"upgrade", b"x"))
+            self.assertEqual((content, reader.complete), (OK + b"\0raw", False))
+            self.assertTrue(reader.close(True))
+            self.assertFalse(reader.reusable)
+
+    def test_switch_not_taken(self) -> None:
+        """Asked for and not given, the answer is an ordinary one, and so is the next."""
+        reader = ResponseReader()
+        reader.expect(b"GET")
+        reader.expect_switch()
+        self.assertEqual(reader.feed(OK + b"Content-Length: 1\r\n\r\nx"), b"x")
+        self.assertTrue(reader.reusable)
+        reader.expect(b"GET")
+        self.assertRaises(BadResponse, reader.feed, b"HTTP/1.1 101 X\r\nUpgrade: x\r\n\r\n")
+
     def test_upgrade_offered(self) -> None:
         """A response that only offers an upgrade is an ordinary one."""
         head = b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\n\r\nx"

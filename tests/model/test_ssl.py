@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.admin import words_apisix
+from gateway.core import schema_words
 from gateway.model.schema import Checker, fill_scalars
 from gateway.model.ssl import APISIX_SCHEMA, DEFAULT_PROTOCOLS, SCHEMA, ClientAuth, KeyPair, Ssl, problems
 from tests import certs
@@ -56,7 +56,7 @@ class SchemaTests(SynchronousTestCase):
     def test_words(self) -> None:
         """The apisix dialect says which clause did not match."""
         (problem,) = Checker(APISIX_SCHEMA).problems({"cert": EC.cert, "key": EC.key})
-        self.assertEqual(words_apisix.text(problem), "then clause did not match")
+        self.assertEqual(schema_words.text(problem), "then clause did not match")
 
     def test_limits(self) -> None:
         """What is out of range is refused."""

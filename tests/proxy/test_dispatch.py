@@ -57,6 +57,42 @@ class DispatchTestCase(SynchronousTestCase):
         return dict(self.send(self.exchange(**upstream)).fields)
 
 
+class TunnelTests(DispatchTestCase):
+    """``enable_websocket`` (data-plane contract §10)."""
+
+    ASK = ((b"connection", b"Upgrade"), (b"upgrade", b"websocket"))
+
+    def asked(self, *, route_says: bool | None, tunnels: bool, body: object = None) -> PreparedRequest:
+        client: Any = self.client
+        self.dispatcher = Dispatcher(client, None, tunnels=tunnels)
+        nodes = [{"host": "node.example", "port": 8080, "weight": 1}]
+        definition = {"name": "s", "upstream": {"nodes": nodes}}
+        flag = {} if route_says is None else {"enable_websocket": route_says}
+        changes = [change("service", "s", definition), route("r", "/x", **flag)]
+        exchange = ask(Compiler(FakePlugins(), "default").load(records(*changes), 1), "/x")
+        exchange.fields.pairs += self.ASK
+        match_route(exchange)
+        return self.send(exchange, body)
+
+    def test_asked(self) -> None:
+        """The client's own fields are passed on, and 101 is an answer."""
+        sent = self.asked(route_says=True, tunnels=True)
+        self.assertTrue(sent.switching)
+        self.assertEqual(sent.fields[-2:], list(self.ASK))
+
+    def test_not(self) -> None:
+        """Without the flag, with content, or where the server cannot, they stop here."""
+        for says, can, body in (
+            (None, True, None),
+            (False, True, None),
+            (True, False, None),
+            (True, True, 1),
+        ):
+            sent = self.asked(route_says=says, tunnels=can, body=body)
+            self.assertFalse(sent.switching)
+            self.assertEqual({name for name, _ in sent.fields} & {b"connection", b"upgrade"}, set())
+
+
 class DispatcherTests(DispatchTestCase):
     def test_the_request(self) -> None:
         """Method, target, node and time limits are the exchange's and its route's; content goes along."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.proxy import lean
 from gateway.proxy.lean import LeanFactory
 from tests.proxy import server_contract as contract
 from tests.proxy.server_contract import GET, HEAD
@@ -35,12 +36,48 @@ class ResponseTests(Lean, contract.ResponseContract):
     def test_many_pipelined(self) -> None:
         """A long row of pipelined requests that are answered at once does not pile up on the stack."""
         self.send(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n" * 800)
-        self.assertEqual(self.read().count(b"HTTP/1.1 401"), 800)
+        answered = self.read().count(b"HTTP/1.1 401")
+        # Not all at one go, either: others have their turn in between.
+        self.assertLess(answered, 100)
+        while self.clock.getDelayedCalls() and answered < 800:
+            self.clock.advance(0)
+            answered += self.read().count(b"HTTP/1.1 401")
+        self.assertEqual(answered, 800)
+        self.assertTrue(self.reading)
+
+    def test_answers_that_are_not_read(self) -> None:
+        """A client that sends requests and reads no answers gets no more of them, and is let go."""
+        self.send(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.channel.pauseProducing()
+        self.read()
+        self.send(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual((self.read(), self.reading), (b"", False))
+        self.channel.resumeProducing()
+        self.clock.advance(0)
+        self.assertTrue(self.read().startswith(b"HTTP/1.1 401"))
+        self.assertTrue(self.reading)
+        self.channel.pauseProducing()
+        self.clock.advance(self.limits.send_timeout_s)
+        self.assertTrue(self.transport.aborted)
+
+    def test_slow_is_not_stuck(self) -> None:
+        """A client that takes few bytes but does take them is served to the end."""
+        self.send(GET)
+        self.answer()
+        left = [300, 200, 100]
+        self.patch(lean, "unsent", lambda transport: left[0])
+        self.channel.pauseProducing()
+        while len(left) > 1:
+            left.pop(0)
+            self.clock.advance(self.limits.send_timeout_s)
+            self.assertFalse(self.transport.aborted)
+        self.clock.advance(self.limits.send_timeout_s)
+        self.assertTrue(self.transport.aborted)
 
     def test_pipelined_bytes_are_bounded(self) -> None:
         """While a request is in flight only so much of the next ones is taken."""
         self.send(GET)
-        self.send(b"x" * (self.limits.max_header_bytes + 1))
+        self.send(b"x" * (self.limits.max_pipelined_bytes + 1))
         self.assertFalse(self.reading)
 
 
@@ -75,53 +112,6 @@ class RequestContentTests(Lean, contract.RequestContentContract):
 
 class ConnectionTests(Lean, contract.ConnectionContract):
     """Connections."""
-
-    def refused(self, data: bytes) -> None:
-        self.connect()
-        ended = len(self.gateway.ended)
-        self.send(data)
-        self.assertRegex(self.read(), b"^HTTP/1.1 400 ", data)
-        self.assertTrue(self.transport.disconnected)
-        self.assertEqual(len(self.gateway.ended), ended + 1, data)
-
-    def test_grammar(self) -> None:
-        """What breaks the grammar is refused, logged, and reaches no upstream."""
-        line, host = b"GET /x HTTP/1.1\r\n", b"Host: a\r\n"
-        for data in (
-            b"GET /x\r\n\r\n",
-            b"GET  /x HTTP/1.1\r\n" + host + b"\r\n",
-            b"GET /x HTTP/1.1 \r\n" + host + b"\r\n",
-            b"GET /x HTTP/1.2\r\n" + host + b"\r\n",
-            b"GET /x HTTP/2.0\r\n" + host + b"\r\n",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            b"GET /x HTTP/1.1\n",
-            b"\x00",
-            line + host + b" folded: 1\r\n\r\n",
-            line + host + b"A : 1\r\n\r\n",
-            line + host + b": 1\r\n\r\n",
-            line + host + b"A\r\n\r\n",
-            line + host + b"A: 1\nB: 2\r\n\r\n",
-            line + host + b"A: \x001\r\n\r\n",
-            line + host + b"A: 1\rB: 2\r\n\r\n",
-            line + host + "\xe9: 1\r\n\r\n".encode(),
-            line + host + b"Content-Length: 1, 1\r\n\r\n",
-            line + host + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n",
-            line + host + b"Content-Length: -1\r\n\r\n",
-            line + host + b"Content-Length: \r\n\r\n",
-            line + host + b"Content-Length: 1" + b"0" * 30 + b"\r\n\r\n",
-            line + host + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
-        ):
-            self.refused(data)
-        self.assertEqual(self.dispatcher.sent, [])
-
-    def test_chunk_grammar(self) -> None:
-        """Sloppy chunks are refused: 400, and the connection ends."""
-        for chunks in (b"0x3", b"+3", b"3 ", b"3_0", b"", b"-1", b"g", b"f" * 17, b"3\n", b"3\r\nabcd"):
-            self.refused(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"\r\n")
-
-    def test_too_many_fields(self) -> None:
-        """More field lines than allowed are refused."""
-        self.refused(GET[:-2] + b"A: 1\r\n" * self.limits.max_headers + b"\r\n")
 
     def test_blank_lines_first(self) -> None:
         """Blank lines before a request are passed over (RFC 9112 section 2.2)."""

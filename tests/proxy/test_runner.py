@@ -73,6 +73,17 @@ class RunnerTestCase(SynchronousTestCase):
 
 
 class AnswerTests(RunnerTestCase):
+    def test_changed_status(self) -> None:
+        """A status that a plugin changes is the one that counts, for the log too."""
+
+        def change(exchange: Exchange) -> None:
+            exchange.status = 418
+
+        self.plugins.hooks = {"p": {"header_filter": change}}
+        gateway = self.gateway(service("s", upstream=None), route("r", "/x", plugins={"p": {}}))
+        client, _ = gateway.request("GET", "/x")
+        self.assertEqual((client.status, self.outcome(gateway)), (418, (418, "balancer", "no_upstream")))
+
     def test_not_found(self) -> None:
         """Without a route: 404 with the contract's body, logged as such."""
         gateway = self.simple()
@@ -400,6 +411,22 @@ class BugTests(RunnerTestCase):
             self.assertEqual(self.outcome(gateway)[1:], ("gateway", reasons.INTERNAL_ERROR))
             self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
             self.assertEqual(gateway.request("GET", "/nothing")[0].status, 404)
+
+    def test_log_phase(self) -> None:
+        """After a bug the log phase runs all the same: what was taken for the request is given back."""
+        ended: list[int] = []
+
+        def hook(*args: Any) -> Any:
+            raise RuntimeError("a bug")
+
+        self.plugins.hooks = {
+            "broken": {"access": hook},
+            "keeps": {"log": lambda exchange: ended.append(exchange.status)},
+        }
+        gateway = self.gateway(service("s"), route("r", "/x", plugins={"broken": {}, "keeps": {}}))
+        gateway.request("GET", "/x")
+        self.assertEqual(ended, [500])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_in_a_header_filter(self) -> None:
         """A bug after the upstream has answered is a 500 too, and the upstream is let go."""

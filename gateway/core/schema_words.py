@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 
-from gateway.admin.branches import required_only
 from gateway.model.problems import PathPart, Problem
 from gateway.model.schema import Checker
 
@@ -71,8 +70,15 @@ def _unique(problem: Problem, hidden: bool) -> str:
     return "expected unique items"
 
 
+def _required_lists(problem: Problem) -> list[list[str]]:
+    """The members each alternative asks for, if that is all they say."""
+    branches = problem.expected if isinstance(problem.expected, list) else []
+    lists = [branch.get("required") for branch in branches if isinstance(branch, dict) and len(branch) == 1]
+    return [names for names in lists if isinstance(names, list)] if len(lists) == len(branches) else []
+
+
 def _any_of(problem: Problem, hidden: bool) -> str:
-    names = required_only(problem)
+    names = _required_lists(problem)
     if not names:
         return "object matches none of the required"
     return "object matches none of the required: " + " or ".join(

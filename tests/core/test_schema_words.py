@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.admin import words_apisix
+from gateway.core import schema_words
 from gateway.model.problems import Problem
 from gateway.model.schema import Checker
 
@@ -79,16 +79,16 @@ class WordsTests(SynchronousTestCase):
         for schema, document, words in CASES:
             with self.subTest(schema=schema):
                 found = Checker(schema).problems(document)
-                self.assertEqual([words_apisix.text(problem) for problem in found], [words])
+                self.assertEqual([schema_words.text(problem) for problem in found], [words])
 
     def test_secrets_are_not_quoted(self) -> None:
         """Words that repeat the value leave a secret out."""
         for schema, value in (({"pattern": "^a"}, "hunter2"), ({"minimum": 99}, 42)):
             (problem,) = Checker(schema).problems(value)
-            text = words_apisix.text(problem, hidden=True)
+            text = schema_words.text(problem, hidden=True)
             self.assertNotIn(str(value), text)
             self.assertIn("******", text)
 
     def test_own_rules(self) -> None:
         """What a plugin's own check says is told as it is."""
-        self.assertEqual(words_apisix.text(Problem((), "value", "no good")), "no good")
+        self.assertEqual(schema_words.text(Problem((), "value", "no good")), "no good")

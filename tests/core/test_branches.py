@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.admin.branches import expand
+from gateway.core.branches import expand
 from gateway.model.schema import Checker
 
 NODES = {

@@ -1,0 +1,241 @@
+"""What the plugins that limit share: whose a counter is, where it is kept, and how a request is refused.
+
+Source: plugin contract §0 and §3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.core.exchange import Exchange, Reply
+from gateway.core.variables import compile_template, getter, spell
+
+MAX_KEY = 128
+"""Characters of a key; a longer one is counted under its hash."""
+DELAY_AT_LEAST_S = 0.001
+"""A shorter wait is not worth one."""
+
+KEY_TYPES = ("var", "var_combination", "constant")
+REMOTE_ADDR = getter("remote_addr")
+
+
+def key_schema(types: tuple[str, ...] = KEY_TYPES[:2], *, default: str | None = None) -> dict[str, Any]:
+    """The properties ``key`` and ``key_type``."""
+    key: dict[str, Any] = {"type": "string", "description": "What requests are counted by; see key_type."}
+    if default is not None:
+        key["default"] = default
+    return {
+        "key": key,
+        "key_type": {
+            "type": "string",
+            "enum": list(types),
+            "default": "var",
+            "description": "var: key is the name of a variable; var_combination: text with variables; "
+            "constant: one counter for all.",
+        },
+    }
+
+
+REJECTED: dict[str, Any] = {
+    "rejected_code": {
+        "type": "integer",
+        "minimum": 200,
+        "maximum": 599,
+        "default": 503,
+        "description": "Status of a request over the limit.",
+    },
+    "rejected_msg": {
+        "type": "string",
+        "minLength": 1,
+        "description": "Its error_msg; without one the answer is the status alone.",
+    },
+    "allow_degradation": {
+        "type": "boolean",
+        "default": False,
+        "description": "Let requests pass while the counters cannot be had, instead of answering 500.",
+    },
+}
+
+_KEEPALIVE: dict[str, Any] = {
+    "redis_keepalive_timeout": {
+        "type": "integer",
+        "minimum": 1000,
+        "default": 10000,
+        "description": "Milliseconds that a connection nobody uses is kept.",
+    },
+    "redis_keepalive_pool": {
+        "type": "integer",
+        "minimum": 1,
+        "default": 100,
+        "description": "Connections kept at most.",
+    },
+}
+_SWITCH: dict[str, Any] = {"type": "boolean", "default": False}
+_REDIS: dict[str, Any] = {
+    "redis_host": {"type": "string", "minLength": 2},
+    "redis_port": {"type": "integer", "minimum": 1, "maximum": 65535, "default": 6379},
+    "redis_username": {"type": "string", "minLength": 1},
+    "redis_password": {"type": "string", "minLength": 0},
+    "redis_database": {"type": "integer", "minimum": 0, "default": 0},
+    "redis_timeout": {
+        "type": "integer",
+        "minimum": 1,
+        "default": 1000,
+        "description": "Milliseconds that a request waits for Redis, connecting included.",
+    },
+    "redis_ssl": _SWITCH,
+    "redis_ssl_verify": _SWITCH,
+    **_KEEPALIVE,
+}
+_CLUSTER: dict[str, Any] = {
+    "redis_cluster_nodes": {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "string", "minLength": 2, "maxLength": 100},
+        "description": "host:port of nodes to start with.",
+    },
+    "redis_cluster_name": {"type": "string"},
+    "redis_password": {"type": "string", "minLength": 0},
+    "redis_timeout": _REDIS["redis_timeout"],
+    "redis_cluster_ssl": _SWITCH,
+    "redis_cluster_ssl_verify": _SWITCH,
+    **_KEEPALIVE,
+}
+
+
+def policy_schema(*, key_ttl: bool = False) -> dict[str, Any]:
+    """
+    Where counters are kept: members of an object schema, ``properties``, ``allOf``.
+
+    Args:
+        key_ttl: Whether ``key_ttl`` belongs to it.
+    """
+    ttl = {"key_ttl": {"type": "integer", "default": 3600, "minimum": 1}} if key_ttl else {}
+    return {
+        "properties": {
+            "policy": {
+                "type": "string",
+                "enum": ["local", "redis", "redis-cluster"],
+                "default": "local",
+                "description": "Where the counters are: on this machine, or in a Redis that gateways share.",
+            },
+            **_REDIS,
+            **_CLUSTER,
+            **ttl,
+        },
+        "allOf": [
+            _when("redis", ["redis_host"]),
+            _when("redis-cluster", ["redis_cluster_nodes", "redis_cluster_name"]),
+        ],
+    }
+
+
+def _when(policy: str, needed: list[str]) -> dict[str, Any]:
+    return {
+        "if": {"properties": {"policy": {"const": policy}}, "required": ["policy"]},
+        "then": {"required": needed},
+    }
+
+
+SECRETS = ("redis_password",)
+"""``secret_fields`` of a plugin with counters."""
+
+KeyReader = Callable[[Exchange], str]
+
+
+def key_reader(key: str, key_type: str) -> KeyReader:
+    """
+    What tells a request's key. Where there is none, the client's address is.
+
+    Args:
+        key: As configured; for ``var`` a leading ``$`` is passed over.
+    """
+    if key_type == "constant":
+        return lambda exchange: key
+    if key_type == "var_combination":
+        template = compile_template(key)
+
+        def combined(exchange: Exchange) -> str:
+            text, found = template.resolve(exchange)
+            return _short(text) if found and text else exchange.connection.client_ip
+
+        return combined
+    read = getter(key.removeprefix("$"))
+    if read is REMOTE_ADDR:
+        return lambda exchange: exchange.connection.client_ip
+
+    def single(exchange: Exchange) -> str:
+        value = read(exchange)
+        text = value if isinstance(value, str) else spell(value)
+        return (text if len(text) <= MAX_KEY else _short(text)) or spell(REMOTE_ADDR(exchange))
+
+    return single
+
+
+def rule_key_reader(key: str) -> Callable[[Exchange], str | None]:
+    """The key of one of several rules: text with variables; None if there are some, and none has a value."""
+    template = compile_template(key)
+    wants = bool(template.names)
+
+    def read(exchange: Exchange) -> str | None:
+        text, found = template.resolve(exchange)
+        return _short(text) if found or not wants else None
+
+    return read
+
+
+def _short(text: str) -> str:
+    if len(text) <= MAX_KEY:
+        return text
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+
+
+def identity(name: str, origin: str, config: Mapping[str, Any], group: str | None = None) -> str:
+    """
+    What a counter's key starts with: the plugin, the place it is configured at, and its settings.
+
+    Changed settings count anew; two consumers with the same settings count apart. A *group* stands in
+    for the place.
+    """
+    text = json.dumps(config, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(text, digest_size=8).hexdigest()
+    place = f"group/{group}" if group is not None else origin
+    return f"gateway:{name}:{place}:{digest}:"
+
+
+def refusal(settings: Mapping[str, Any], reason: str) -> Reply:
+    """The answer to a request over the limit, as ``rejected_code`` and ``rejected_msg`` say."""
+    message = settings.get("rejected_msg")
+    status: int = settings["rejected_code"]
+    if message is None:
+        return Reply(status, None, reason=reason)
+    return Reply.json(status, {"error_msg": message}, reason=reason)
+
+
+_POSITIVE = re.compile(r"[0-9]{1,15}(?:\.0+)?", re.ASCII)
+
+
+def number_reader(value: int | str, *, least: int = 1) -> int | Callable[[Exchange], int | None]:
+    """A number, or what reads one from a request: None if it is not a whole number of at least *least*."""
+    if isinstance(value, int):
+        return value
+    template = compile_template(value)
+
+    def read(exchange: Exchange) -> int | None:
+        text = template(exchange).strip()
+        if not _POSITIVE.fullmatch(text):
+            return None
+        number = int(text.partition(".")[0])
+        return number if number >= least else None
+
+    return read
+
+
+def decimal(seconds: float) -> bytes:
+    """Seconds with at most two decimals, none that are 0."""
+    text = b"%.2f" % seconds
+    return text.rstrip(b"0").rstrip(b".")

@@ -1,0 +1,1 @@
+"""Counters for limits: in memory that all workers share, or in Redis."""

@@ -1,0 +1,302 @@
+"""limit-count: so many requests in a time window, and the fields that tell clients where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from attrs import evolve, field, frozen
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from gateway.core import limiting
+from gateway.core.exchange import Exchange, Reply
+from gateway.interfaces import (
+    Counters,
+    CountersFailed,
+    IAccessPhase,
+    IHeaderFilterPhase,
+    IPluginFactory,
+    PluginServices,
+    Quota,
+    Window,
+)
+from gateway.model.schema import fill
+
+NAME = "limit-count"
+INFO = "rate_limiting_info"
+"""In ``Exchange.context``: what limits said of this request, for the variable of that name."""
+
+_POLICY = limiting.policy_schema()
+_NUMBER = {"oneOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]}
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "count": {**_NUMBER, "description": "Requests in a window: a number, or text with variables."},
+        "time_window": {**_NUMBER, "description": "Seconds of a window: a number, or text with variables."},
+        "window_type": {
+            "type": "string",
+            "enum": ["fixed", "sliding"],
+            "default": "fixed",
+            "description": "fixed: a key's first request starts one. sliding: the last one still counts.",
+        },
+        "rules": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "count": _NUMBER,
+                    "time_window": _NUMBER,
+                    "key": {"type": "string", "minLength": 1, "description": "Text with variables."},
+                    "header_prefix": {
+                        "type": "string",
+                        "pattern": "^[0-9A-Za-z_-]{1,64}$",
+                        "description": "Its fields are X-<this>-RateLimit-…; by default its place, from 1.",
+                    },
+                },
+                "required": ["count", "time_window", "key"],
+            },
+            "description": "Several limits, each of its own key, instead of count and time_window.",
+        },
+        **limiting.key_schema(limiting.KEY_TYPES, default="remote_addr"),
+        "group": {
+            "type": "string",
+            "minLength": 1,
+            "description": "Share the counters with every other place of the same group and settings.",
+        },
+        **limiting.REJECTED,
+        "show_limit_quota_header": {
+            "type": "boolean",
+            "default": True,
+            "description": "Tell clients limit, rest and time in X-RateLimit-….",
+        },
+        "sync_interval": {
+            "type": "number",
+            "default": -1,
+            "description": "Accepted; every request is counted in Redis at once all the same.",
+        },
+        **_POLICY["properties"],
+    },
+    "oneOf": [{"required": ["count", "time_window"]}, {"required": ["rules"]}],
+    "allOf": _POLICY["allOf"],
+}
+_METADATA_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        name: {
+            "type": "string",
+            "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$",
+            "default": default,
+        }
+        for name, default in (
+            ("limit_header", "X-RateLimit-Limit"),
+            ("remaining_header", "X-RateLimit-Remaining"),
+            ("reset_header", "X-RateLimit-Reset"),
+        )
+    },
+}
+
+_BROKEN = Reply(500, None, reason="limit_unresolved")
+_FAILED = Reply.json(500, {"error_msg": "failed to limit count"}, reason="limit_unavailable")
+
+Number = int | Callable[[Exchange], int | None]
+
+
+@frozen(eq=False)
+class Rule:
+    """
+    One limit.
+
+    Attributes:
+        prefix: What its counters' keys start with.
+        key: Tells the rest; None if the rule is not for this request.
+        limit, window_s: Numbers, or what reads them from a request.
+        names: Of the response fields: limit, remaining, reset.
+    """
+
+    prefix: str
+    key: Callable[[Exchange], str | None]
+    limit: Number
+    window_s: Number
+    names: tuple[bytes, ...]
+
+
+class _Unresolved(Exception):
+    """A request lacks what its limit is made of."""
+
+
+@implementer(IAccessPhase)
+@frozen(eq=False)
+class LimitCount:
+    """limit-count with one configuration."""
+
+    rules: Sequence[Rule]
+    sliding: bool
+    refused: Reply
+    allow_degradation: bool
+    counters: Counters = field(repr=False)
+    memory: str
+    policy: str
+
+    def access(self, exchange: Exchange) -> Reply | Coroutine[Any, Any, Reply | None] | None:
+        """See ``IAccessPhase``."""
+        found: Quota | Sequence[Quota] | Awaitable[Quota] | Awaitable[Sequence[Quota]]
+        try:
+            windows = self._windows(exchange)
+            found = (
+                self.counters.take(windows[0][1])
+                if len(windows) == 1
+                else self.counters.take_all([window for _, window in windows])
+            )
+        except _Unresolved as error:
+            return self._broken(error, _BROKEN)
+        except CountersFailed as error:
+            return self._broken(error, _FAILED)
+        if type(found) is Quota:
+            return self._decide(exchange, windows, (found,))
+        if isinstance(found, Awaitable):
+            return self._later(exchange, windows, found)
+        quotas: Any = found
+        return self._decide(exchange, windows, quotas)
+
+    def _windows(self, exchange: Exchange) -> list[tuple[Rule, Window]]:
+        windows = []
+        for rule in self.rules:
+            key = rule.key(exchange)
+            if key is None:
+                continue
+            limit, window_s = rule.limit, rule.window_s
+            if callable(limit):
+                limit = limit(exchange) or 0
+            if callable(window_s):
+                window_s = window_s(exchange) or 0
+            if not limit or not window_s:
+                raise _Unresolved("count or time_window is not a positive number for this request")
+            windows.append((rule, Window(rule.prefix + key, limit, window_s, 1, self.sliding)))
+        if not windows:
+            raise _Unresolved("no rule applies to this request")
+        return windows
+
+    async def _later(
+        self, exchange: Exchange, windows: list[tuple[Rule, Window]], waiting: Awaitable[Any]
+    ) -> Reply | None:
+        try:
+            found = await waiting
+        except CountersFailed as error:
+            return self._broken(error, _FAILED)
+        return self._decide(exchange, windows, (found,) if type(found) is Quota else found)
+
+    def _decide(
+        self, exchange: Exchange, windows: list[tuple[Rule, Window]], quotas: Sequence[Quota]
+    ) -> Reply | None:
+        context = exchange.context
+        # The first that refuses is the last that was asked.
+        told = context[self.memory] = list(zip(windows, quotas, strict=False))
+        context.setdefault(INFO, []).append((self.policy, told))
+        return None if quotas[-1].admitted else self.refused
+
+    def _broken(self, error: Exception, reply: Reply) -> Reply | None:
+        return None if self.allow_degradation else evolve(reply, detail=str(error))
+
+
+@implementer(IHeaderFilterPhase)
+@frozen(eq=False)
+class TellingLimitCount(LimitCount):
+    """The same, with fields in every answer."""
+
+    def header_filter(self, exchange: Exchange) -> None:
+        """See ``IHeaderFilterPhase``."""
+        told = exchange.context.get(self.memory)
+        if told is None:
+            return
+        fields = exchange.response_fields
+        for (rule, window), quota in told:
+            limit, remaining, reset = rule.names
+            fields.set(limit, b"%d" % window.limit)
+            fields.set(remaining, b"%d" % quota.remaining)
+            fields.set(reset, limiting.decimal(quota.reset_s))
+
+
+def _rules(config: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any]) -> list[Rule]:
+    number = limiting.number_reader
+    if "rules" not in config:
+        names = fill(_METADATA_SCHEMA, metadata)
+        own = tuple(
+            names[name].lower().encode("ascii")
+            for name in ("limit_header", "remaining_header", "reset_header")
+        )
+        key = limiting.key_reader(config["key"], config["key_type"])
+        return [Rule(prefix, key, number(config["count"]), number(config["time_window"]), own)]
+    rules = []
+    for place, rule in enumerate(config["rules"], 1):
+        start = f"x-{rule.get('header_prefix', place)}-ratelimit-".lower().encode("ascii")
+        made = Rule(
+            f"{prefix}{place}:",
+            limiting.rule_key_reader(rule["key"]),
+            number(rule["count"]),
+            number(rule["time_window"]),
+            (start + b"limit", start + b"remaining", start + b"reset"),
+        )
+        rules.append(made)
+    return rules
+
+
+@implementer(IPlugin, IPluginFactory)
+@frozen(eq=False)
+class Factory:
+    """Provides ``IPluginFactory``."""
+
+    name: str = NAME
+    version: str = "0.1"
+    priority: int = 1002
+    kind: str = "general"
+    schema: Mapping[str, Any] = field(default=_SCHEMA, repr=False)
+    metadata_schema: Mapping[str, Any] | None = field(default=_METADATA_SCHEMA, repr=False)
+    secret_fields: tuple[str, ...] = limiting.SECRETS
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """See ``IPluginFactory.check``."""
+        rules = config.get("rules")
+        if rules is not None:
+            for other in ("count", "time_window", "group"):
+                if other in config:
+                    raise ValueError(f"rules and {other} exclude each other")
+            seen = set()
+            for rule in rules:
+                if rule["key"] in seen:
+                    raise ValueError(f"duplicate key '{rule['key']}' in rules")
+                seen.add(rule["key"])
+        interval = config.get("sync_interval", -1)
+        if interval == -1:
+            return
+        if config.get("policy", "local") not in ("redis", "redis-cluster"):
+            raise ValueError("sync_interval is only for counters in redis")
+        if interval < 0.1:
+            raise ValueError("sync_interval must be at least 0.1, or -1")
+        window = config.get("time_window")
+        if isinstance(window, int) and interval >= window:
+            raise ValueError("sync_interval must be smaller than time_window")
+
+    def shared_name(self, config: Mapping[str, Any]) -> str | None:
+        """See ``ISharedSettings``."""
+        group = config.get("group")
+        return group if isinstance(group, str) else None
+
+    def make(self, config: Mapping[str, Any], services: PluginServices) -> LimitCount:
+        """See ``IPluginFactory.make``."""
+        filled = fill(_SCHEMA, config)
+        prefix = limiting.identity(NAME, services.origin, config, filled.get("group"))
+        kind = TellingLimitCount if filled["show_limit_quota_header"] else LimitCount
+        return kind(
+            rules=_rules(filled, prefix, services.metadata),
+            sliding=filled["window_type"] == "sliding",
+            refused=limiting.refusal(filled, "limit_count_exceeded"),
+            allow_degradation=filled["allow_degradation"],
+            counters=services.counters(filled),
+            memory=f"{NAME} {services.origin}",
+            policy=filled["policy"],
+        )
+
+
+plugin = Factory()

@@ -1,0 +1,123 @@
+"""limit-req: a steady rate. What comes faster waits its turn, up to a burst; what is beyond is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+from attrs import evolve, field, frozen
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from gateway.core import limiting
+from gateway.core.exchange import Exchange, Reply
+from gateway.interfaces import Counters, CountersFailed, IAccessPhase, IPluginFactory, PluginServices
+from gateway.model.schema import fill
+
+NAME = "limit-req"
+
+_POLICY = limiting.policy_schema()
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "rate": {"type": "number", "exclusiveMinimum": 0, "description": "Requests per second."},
+        "burst": {
+            "type": "number",
+            "minimum": 0,
+            "description": "Requests that may wait for their turn at the same time.",
+        },
+        **limiting.key_schema(),
+        "nodelay": {
+            "type": "boolean",
+            "default": False,
+            "description": "Let requests within the burst pass at once.",
+        },
+        **limiting.REJECTED,
+        **_POLICY["properties"],
+    },
+    "required": ["rate", "burst", "key"],
+    "allOf": _POLICY["allOf"],
+}
+_FAILED = Reply.json(500, {"error_msg": "failed to limit req"}, reason="limit_unavailable")
+
+
+@implementer(IAccessPhase)
+@frozen(eq=False)
+class LimitReq:
+    """limit-req with one configuration."""
+
+    prefix: str
+    key: limiting.KeyReader
+    rate_per_s: float
+    burst: float
+    nodelay: bool
+    refused: Reply
+    allow_degradation: bool
+    counters: Counters = field(repr=False)
+    sleep: Callable[[float], Awaitable[None]] = field(repr=False)
+
+    def access(self, exchange: Exchange) -> Reply | Coroutine[Any, Any, Reply | None] | None:
+        """See ``IAccessPhase``."""
+        try:
+            wait_s = self.counters.leak(self.prefix + self.key(exchange), self.rate_per_s, self.burst)
+        except CountersFailed as error:
+            return self._failed(error)
+        if isinstance(wait_s, Awaitable):
+            return self._later(wait_s)
+        if wait_s < 0:
+            return self.refused
+        if self.nodelay or wait_s < limiting.DELAY_AT_LEAST_S:
+            return None
+        return self._wait(wait_s)
+
+    async def _later(self, waiting: Awaitable[float]) -> Reply | None:
+        try:
+            wait_s = await waiting
+        except CountersFailed as error:
+            return self._failed(error)
+        if wait_s < 0:
+            return self.refused
+        if not self.nodelay and wait_s >= limiting.DELAY_AT_LEAST_S:
+            await self.sleep(wait_s)
+        return None
+
+    async def _wait(self, wait_s: float) -> None:
+        await self.sleep(wait_s)
+
+    def _failed(self, error: CountersFailed) -> Reply | None:
+        return None if self.allow_degradation else evolve(_FAILED, detail=str(error))
+
+
+@implementer(IPlugin, IPluginFactory)
+@frozen(eq=False)
+class Factory:
+    """Provides ``IPluginFactory``."""
+
+    name: str = NAME
+    version: str = "0.1"
+    priority: int = 1001
+    kind: str = "general"
+    schema: Mapping[str, Any] = field(default=_SCHEMA, repr=False)
+    metadata_schema: Mapping[str, Any] | None = None
+    secret_fields: tuple[str, ...] = limiting.SECRETS
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """See ``IPluginFactory.check``: the schema says it all."""
+
+    def make(self, config: Mapping[str, Any], services: PluginServices) -> LimitReq:
+        """See ``IPluginFactory.make``."""
+        filled = fill(_SCHEMA, config)
+        return LimitReq(
+            prefix=limiting.identity(NAME, services.origin, config),
+            key=limiting.key_reader(filled["key"], filled["key_type"]),
+            rate_per_s=filled["rate"],
+            burst=filled["burst"],
+            nodelay=filled["nodelay"],
+            refused=limiting.refusal(filled, "limit_req_exceeded"),
+            allow_degradation=filled["allow_degradation"],
+            counters=services.counters(filled),
+            sleep=services.sleep,
+        )
+
+
+plugin = Factory()

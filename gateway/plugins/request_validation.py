@@ -1,0 +1,231 @@
+"""request-validation: requests whose fields or content do not fit a JSON Schema are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
+
+import jsonschema
+from attrs import field, frozen
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from gateway.core.exchange import Exchange, Reply
+from gateway.core.schema_words import text as words
+from gateway.interfaces import IPluginFactory, IRewritePhase, PluginServices
+from gateway.model.schema import Checker
+
+NAME = "request-validation"
+MAX_BYTES = 67108864
+MAX_FORM_FIELDS = 10_000
+FORM = "application/x-www-form-urlencoded"
+
+HEADER_REASON = "request_headers_invalid"
+BODY_REASON = "request_body_invalid"
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "header_schema": {"type": "object", "description": "JSON Schema of the request's fields."},
+        "body_schema": {"type": "object", "description": "JSON Schema of the request's content."},
+        "rejected_code": {
+            "type": "integer",
+            "minimum": 200,
+            "maximum": 599,
+            "default": 400,
+            "description": "The status of a refusal.",
+        },
+        "rejected_msg": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 256,
+            "description": "The content of a refusal; not set: what is wrong.",
+        },
+        "max_req_body_size": {
+            "type": "integer",
+            "minimum": 1,
+            "default": MAX_BYTES,
+            "description": "Bytes of content; more is answered 413.",
+        },
+    },
+    "anyOf": [{"required": ["header_schema"]}, {"required": ["body_schema"]}],
+}
+
+
+def _checker(schema: Mapping[str, Any], member: str) -> Checker:
+    try:
+        return Checker(schema)
+    except jsonschema.SchemaError as error:
+        raise ValueError(f"{member} is no JSON Schema: {error.message:.200}") from None
+
+
+_APPLICATORS = ("allOf", "anyOf", "oneOf")
+_SUBSCHEMAS = ("not", "if", "then", "else")
+
+
+def _names(schema: Any, depth: int = 0) -> Iterator[str]:
+    """The member names that a schema of one object speaks of."""
+    if not isinstance(schema, Mapping) or depth > 16:
+        return
+    for keyword in ("properties", "dependencies"):
+        members = schema.get(keyword)
+        if isinstance(members, Mapping):
+            yield from members
+    required = schema.get("required")
+    if isinstance(required, list):
+        yield from (name for name in required if isinstance(name, str))
+    for keyword in _APPLICATORS:
+        for part in schema.get(keyword) or ():
+            yield from _names(part, depth + 1)
+    for keyword in _SUBSCHEMAS:
+        yield from _names(schema.get(keyword), depth + 1)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _gathered(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A document of pairs; what is there twice becomes a list."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name not in found:
+            found[name] = value
+        elif isinstance(found[name], list):
+            found[name].append(value)
+        else:
+            found[name] = [found[name], value]
+    return found
+
+
+@implementer(IRewritePhase)
+@frozen(eq=False)
+class RequestValidation:
+    """
+    request-validation with one configuration.
+
+    Attributes:
+        spellings: Field names as the schema of the fields writes them, by their lower-case form.
+    """
+
+    headers: Checker | None
+    spellings: Mapping[str, tuple[str, ...]]
+    content: Checker | None
+    status: int
+    message: str | None
+    max_bytes: int
+
+    def rewrite(self, exchange: Exchange) -> Any:
+        """See ``IRewritePhase``."""
+        if self.headers is not None:
+            problems = self.headers.problems(self._fields(exchange))
+            if problems:
+                return self._refusal(words(problems[0]), HEADER_REASON)
+        return None if self.content is None else self._check_content(exchange, self.content)
+
+    def _fields(self, exchange: Exchange) -> dict[str, Any]:
+        found = _gathered(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in exchange.fields
+        )
+        document: dict[str, Any] = {}
+        for name, value in found.items():
+            for spelt in self.spellings.get(name, (name,)):
+                document[spelt] = value
+        return document
+
+    async def _check_content(self, exchange: Exchange, checker: Checker) -> Reply | None:
+        data = await exchange.read_content(self.max_bytes)
+        types = exchange.fields.get_all(b"content-type")
+        if not data:
+            return self._refusal(None, BODY_REASON, "there is no content")
+        if len(types) > 1:
+            return self._refusal(None, BODY_REASON, "there are several Content-Type fields")
+        kind = types[0].decode("latin-1").partition(";")[0].strip().lower() if types else ""
+        form = kind == FORM
+        try:
+            document = _form(data) if form else _json(data)
+        except (ValueError, RecursionError) as error:
+            return self._refusal(_brief(error), BODY_REASON)
+        try:
+            problems = checker.problems(document)
+        except RecursionError:
+            return self._refusal("the content is nested too deeply", BODY_REASON)
+        if problems:
+            return self._refusal(words(problems[0]), BODY_REASON)
+        if not form:
+            # What was checked is what is sent: parsers do not agree about members that are there twice.
+            exchange.content = _spelt(document)
+        return None
+
+    def _refusal(self, text: str | None, reason: str, detail: str = "") -> Reply:
+        if self.message is not None:
+            text = self.message
+        if text is None:
+            return Reply(self.status, None, (), reason, detail)
+        return Reply.text(self.status, text, reason=reason, detail=detail)
+
+
+def _form(data: bytes) -> dict[str, Any]:
+    text = data.decode("utf-8", "surrogateescape")
+    pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=MAX_FORM_FIELDS)
+    return _gathered(pairs)
+
+
+def _json(data: bytes) -> Any:
+    document = json.loads(data, parse_constant=_no_constant)
+    _spelt(document)  # A number may be too large to be written again.
+    return document
+
+
+def _spelt(document: Any) -> bytes:
+    try:
+        return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _brief(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "the content is nested too deeply"
+    return f"failed to decode the content: {error}"[:256]
+
+
+@implementer(IPlugin, IPluginFactory)
+@frozen(eq=False)
+class Factory:
+    """Provides ``IPluginFactory``."""
+
+    name: str = NAME
+    version: str = "0.1"
+    priority: int = 2800
+    kind: str = "general"
+    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
+    metadata_schema: Mapping[str, Any] | None = None
+    secret_fields: tuple[str, ...] = ()
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """See ``IPluginFactory.check``: both schemas are schemas."""
+        for member in ("header_schema", "body_schema"):
+            if member in config:
+                _checker(config[member], member)
+
+    def make(self, config: Mapping[str, Any], services: PluginServices) -> RequestValidation:
+        """See ``IPluginFactory.make``."""
+        headers = config.get("header_schema")
+        spellings: dict[str, list[str]] = {}
+        for name in dict.fromkeys(_names(headers)):
+            spellings.setdefault(name.lower(), []).append(name)
+        content = config.get("body_schema")
+        return RequestValidation(
+            None if headers is None else _checker(headers, "header_schema"),
+            {name: tuple(spelt) for name, spelt in spellings.items()},
+            None if content is None else _checker(content, "body_schema"),
+            config.get("rejected_code", 400),
+            config.get("rejected_msg"),
+            config.get("max_req_body_size", MAX_BYTES),
+        )
+
+
+plugin = Factory()

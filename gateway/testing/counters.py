@@ -1,0 +1,90 @@
+"""Counters for tests: as exact as the real ones, with a clock that the test turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from gateway.interfaces import CountersFailed, Quota, Window
+
+
+@define
+class FakeCounters:
+    """
+    ``gateway.interfaces.Counters`` that answers at once; called, it is a ``CounterSource`` of itself.
+
+    Attributes:
+        now: The time, in seconds; turn it by hand.
+        down: Whether every call fails.
+    """
+
+    now: float = 0.0
+    down: bool = False
+    _windows: dict[str, tuple[float, float, int, int]] = field(factory=dict)
+    _buckets: dict[str, tuple[float, float, float]] = field(factory=dict)
+    _rooms: dict[str, dict[str, float]] = field(factory=dict)
+
+    def __call__(self, settings: Mapping[str, Any]) -> FakeCounters:
+        """See ``CounterSource``."""
+        return self
+
+    def _check(self) -> None:
+        if self.down:
+            raise CountersFailed("the counters are down")
+
+    def take(self, window: Window) -> Quota:
+        """See ``Counters.take``."""
+        self._check()
+        key, limit, window_s, cost, sliding = window
+        ends, since, count, before = self._windows.get(key, (self.now, self.now, 0, 0))
+        if self.now >= ends:
+            since, count, before = self.now, 0, 0
+            ends = self.now + (2 * window_s if sliding else window_s)
+        elif sliding and self.now - since >= window_s:
+            since, count, before = since + window_s, 0, count
+            ends = since + 2 * window_s
+        left_s = ends - self.now - (window_s if sliding else 0)
+        used = count + (before * left_s / window_s if sliding else 0)
+        admitted = used + cost <= limit
+        if admitted or not sliding:
+            count += cost
+            used += cost
+        self._windows[key] = (ends, since, count, before)
+        return Quota(admitted, max(int(limit - used), 0), left_s)
+
+    def take_all(self, windows: Sequence[Window]) -> Sequence[Quota]:
+        """See ``Counters.take_all``."""
+        found: list[Quota] = []
+        for window in windows:
+            found.append(self.take(window))
+            if not found[-1].admitted:
+                break
+        return found
+
+    def leak(self, key: str, rate_per_s: float, burst: float) -> float:
+        """See ``Counters.leak``."""
+        self._check()
+        excess = 0.0
+        held, at, empty_at = self._buckets.get(key, (0.0, 0.0, self.now))
+        if self.now < empty_at:
+            excess = max(held - rate_per_s * (self.now - at) + 1, 0.0)
+            if excess > burst:
+                return -1.0
+        self._buckets[key] = (excess, self.now, self.now + (excess + 1) / rate_per_s)
+        return excess / rate_per_s
+
+    def enter(self, key: str, limit: int, token: str, ttl_s: float) -> int:
+        """See ``Counters.enter``."""
+        self._check()
+        room = {one: until for one, until in self._rooms.get(key, {}).items() if until > self.now}
+        if len(room) >= limit:
+            return 0
+        room[token] = self.now + ttl_s
+        self._rooms[key] = room
+        return len(room)
+
+    def leave(self, key: str, token: str) -> None:
+        """See ``Counters.leave``."""
+        self._rooms.get(key, {}).pop(token, None)

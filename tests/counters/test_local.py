@@ -1,0 +1,169 @@
+"""Tests for gateway.counters.local."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from gateway.counters.local import LocalCounters
+from gateway.interfaces import Window
+from tests.counters.contract import CountersContract
+
+ROOT = Path(__file__).parents[2]
+
+CHILD = """
+import json, sys, time
+from gateway.counters.local import LocalCounters
+from gateway.interfaces import Window
+counters = LocalCounters.adopt(int(sys.argv[1]), time.monotonic)
+for line in sys.stdin:
+    name, *args = json.loads(line)
+    if name == "many":
+        found = [sum(counters.take(Window("many", 5000, 600.0)).admitted for _ in range(args[0]))]
+    elif name == "swing":
+        found = [sum(bool(counters.enter("swing", 1000, "", 1)) for _ in range(args[0]))]
+        for _ in range(args[0]):
+            counters.leave("swing", "")
+    else:
+        found = getattr(counters, name)(*args)
+    print(json.dumps(found), flush=True)
+"""
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class AloneTests(CountersContract, TestCase):
+    """Counters of one process."""
+
+    processes = 0
+
+    def setUp(self) -> None:
+        self.time = Time()
+        self.counters = LocalCounters.make(1000, self.time, processes=self.processes)
+
+    async def pass_time(self, seconds: float) -> None:
+        self.time.now += seconds
+
+
+class SharingTests(AloneTests):
+    """Counters that are ready to be shared."""
+
+    processes = 2
+
+
+class RoomTests(SynchronousTestCase):
+    """There is room for so many keys."""
+
+    def test_full(self) -> None:
+        """However many keys come, memory stays what it is, and what was counted last still counts."""
+        time = Time()
+        counters = LocalCounters.make(64, time)
+        for number in range(10_000):
+            self.assertTrue(counters.take(Window(f"k{number}", 1, 60.0)).admitted)
+        self.assertGreater(counters.evictions, 9000)
+        self.assertFalse(counters.take(Window("k9999", 1, 60.0)).admitted)
+
+    def test_ended_first(self) -> None:
+        """A counter whose time is over gives its place away before one that still counts does."""
+        time = Time()
+        counters = LocalCounters.make(1000, time)
+        for number in range(500):
+            counters.take(Window(f"long{number}", 1, 1e6))
+        for number in range(20_000):
+            counters.take(Window(f"short{number}", 1, 1.0))
+            time.now += 0.01
+        admitted = sum(counters.take(Window(f"long{number}", 1, 1e6)).admitted for number in range(500))
+        self.assertEqual(admitted, 0)
+
+    def test_those_who_left(self) -> None:
+        """Keys that nobody is in any more make room."""
+        counters = LocalCounters.make(16, Time())
+        for number in range(1000):
+            self.assertEqual(counters.enter(f"k{number}", 1, "", 1), 1)
+            counters.leave(f"k{number}", "")
+        self.assertEqual(counters.evictions, 0)
+
+
+class Child:
+    """Another process that uses the same counters."""
+
+    def __init__(self, case: TestCase | SynchronousTestCase, counters: LocalCounters) -> None:
+        command = [sys.executable, "-c", CHILD, str(counters.fd)]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[counters.fd],
+            cwd=ROOT,
+            text=True,
+        )
+        case.addCleanup(self.end)
+
+    def ask(self, *words: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> object:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class ProcessesTests(SynchronousTestCase):
+    """Several processes, one set of counters."""
+
+    def setUp(self) -> None:
+        self.counters = LocalCounters.make(100, Time(), processes=2)
+
+    def test_exact(self) -> None:
+        """Three processes that take as fast as they can get exactly the limit, together."""
+        children = [Child(self, self.counters) for _ in range(3)]
+        for child in children:
+            child.ask("many", 4000)
+        admitted = [child.answer() for child in children]
+        self.assertEqual(sum(each[0] for each in admitted if isinstance(each, list)), 5000)
+
+    def test_in_and_out(self) -> None:
+        """Nobody is left behind by processes that enter and leave at the same time."""
+        children = [Child(self, self.counters) for _ in range(3)]
+        for child in children:
+            child.ask("swing", 300)
+        self.assertEqual([child.answer() for child in children], [[300]] * 3)
+        self.assertEqual(self.counters.enter("swing", 1000, "", 1), 1)
+
+    def test_killed(self) -> None:
+        """What a process had in flight when it was killed is forgotten; what others have is not."""
+        children = [Child(self, self.counters) for _ in range(2)]
+        for child in children:
+            for number in range(3):
+                child.ask("enter", "room", 10, str(number), 60)
+                self.assertTrue(child.answer())
+        self.assertEqual(self.counters.enter("room", 10, "", 1), 7)
+        self.counters.forget_the_dead()
+        self.assertEqual(self.counters.enter("room", 10, "", 1), 8)
+        children[0].end()
+        self.counters.forget_the_dead()
+        self.assertEqual(self.counters.enter("room", 10, "", 1), 6)
+
+    def test_place_of_the_dead(self) -> None:
+        """However many processes come and go, the next one finds a place and starts with nothing."""
+        for _ in range(20):
+            child = Child(self, self.counters)
+            child.ask("enter", "room", 10, "a", 60)
+            self.assertEqual(child.answer(), 1)
+            child.end()
+            self.counters.forget_the_dead()

@@ -1,0 +1,136 @@
+"""Tests for gateway.plugins.request_validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from gateway.core.exchange import ContentTooLarge, Exchange, Reply
+from gateway.plugins import request_validation
+from gateway.testing.exchanges import exchange
+from tests.plugins.kit import PluginTestCase, Source
+
+BODY = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {"name": {"type": "string", "minLength": 2}, "age": {"type": "integer", "minimum": 0}},
+}
+FORM = ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+
+
+def sent(content: bytes = b"", *headers: tuple[str, str]) -> Exchange:
+    made = exchange("POST", "/", headers)
+    made.source = Source(content)
+    return made
+
+
+class RequestValidationTests(PluginTestCase):
+    factory = request_validation.plugin
+
+    def verdict(self, config: dict[str, Any], made: Exchange) -> Reply | None:
+        return self.run_hook(self.make(config).rewrite(made))
+
+    def refused(self, config: dict[str, Any], made: Exchange) -> tuple[int, bytes | None]:
+        reply = self.verdict(config, made)
+        assert reply is not None
+        self.assertIn(reply.reason, ("request_headers_invalid", "request_body_invalid"))
+        return reply.status, reply.body
+
+    def test_interfaces(self) -> None:
+        """It runs before authentication."""
+        self.provides("request-validation", 2800)
+
+    def test_headers(self) -> None:
+        """Fields must fit their schema, whatever the letter case of their names."""
+        schema = {
+            "type": "object",
+            "required": ["X-Id"],
+            "properties": {"X-Id": {"type": "string", "pattern": "^[0-9]+$"}, "X-List": {"type": "array"}},
+        }
+        config = {"header_schema": schema}
+        self.assertIsNone(self.verdict(config, sent(b"", ("x-ID", "5"), ("x-list", "a"), ("x-list", "b"))))
+        self.assertEqual(self.refused(config, sent()), (400, b'property "X-Id" is required'))
+        status, text = self.refused(config, sent(b"", ("X-Id", "a")))
+        self.assertEqual(
+            (status, text),
+            (400, b'property "X-Id" validation failed: failed to match pattern "^[0-9]+$" with "a"'),
+        )
+        nested = {"header_schema": {"anyOf": [{"required": ["A"]}, {"not": {"required": ["B"]}}]}}
+        self.assertIsNone(self.verdict(nested, sent(b"", ("a", "1"), ("b", "1"))))
+        self.assertIsNotNone(self.verdict(nested, sent(b"", ("b", "1"))))
+
+    def test_json(self) -> None:
+        """Content must fit its schema; what was checked is what is sent."""
+        made = sent(b'{ "name": "Jack", "name" : "J\xc3\xbcrgen", "age": 1e2 }')
+        schema = {**BODY, "properties": {"name": {"type": "string"}}}
+        self.assertIsNone(self.verdict({"body_schema": schema}, made))
+        self.assertEqual(made.content, '{"name":"Jürgen","age":100.0}'.encode())
+        config = {"body_schema": BODY}
+        self.assertEqual(self.refused(config, sent(b"{}")), (400, b'property "name" is required'))
+        self.assertEqual(
+            self.refused(config, sent(b'{"name":"x"}'))[1],
+            b'property "name" validation failed: string too short, expected at least 2, got 1',
+        )
+
+    def test_form(self) -> None:
+        """A form's fields are checked as text, and sent as they were."""
+        made = sent(b"name=Jack&tag=a&tag=b&empty=", FORM)
+        schema = {**BODY, "properties": {"tag": {"type": "array"}, "empty": {"const": ""}}}
+        self.assertIsNone(self.verdict({"body_schema": schema}, made))
+        self.assertIsNone(made.content)
+        self.assertEqual(self.refused({"body_schema": BODY}, sent(b"name=J", FORM))[0], 400)
+
+    def test_not_json(self) -> None:
+        """What is no JSON is refused, however it goes wrong."""
+        for content in (
+            b"{",
+            b"\xff",
+            b"NaN",
+            b'{"a":Infinity}',
+            b"[" * 100_000,
+            b"1e999",
+            b"1" * 5000,
+            b"name=Jack",
+        ):
+            status, text = self.refused({"body_schema": {}}, sent(content))
+            self.assertEqual(status, 400)
+            self.assertLessEqual(len(text or b""), 300)
+
+    def test_surrogates(self) -> None:
+        """Half a character is JSON all the same, and goes on as it came."""
+        made = sent(b'{"name":"\\ud800x"}')
+        self.assertIsNone(self.verdict({"body_schema": BODY}, made))
+        self.assertEqual(made.content, b'{"name":"\\ud800x"}')
+
+    def test_no_content(self) -> None:
+        """No content, or two types for it: the status only, or the message of the settings."""
+        twice = [("Content-Type", "application/json"), ("Content-Type", "text/plain")]
+        for made in (sent(), sent(b'{"name":"Jack"}', *twice)):
+            self.assertEqual(self.refused({"body_schema": BODY}, made), (400, None))
+        self.assertEqual(self.refused({"body_schema": BODY, "rejected_msg": "no"}, sent()), (400, b"no"))
+
+    def test_rejection(self) -> None:
+        """Status and content of a refusal can be said."""
+        config = {"body_schema": BODY, "rejected_code": 422, "rejected_msg": "wrong"}
+        self.assertEqual(self.refused(config, sent(b"{}")), (422, b"wrong"))
+        config = {"header_schema": {"required": ["a"]}, "rejected_code": 403, "rejected_msg": "no"}
+        self.assertEqual(self.refused(config, sent()), (403, b"no"))
+
+    def test_limit(self) -> None:
+        """Content beyond the limit is left to the gateway's own answer, 413."""
+        plugin = self.make({"body_schema": BODY, "max_req_body_size": 10})
+        self.failureResultOf(Deferred.fromCoroutine(plugin.rewrite(sent(b"x" * 11))), ContentTooLarge)
+
+    def test_schema(self) -> None:
+        """Settings that cannot work are refused."""
+        for config in (
+            {},
+            {"body_schema": "x"},
+            {"body_schema": {}, "rejected_code": 199},
+            {"body_schema": {}, "rejected_msg": ""},
+            {"body_schema": {}, "rejected_msg": "x" * 257},
+            {"body_schema": {"type": "text"}},
+            {"header_schema": {"required": "a"}},
+        ):
+            self.assertTrue(self.problems(config), config)
