@@ -325,7 +325,9 @@ class LeanConnection(Protocol):
 
     def close(self) -> None:
         """Close once everything written is sent; a client that does not take it is cut off."""
-        lingers = self._linger_left is not None and hasattr(self.transport, "loseWriteConnection")
+        # Under TLS there is no such thing as half a connection.
+        half = not self.factory.tls and hasattr(self.transport, "loseWriteConnection")
+        lingers = self._linger_left is not None and half
         if lingers:
             # To close while the client still sends would reset the connection, and the answer be lost.
             self.resume_reading()
