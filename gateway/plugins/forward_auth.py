@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from gateway.core.exchange import ContentTooLarge, Exchange, Reply
 from gateway.core.fields import Pair, configured_name, configured_value
+from gateway.core.forwarded import HOP_BY_HOP
 from gateway.core.reasons import BODY_TOO_LARGE
 from gateway.core.variables import Template, compile_template, getter
 from gateway.factories import Factory
@@ -31,7 +32,11 @@ _NAMES: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "default
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "uri": {"type": "string", "description": "The service's URL."},
+        "uri": {
+            "type": "string",
+            "examples": ["http://127.0.0.1:9000/auth"],
+            "description": "The service's URL.",
+        },
         "allow_degradation": {
             "type": "boolean",
             "default": False,
@@ -225,9 +230,7 @@ class ForwardAuth:
         return Reply(answer.status, answer.content, tuple(fields), DENIED)
 
 
-_FRAMING = frozenset(
-    (b"content-length", b"transfer-encoding", b"connection", b"host", b"expect", b"te", b"upgrade")
-)
+_FRAMING = HOP_BY_HOP | {b"content-length", b"host", b"expect"}
 """Fields of one message or one connection; each has its own."""
 
 

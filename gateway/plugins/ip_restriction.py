@@ -14,7 +14,11 @@ from gateway.factories import Factory
 from gateway.interfaces import IAccessPhase, IPureHooks, PluginServices
 from gateway.model.schema import fill, is_reference
 
-_LIST: dict[str, Any] = {"type": "array", "minItems": 1, "items": {"type": "string"}}
+_LIST: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"type": "string", "examples": ["192.0.2.7", "10.0.0.0/8"]},
+}
 
 _SCHEMA: dict[str, Any] = {
     "type": "object",

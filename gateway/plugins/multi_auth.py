@@ -24,7 +24,11 @@ _SCHEMA: dict[str, Any] = {
         "auth_plugins": {
             "type": "array",
             "minItems": 2,
-            "items": {"type": "object", "additionalProperties": {"type": "object"}},
+            "items": {
+                "type": "object",
+                "additionalProperties": {"type": "object"},
+                "examples": [{"key-auth": {}}, {"basic-auth": {}}],
+            },
             "description": "Auth plugins with their settings, one each, in the order they are tried.",
         }
     },

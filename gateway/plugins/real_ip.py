@@ -27,7 +27,7 @@ _SCHEMA: dict[str, Any] = {
         "trusted_addresses": {
             "type": "array",
             "minItems": 1,
-            "items": {"type": "string"},
+            "items": {"type": "string", "examples": ["127.0.0.1", "10.0.0.0/8"]},
             "description": "Addresses and networks of peers that are believed; not set: everybody is.",
         },
         "recursive": {

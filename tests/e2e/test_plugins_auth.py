@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import http.client
+import json
 import re
 import socket
 import time
@@ -310,6 +311,69 @@ class AuthenticationTests(PluginCase):
             ("cors", {}, "only supports auth type plugins in consumer credential"),
         ):
             self.refused("consumers/bad/credentials/x", {"name": "x", "plugins": {plugin: config}}, text)
+
+
+class ApisixDialectTests(PluginCase):
+    """The same plugins, configured by clients of the other dialect."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.key = (self.served.data_dir / "apisix-admin-key").read_text().strip()
+
+    def call(self, method: str, path: str, document: Any = None) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.served.ports["apisix"], timeout=LIMIT_S)
+        try:
+            headers = {"X-API-KEY": self.key, "Content-Type": JSON}
+            body = None if document is None else json.dumps(document).encode()
+            answer = exchange(connection, method, f"/apisix/admin/{path}", body=body, headers=headers)
+            return answer.status, answer.json
+        finally:
+            connection.close()
+
+    def test_consumers(self) -> None:
+        """Credentials of several kinds stand on a consumer or beside it; each lets in where its plugin is."""
+        config = {
+            "basic-auth": {"username": "ax-foo", "password": "ax-password"},
+            "hmac-auth": {"key_id": "ax-hmac", "secret_key": "ax-hmac-secret"},
+        }
+        status, answer = self.call("PUT", "consumers", {"username": "ax_jack", "plugins": config})
+        self.assertIn(status, (200, 201), answer)
+        self.assertNotIn("ax-password", json.dumps(answer))
+        own = {"plugins": {"key-auth": {"key": "ax-key"}}}
+        self.assertIn(self.call("PUT", "consumers/ax_jack/credentials/c1", own)[0], (200, 201))
+        node = {"type": "roundrobin", "nodes": {f"127.0.0.1:{self.node.port}": 1}}
+        plugins = [{"hmac-auth": {}}, {"basic-auth": {}}, {"key-auth": {"hide_credentials": True}}]
+        route = {"uri": "/ax", "upstream": node, "plugins": {"multi-auth": {"auth_plugins": plugins}}}
+        status, answer = self.call("PUT", "routes/ax", route)
+        self.assertIn(status, (200, 201), answer)
+        self.passed(self.ask("/ax", Authorization=basic("ax-foo", "ax-password")))
+        self.assertEqual(self.told["x-consumer-username"], "ax_jack")
+        self.assertNotIn("x-credential-identifier", self.told)
+        self.passed(self.ask("/ax", **signed("ax-hmac", "ax-hmac-secret", "GET", "/ax")))
+        self.passed(self.ask("/ax", apikey="ax-key"))
+        self.assertEqual((self.told["x-credential-identifier"], self.told.get("apikey")), ("c1", None))
+        self.check(self.ask("/ax"), 401, {"message": "Authorization Failed"}, 'apikey realm="key"')
+        _, answer = self.call("GET", "consumers/ax_jack")
+        self.assertEqual(answer["value"]["plugins"]["basic-auth"]["password"], "ax-password")
+
+    def test_refused(self) -> None:
+        """Keys that are taken, and settings that do not fit, are refused in the words clients know."""
+        config = {"basic-auth": {"username": "ax-taken", "password": "p"}}
+        self.assertIn(self.call("PUT", "consumers", {"username": "ax_one", "plugins": config})[0], (200, 201))
+        prefix = "invalid plugins configuration: failed to check the configuration of plugin"
+        for plugins, text in (
+            (config, "duplicate username of plugin basic-auth found with consumer: ax_one"),
+            ({"basic-auth": {"username": "x"}}, f'{prefix} basic-auth err: property "password" is required'),
+            ({"hmac-auth": {"key_id": "x"}}, f'{prefix} hmac-auth err: property "secret_key" is required'),
+        ):
+            status, answer = self.call("PUT", "consumers", {"username": "ax_two", "plugins": plugins})
+            self.assertEqual((status, answer.get("error_msg")), (400, text))
+        plugins = {"multi-auth": {"auth_plugins": [{"key-auth": {}}, {"ip-restriction": {}}]}}
+        route = {"uri": "/ax-bad", "plugins": plugins, "upstream": {"nodes": {"127.0.0.1:1": 1}}}
+        status, answer = self.call("PUT", "routes/ax-bad", route)
+        text = "failed to check the configuration of plugin multi-auth err: "
+        text += "ip-restriction plugin is not supported"
+        self.assertEqual((status, answer.get("error_msg")), (400, text))
 
 
 class AccessTests(PluginCase):
