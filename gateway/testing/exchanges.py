@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, fail, succeed
 
 from gateway.core.consumers import ConsumerEntry, Identity
@@ -26,15 +26,19 @@ class FakeSnapshot:
     revision: int = 1
 
 
-@frozen
+@define
 class FakeContent:
     """Content that has arrived (``gateway.core.exchange.ContentSource``)."""
 
     data: bytes = field(repr=False)
+    recorded: bytes = field(default=b"", repr=False)
 
     @property
     def received(self) -> int:
         return len(self.data)
+
+    def record(self, max_bytes: int) -> None:
+        self.recorded = max(self.recorded, self.data[:max_bytes], key=len)
 
     def gather(self, max_bytes: int) -> Deferred[bytes]:
         if len(self.data) > max_bytes:
