@@ -166,12 +166,16 @@ _ALL = (
         name="certificate",
         title="certificate",
         shapes=_enterprise("certificates", "LGCUPD", certificate.CERTIFICATE, hidden=frozenset({"key"})),
+        problems=certificate.problems,
+        filters={"exptime": kind_rules.expires_until},
         secrets=frozenset({"key"}),
     ),
     Kind(
         name="ca_certificate",
         title="CA certificate",
         shapes=_enterprise("ca_certificates", "LGCUPD", certificate.CA_CERTIFICATE),
+        problems=certificate.problems,
+        filters={"exptime": kind_rules.expires_until},
     ),
     Kind(
         name="sni",
@@ -185,7 +189,7 @@ _ALL = (
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}
 """The resources of a gateway group, by the name of their records."""
 
-_ELSEWHERE = ("upstream", "plugin_config", "consumer_group")
+_ELSEWHERE = ("upstream", "plugin_config", "consumer_group", "standalone")
 """Kinds that only the apisix dialect has."""
 _CHILDREN_FIRST = ("credential", "route", "stream_route", "service_upstream", "sni")
 
