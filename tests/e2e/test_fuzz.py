@@ -68,7 +68,7 @@ class FuzzTests(EndToEndCase):
             modes = list(GenerationMode) if operation.body else [GenerationMode.POSITIVE]
             for mode in modes:
                 called += self._call(operation, mode, chosen, transport)
-        self.assertEqual(gateway.get("/").status, 404)
+        self.assertTrue(gateway.running())
         self.assertEqual(gateway.admin("GET", "/api/status")[1]["value"]["bugs"], 0)
         return called
 
