@@ -117,6 +117,8 @@ def gateway(directory: Path, core: int, target: int, *, routes: int, environ: di
         "GATEWAY_APISIX_LISTEN": "127.0.0.1:0",
         "GATEWAY_ADMIN_TOKEN": TOKEN,
         "GATEWAY_PROXY_LISTEN": f"127.0.0.1:{port}",
+        "GATEWAY_CONTROL_LISTEN": "",
+        "GATEWAY_METRICS_LISTEN": "",
         **environ,
     }
     twistd = Path(sys.executable).with_name("twistd")

@@ -102,6 +102,7 @@ class ApisixSection:
         listen: Where that listener is; may be empty. Both dialects are served on every listener.
         admin_key: Opens everything; None: ``<data_dir>/apisix-admin-key``, made if it is not there.
         viewer_key: Opens reading; None: nobody has one.
+        admin_key_required: Whether a key is needed at all.
         allow_admin: Whose requests that listener answers; None for everybody's.
         enable_admin_cors: Whether web pages of any origin may read answers.
         stream_routes: Whether stream routes can be written.
@@ -110,6 +111,7 @@ class ApisixSection:
     listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9180", many=True)
     admin_key: Secret | None = setting(fields.secret, "")
     viewer_key: Secret | None = setting(fields.secret, "")
+    admin_key_required: bool = setting(fields.switch, "on")
     allow_admin: tuple[Network, ...] | None = setting(fields.networks, "127.0.0.0/8, ::1", many=True)
     enable_admin_cors: bool = setting(fields.switch, "on")
     stream_routes: bool = setting(fields.switch, "on")
@@ -205,6 +207,30 @@ class StatusSection:
 
 
 @frozen
+class ControlSection:
+    """``[control]``: the listener of the control API, which asks for no token; empty is off."""
+
+    listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9090", many=True)
+
+
+@frozen
+class MetricsSection:
+    """
+    ``[metrics]``: where Prometheus scrapes.
+
+    Attributes:
+        listen: Where it listens; empty is off. path: Of the metrics.
+        max_series: Sets of label values of one metric; what comes after them is counted together.
+    """
+
+    listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9091", many=True)
+    path: str = setting(
+        fields.matching("/[!-~]*", 1024, "a path that starts with /"), "/apisix/prometheus/metrics"
+    )
+    max_series: int = setting(fields.whole(1, 10_000_000), "10000")
+
+
+@frozen
 class StoreSection:
     """
     ``[store]``.
@@ -257,6 +283,7 @@ class LogSection:
         level: The least level that is logged: debug, info, warn, error or critical.
         access: The access log's file, ``-`` for standard output, None for none.
         access_format: Its line; ``$name`` is a variable.
+        access_sample: The share of requests that is written, 0 to 1; those answered with 5xx all are.
         access_flush_s, access_buffer_bytes: Lines are written when this long has passed or this
             much has gathered, whichever comes first.
     """
@@ -266,6 +293,7 @@ class LogSection:
         fields.log_target, "on", stands_for={"on": "{data_dir}/access.log"}
     )
     access_format: str = setting(fields.line, ACCESS_FORMAT)
+    access_sample: float = setting(fields.share, "1")
     access_flush_s: float = setting(fields.seconds(0, 3600), "3")
     access_buffer_bytes: int = setting(fields.whole(0, 2**26), "16384")
 
@@ -284,6 +312,8 @@ class Settings:
     apisix: ApisixSection
     proxy: ProxySection
     status: StatusSection
+    control: ControlSection
+    metrics: MetricsSection
     store: StoreSection
     plugins: PluginsSection
     log: LogSection
@@ -296,6 +326,8 @@ SECTIONS: Mapping[str, type[Any]] = {
     "apisix": ApisixSection,
     "proxy": ProxySection,
     "status": StatusSection,
+    "control": ControlSection,
+    "metrics": MetricsSection,
     "store": StoreSection,
     "plugins": PluginsSection,
     "log": LogSection,
@@ -383,6 +415,8 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
         ("[proxy] listen", proxy.listen),
         ("[proxy] tls_listen", proxy.tls_listen),
         ("[status] listen", settings.status.listen),
+        ("[control] listen", settings.control.listen),
+        ("[metrics] listen", settings.metrics.listen),
     ):
         section, key = where[1:].split("] ")
         for address in listen:
@@ -398,6 +432,8 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
             warnings.append(
                 f"[apisix] {key}: is shorter than {WEAK_TOKEN_LENGTH} characters; it can be guessed"
             )
+    if not apisix.admin_key_required:
+        warnings.append("[apisix] admin_key_required: is off: whoever can connect can change everything")
     if not all(address.is_loopback for address in apisix.listen):
         warnings.append("[apisix] listen: is not on loopback: keys and secrets travel in the clear")
     if not admin.tls and not all(address.is_loopback for address in admin.listen):

@@ -89,8 +89,10 @@ class RequirementTests(SynchronousTestCase):
         """Whatever the code imports from outside comes from a package that setup.cfg names."""
         provided = {
             "OpenSSL": "pyopenssl",
+            "yaml": "pyyaml",
             "zope": "zope.interface",
             "attr": "attrs",
+            "prometheus_client": "prometheus-client",
             "twisted": "twisted[tls]",
         }
         known = requirements(setup_cfg()["options"]["install_requires"])

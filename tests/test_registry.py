@@ -133,6 +133,10 @@ class OrderTests(SynchronousTestCase):
             (1001, "limit-req"),
             (900, "redirect"),
             (899, "response-rewrite"),
+            (501, "public-api"),
+            (500, "prometheus"),
+            (410, "http-logger"),
+            (399, "file-logger"),
         ]
         self.assertEqual(order, pinned)
 

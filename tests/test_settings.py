@@ -233,6 +233,8 @@ class AcrossTests(Case):
         (warning,) = self.warnings({"apisix": {"admin_key": "k1"}})
         self.assertIn("can be guessed", warning)
         self.assertEqual(self.warnings({"apisix": {"admin_key": "k" * 16}}), [])
+        (warning,) = self.warnings({"apisix": {"admin_key_required": "off"}})
+        self.assertIn("can change everything", warning)
         (warning,) = self.warnings({"apisix": {"listen": "0.0.0.0:9180"}})
         self.assertIn("in the clear", warning)
         self.assertIn("must differ", self.problems({"apisix": {"admin_key": "k", "viewer_key": "k"}})[0])

@@ -310,6 +310,8 @@ class Apisix:
         if kind.name != "secret":
             value = dict(self._seal(record.key, value))
         headers = {"ETag": entity_tag(record), "X-Gateway-Revision": str(stored.revision)}
+        if stored.warnings:
+            headers["X-Gateway-Warning"] = "; ".join(stored.warnings)
         body = {"key": resource_key(kind, record.id), "value": value}
         return Answer(201 if stored.created else 200, body, headers)
 
@@ -344,8 +346,10 @@ class Apisix:
             raise refusal(f"missing {kind.words} id")
         if id is not None and given is not None and str(given) != id:
             raise refusal(f"wrong {kind.words} id")
-        # The number 0 is no id, though its text would be.
-        return ("" if given == 0 else str(given)) if id is None else id
+        if id is not None:
+            return id
+        # Not every number is an id, though its text would be: the checks of ids refuse the empty one.
+        return str(given) if isinstance(given, str) or is_number_id(given) else ""
 
     def _plugin_name(self, id: str | None) -> str:
         if id is None:
@@ -389,6 +393,11 @@ class BadJSONBody(BadBody):
     def __init__(self, text: str, raw: bytes) -> None:
         self.raw = raw
         super().__init__(f"invalid request body: {text}")
+
+
+def is_number_id(id: object) -> bool:
+    """Whether a JSON value is a number that can be an id."""
+    return isinstance(id, int) and not isinstance(id, bool) and id >= 1
 
 
 def _secret_id(path: str, given: object) -> tuple[str | None, object]:

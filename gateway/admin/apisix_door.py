@@ -11,13 +11,8 @@ from gateway.admin.calls import Answer, Call
 from gateway.admin.static_keys import StaticKeys
 from gateway.model.user import VIEWER
 
-_CROSS_SITE = ("cross-site", "same-site")
-
 
 def _cookie(call: Call) -> str | None:
-    # A page of another site can make a browser send the cookie, but not the header.
-    if call.headers("sec-fetch-site") in _CROSS_SITE:
-        return None
     cookies: SimpleCookie = SimpleCookie()
     try:
         cookies.load((call.headers("cookie") or "")[:8192])
@@ -27,9 +22,15 @@ def _cookie(call: Call) -> str | None:
     return None if found is None else found.value
 
 
-def key_of(call: Call) -> str | None:
-    """The key of a call: the query's ``api_key``, else the field, else the cookie; None without any."""
-    return call.query.one("api_key") or call.headers("x-api-key") or _cookie(call)
+def key_of(call: Call, foreign: bool) -> str | None:
+    """
+    The key of a call: the query's ``api_key``, else the field, else the cookie; None without any.
+
+    Args:
+        foreign: Whether a page of another site made a browser send it: that can send the cookie along.
+    """
+    key = call.query.one("api_key") or call.headers("x-api-key")
+    return key or (None if foreign else _cookie(call))
 
 
 @frozen
@@ -39,18 +40,20 @@ class ApisixDoor:
     renderer: Apisix
     keys: StaticKeys
 
-    async def answer(self, call: Call, method: str) -> Answer:
+    async def answer(self, call: Call, method: str, *, foreign: bool = False) -> Answer:
         """
         Answer a call from anybody.
 
         Args:
-            method: As it was sent; *call* has GET for HEAD.
+            method: As it was sent; *call* has GET for HEAD. foreign: See ``key_of``.
         """
         if method == "OPTIONS":
             return self.renderer.preflight()
         if method == "HEAD" and not segments(call.path):
             return Answer(200, None)
-        key = key_of(call)
+        if self.keys.anonymous is not None:
+            return await self.renderer.answer(evolve(call, principal=self.keys.anonymous))
+        key = key_of(call, foreign)
         if key is None:
             return self.renderer.unauthorized("missing apikey")
         principal = self.keys.principal(key.encode("utf-8", "replace"))

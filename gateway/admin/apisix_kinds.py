@@ -205,7 +205,14 @@ _ALL = (
         refused="POST",
         users=checks.consumer_group_users,
     ),
-    _kind("proto", "protos", proto.SCHEMA, refused="PATCH", users=checks.proto_users),
+    _kind(
+        "proto",
+        "protos",
+        proto.SCHEMA,
+        checks.definition,
+        refused="PATCH",
+        users=checks.proto_users,
+    ),
     _kind(
         "stream_route",
         "stream_routes",

@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from gateway.admin import selection
 from gateway.admin.access import Access, AccessLimits, Presented
 from gateway.admin.apisix import Apisix, Seal
+from gateway.admin.apisix_configs import ApisixConfigs
 from gateway.admin.apisix_door import ApisixDoor
 from gateway.admin.apisix_kinds import removal
 from gateway.admin.apisix_pages import ApisixPages
@@ -175,6 +176,7 @@ class AdminAPI:
         self._plugins = PluginPages(registry)
         options = apisix or ApisixOptions()
         pages = ApisixPages(registry)
+        configs = ApisixConfigs(self.resources, group=options.keys.group, clock=clock, call_later=call_later)
         self._apisix = Apisix(
             self.resources,
             group=options.keys.group,
@@ -183,7 +185,7 @@ class AdminAPI:
             stream_routes=options.stream_routes,
             cors=options.cors,
             version_shown=options.version_shown,
-            pages={"plugins": pages.plugins, "schema": pages.schema},
+            pages={"plugins": pages.plugins, "schema": pages.schema, "configs": configs.answer},
         )
         self._keys = options.keys
         self._door = ApisixDoor(self._apisix, options.keys)
@@ -235,7 +237,7 @@ class AdminAPI:
             shown = presented(request)
             renderer = self._renderer(shown, call)
             if renderer is self._apisix:
-                work = self._door.answer(call, shown.method)
+                work = self._door.answer(call, shown.method, foreign=shown.is_foreign)
             else:
                 work = self._handled(call, shown, handler, open)
             answer = await shielded(work, self._log)

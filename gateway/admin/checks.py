@@ -56,9 +56,28 @@ def _plugin(draft: Draft, name: str, config: object, credential: bool) -> Iterat
     if name not in draft.registry:
         yield Problem(("plugins", name), "plugin", f"unknown plugin [{name}]", list(draft.registry.names))
     elif isinstance(config, Mapping):
-        found = draft.registry.check(name, config, credential=credential)
+        found = draft.registry.check(name, config, credential=credential) or _filter_faults(config)
         if found:
             yield Problem(("plugins", name), "plugin", "bad settings", name, branches=(tuple(found),))
+
+
+def _filter_faults(config: Mapping[str, Any]) -> list[Problem]:
+    """Why ``_meta.filter`` can never be evaluated: the plugin would run whatever it was meant to say."""
+    meta = config.get("_meta", {})
+    if meta.get("disable") is True:
+        return []
+    fault = _expression_fault(meta.get("filter", []))
+    return [] if fault is None else [Problem((), "expression", fault)]
+
+
+def _expression_fault(raw: object) -> str | None:
+    if not isinstance(raw, list) or not raw:
+        return None
+    try:
+        compile_expression(raw)
+    except ValueError as error:
+        return f"failed to validate the 'vars' expression: {error}"
+    return None
 
 
 def plugins(draft: Draft) -> Iterator[Problem]:
@@ -208,14 +227,9 @@ def fixed_type(draft: Draft) -> Iterator[Problem]:
 
 def expression(draft: Draft) -> Iterator[Problem]:
     """A route's ``vars`` can be evaluated."""
-    raw = draft.document.get("vars")
-    if not isinstance(raw, list) or not raw:
-        return
-    try:
-        compile_expression(raw)
-    except ValueError as error:
-        text = f"failed to validate the 'vars' expression: {error}"
-        yield Problem(("vars",), "expression", text)
+    fault = _expression_fault(draft.document.get("vars"))
+    if fault is not None:
+        yield Problem(("vars",), "expression", fault)
 
 
 def unique_group_name(draft: Draft) -> Iterator[Problem]:

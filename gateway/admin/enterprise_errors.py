@@ -129,8 +129,10 @@ class EnterpriseErrors:
                 entry["got"] = problem.got
         elif isinstance(problem.got, str) and not self._is_secret(kind, problem.path):
             entry["got"] = problem.got[: _MAX_TEXT - 1] + "…"
-        elif problem.rule == "type":
+        elif problem.rule == "type" and problem.got is not None:
             entry["got"] = "object" if isinstance(problem.got, dict) else "array"
+        elif problem.rule == "type" and not self._is_secret(kind, problem.path):
+            entry["got"] = None
         hint = _hint(kind, problem)
         if hint is not None:
             entry["hint"] = hint

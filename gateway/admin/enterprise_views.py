@@ -14,6 +14,7 @@ from gateway.admin.translation import translated
 from gateway.control.state import State
 from gateway.model.credential import join_id
 from gateway.model.record import Record
+from gateway.model.schema import Document
 
 DIALECT = "enterprise"
 
@@ -32,7 +33,7 @@ def view(state: State, kind: Kind, record: Record, *, publish_info: bool = False
     """
     document: Mapping[str, Any] = record.value
     if record.dialect != DIALECT:
-        document = kind.shapes[DIALECT].complete(translated(state, record, DIALECT))
+        document = _in_own_members(kind, translated(state, record, DIALECT))
     hidden = kind.shapes[DIALECT].hidden
     if hidden:
         document = {name: value for name, value in document.items() if name not in hidden}
@@ -55,6 +56,15 @@ def view(state: State, kind: Kind, record: Record, *, publish_info: bool = False
     shown["created_at"] = record.created_at
     shown["updated_at"] = record.updated_at
     return shown
+
+
+def _in_own_members(kind: Kind, document: Document) -> Document:
+    """Only the members that this dialect has, with its defaults."""
+    shape = kind.shapes[DIALECT]
+    known = shape.checker(document).schema.get("properties")
+    if known is not None:
+        document = {name: member for name, member in document.items() if name in known}
+    return shape.complete(document)
 
 
 def _version(record: Record) -> str:

@@ -189,7 +189,7 @@ _ALL = (
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}
 """The resources of a gateway group, by the name of their records."""
 
-_ELSEWHERE = ("upstream", "plugin_config", "consumer_group")
+_ELSEWHERE = ("upstream", "plugin_config", "consumer_group", "standalone")
 """Kinds that only the apisix dialect has."""
 _CHILDREN_FIRST = ("credential", "route", "stream_route", "service_upstream", "sni")
 

@@ -19,9 +19,15 @@ _DRAIN = 8
 
 _AUTHORITY = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 
-_TOO_LARGE = (
-    b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
-    b"Content-Length: %d\r\n\r\n%s"
+TOO_LARGE = ("413 Content Too Large", "invalid request body: more than {limit} bytes")
+APISIX_TOO_LARGE = (
+    "400 Bad Request",
+    "invalid request body: request size {length} is greater than the maximum size {limit} allowed",
+)
+"""As clients of the apisix dialect know it (Admin API contract §4.2)."""
+
+_REFUSED = (
+    b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
 )
 
 
@@ -37,11 +43,13 @@ class BoundedRequest(Request):
 
     Attributes:
         max_body_bytes: The limit.
+        cut_off: The status line and the words for a client that sends far more, and is not heard out.
         too_large: Whether the content is longer; then nothing of it was kept.
         length: Bytes of such content: what was announced, or what came so far.
     """
 
     max_body_bytes = 2 * 1024 * 1024
+    cut_off = TOO_LARGE
     too_large = False
     length = 0
 
@@ -81,8 +89,9 @@ class BoundedRequest(Request):
         channel: Any = self.channel
         if length > _DRAIN * self.max_body_bytes and channel is not None and not self._cut_off:
             self._cut_off = True
-            body = write_json({"error_msg": f"invalid request body: more than {self.max_body_bytes} bytes"})
-            channel.transport.write(_TOO_LARGE % (len(body), body))
+            status, words = self.cut_off
+            body = write_json({"error_msg": words.format(length=length, limit=self.max_body_bytes)})
+            channel.transport.write(_REFUSED % (status.encode(), len(body), body))
             channel.transport.loseConnection()
 
 
@@ -91,8 +100,20 @@ class AdminSite(Site):
 
     noisy = False
 
-    def __init__(self, resource: IResource, *, max_body_bytes: int, **kwargs: Any) -> None:
-        limited = type("LimitedRequest", (BoundedRequest,), {"max_body_bytes": max_body_bytes})
+    def __init__(
+        self,
+        resource: IResource,
+        *,
+        max_body_bytes: int,
+        cut_off: tuple[str, str] = TOO_LARGE,
+        **kwargs: Any,
+    ) -> None:
+        """
+        Args:
+            cut_off: See ``BoundedRequest``.
+        """
+        own = {"max_body_bytes": max_body_bytes, "cut_off": cut_off}
+        limited = type("LimitedRequest", (BoundedRequest,), own)
         super().__init__(resource, requestFactory=limited, **kwargs)
         self.displayTracebacks = False
 

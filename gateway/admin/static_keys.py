@@ -25,14 +25,17 @@ class StaticKeys:
 
     Attributes:
         group: Id of the gateway group they are for.
+        anonymous: Who calls without a key; None if a key is needed.
     """
 
-    def __init__(self, admin: str | None, viewer: str | None, group: str) -> None:
+    def __init__(self, admin: str | None, viewer: str | None, group: str, *, required: bool = True) -> None:
         """
         Args:
             admin, viewer: The keys; None for none of that role.
+            required: Whether a key is needed at all.
         """
         self.group = group
+        self.anonymous = None if required else Principal("anonymous", frozenset({SUPER_ADMIN}), group=group)
         given: Mapping[Role, str | None] = {"admin": admin, "viewer": viewer}
         self._roles = {_digest(key.encode()): role for role, key in given.items() if key}
 

@@ -129,7 +129,13 @@ def _run_phase(
         if not plugin.pure:
             step["result"] = "not run: it reaches outside the request"
             continue
-        verdict = hook(exchange)
+        try:
+            verdict = hook(exchange)
+        except Exception as error:
+            # As the data plane has it: a plugin's bug is answered 500.
+            detail = f"{type(error).__name__}: {error}"
+            step["result"] = f"failed: {detail}"
+            return _outcome(500, "gateway", reasons.INTERNAL_ERROR, detail)
         if verdict is None:
             step["result"] = "passed"
         elif isinstance(verdict, Reply):

@@ -32,9 +32,9 @@ class Owner:
     credentials: Mapping[str, Credential] = field(factory=dict)
 
     def with_credential(self, id: str, credential: Credential | None) -> Owner:
-        """The owner with one credential set, or removed for None."""
+        """The owner with one credential set, or removed: for None, and for one that is for no plugin."""
         credentials = dict(self.credentials)
-        if credential is None:
+        if credential is None or not credential.plugin:
             credentials.pop(id, None)
         else:
             credentials[id] = credential

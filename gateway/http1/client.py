@@ -374,7 +374,8 @@ class HTTP1Client(TwistedProtocol):
         """All of the request has left."""
         if self._sender is sender:
             self._sender = None
-            self._unsent_before = unsent(self.transport)
+            if self._unsent_before:
+                self._unsent_before = unsent(self.transport)
             if not self._paused and self._taker is not None:
                 self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
 

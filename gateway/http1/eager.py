@@ -12,7 +12,10 @@ buffering, its producers and their back-pressure.
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
+import sys
+import termios
 from typing import Any
 
 from twisted.internet import main, tcp
@@ -127,9 +130,18 @@ def connector(reactor: Any) -> Any:
 
 
 def unsent(transport: Any) -> int:
-    """Bytes that were written to a transport and its socket has not taken; 0 where it does not tell."""
+    """
+    Bytes that were written to a transport and its peer has not taken; 0 where that cannot be told.
+
+    What waits in the system's buffer counts: there is room for minutes of a slow peer's time.
+    """
     transport = getattr(transport, "transport", transport)  # Under TLS.
     try:
-        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]
+        waiting: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
     except AttributeError:
         return 0
+    try:
+        queued = fcntl.ioctl(transport.socket.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+    except (AttributeError, OSError, ValueError):
+        return waiting
+    return waiting + int.from_bytes(queued, sys.byteorder)

@@ -45,7 +45,7 @@ class Credential:
     """
     Attributes:
         consumer: The owner's username.
-        plugin: The auth plugin it is for.
+        plugin: The auth plugin it is for; empty if it is for none yet, which the apisix dialect allows.
         config: That plugin's credential settings, as given.
     Source:
         Admin API contract §3.5; jwt-auth contract §2.
@@ -58,7 +58,7 @@ class Credential:
 
     @classmethod
     def parse(cls, id: str, document: Mapping[str, Any]) -> Credential:
-        """Read a document that fits ``SCHEMA``; *id* is as ``split_id`` says."""
+        """Read a document of either dialect that was accepted; *id* is as ``split_id`` says."""
         username, own = split_id(id)
-        ((plugin, config),) = document["plugins"].items()
+        ((plugin, config),) = (document.get("plugins") or {"": {}}).items()
         return cls(own, username, plugin, config)

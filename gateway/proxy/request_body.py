@@ -68,6 +68,8 @@ class RequestBody:
         self._passed_bytes = 0
         self._gathering: Deferred[bytes] | None = None
         self._gather_limit = 0
+        self._recorded: bytearray | None = None
+        self._record_limit = 0
 
     @property
     def can_start(self) -> bool:
@@ -84,6 +86,8 @@ class RequestBody:
     def data(self, data: bytes) -> None:
         """A piece has arrived."""
         self.received += len(data)
+        if self._recorded is not None and len(self._recorded) < self._record_limit:
+            self._recorded += data[: self._record_limit - len(self._recorded)]
         if self._dropping:
             return
         if self._consumer is not None and not self._paused:
@@ -103,6 +107,20 @@ class RequestBody:
         if self._gathering is not None:
             self._gathered(None)
         self._finish_if_done()
+
+    # -- for hooks that look on
+
+    @property
+    def recorded(self) -> bytes:
+        """The beginning of the content, as far as it has arrived; empty if nobody asked for it."""
+        return b"" if self._recorded is None else bytes(self._recorded)
+
+    def record(self, max_bytes: int) -> None:
+        """Keep a copy of the first *max_bytes*. To be called before any of it is passed on."""
+        if max_bytes > self._record_limit:
+            self._record_limit = max_bytes
+            here = b"".join([*(self._passed or ()), *self._held])
+            self._recorded = bytearray(here[:max_bytes])
 
     # -- for hooks that must see it whole
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource, Resource
@@ -18,7 +18,6 @@ from zope.interface import implementer
 
 from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair
-from gateway.http1.eager import unsent
 from gateway.http1.request import Refused
 from gateway.proxy.admission import admit
 from gateway.proxy.limits import ProxyLimits
@@ -92,7 +91,7 @@ class WebDownstream:
         self._request = request
         self._limits = limits
         self._gone = False
-        self._patience: _Patience | None = None
+        self._registered = False
         if isinstance(request, ProxyRequest):
             self.body = request.streamed
         elif request.content is not None:
@@ -169,75 +168,19 @@ class WebDownstream:
 
     def register(self, producer: IPushProducer) -> None:
         if not self._gone:
-            self._patience = _Patience(producer, self._limits.send_timeout_s, self)
-            self._request.registerProducer(self._patience, True)
+            self._registered = True
+            self._request.registerProducer(producer, True)
 
     def unregister(self) -> None:
-        patience, self._patience = self._patience, None
-        if patience is not None:
-            patience.stop_waiting()
-            if not self._gone:
-                self._request.unregisterProducer()
-
-    def unsent(self) -> int:
-        """Bytes of the answer that the socket has not taken."""
-        channel: Any = self._request.channel
-        return 0 if channel is None else unsent(channel.transport)
-
-    def client_stuck(self) -> None:
-        """The client took nothing for too long."""
-        channel: Any = self._request.channel
-        if channel is not None:
-            channel.transport.abortConnection()
+        if self._registered and not self._gone:
+            self._request.unregisterProducer()
+        self._registered = False
 
     def gone(self, _reason: Failure) -> None:
         """The client's connection is lost."""
         self._gone = True
         if self.run is not None:
             self.run.client_gone()
-
-
-@implementer(IPushProducer)
-class _Patience:
-    """A producer that passes pauses on, and gives up a client that takes no bytes."""
-
-    def __init__(self, producer: IPushProducer, wait_s: float, downstream: WebDownstream) -> None:
-        self._producer = producer
-        self._wait_s = wait_s
-        self._downstream = downstream
-        self._timer: IDelayedCall | None = None
-        self._unsent = 0
-
-    def pauseProducing(self) -> None:
-        self._producer.pauseProducing()
-        if self._timer is None:
-            self._wait()
-
-    def _wait(self) -> None:
-        site = self._downstream.site
-        if site is not None:
-            self._unsent = self._downstream.unsent()
-            self._timer = site.clock.callLater(self._wait_s, self._waited)
-
-    def _waited(self) -> None:
-        self._timer = None
-        if self._downstream.unsent() < self._unsent:
-            self._wait()  # Slow as it is, it does take bytes.
-        else:
-            self._downstream.client_stuck()
-
-    def resumeProducing(self) -> None:
-        self.stop_waiting()
-        self._producer.resumeProducing()
-
-    def stopProducing(self) -> None:
-        self.stop_waiting()
-        self._producer.stopProducing()
-
-    def stop_waiting(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
 
 
 class _NoSource:

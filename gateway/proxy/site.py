@@ -19,6 +19,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from gateway.http1.eager import unsent
 from gateway.http1.request import (
     BROKEN,
     HEAD_TOO_LARGE,
@@ -245,6 +246,8 @@ class ProxyChannel(HTTPChannel):
     maxHeaders = totalHeadersSize = _NO_LIMIT
     _head_complete = False
     _head_timer: IDelayedCall | None = None
+    _send_timer: IDelayedCall | None = None
+    _unsent = 0
     _blank_lines = 0
     _linger_left: int | None = None
 
@@ -350,9 +353,39 @@ class ProxyChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Protocol has a default
         self._stop_head_timer()
+        self._stop_send_timer()
         self._held = []
         self.site.channels.discard(self)
         super().connectionLost(reason)
+
+    # -- a client that reads slowly
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full; told again for each write that comes all the same."""
+        super().pauseProducing()
+        self._unsent = unsent(self.transport)
+        if self._send_timer is None:
+            self._wait_for_reader()
+
+    def resumeProducing(self) -> None:
+        self._stop_send_timer()
+        super().resumeProducing()
+
+    def _wait_for_reader(self) -> None:
+        self._send_timer = self.site.clock.callLater(self.site.limits.send_timeout_s, self._waited)
+
+    def _waited(self) -> None:
+        before, self._unsent = self._unsent, unsent(self.transport)
+        if self._unsent < before:
+            self._wait_for_reader()  # Slow as it is, it does take bytes.
+        else:
+            self._send_timer = None
+            self.transport.abortConnection()
+
+    def _stop_send_timer(self) -> None:
+        timer, self._send_timer = self._send_timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
 
     # -- refusing
 
@@ -376,7 +409,8 @@ class ProxyChannel(HTTPChannel):
 
     def loseConnection(self) -> None:
         """Close; but a client that was refused while it sends is first let read why, within limits."""
-        if self._linger_left is None or not hasattr(self.transport, "loseWriteConnection"):
+        half = not self.isSecure() and hasattr(self.transport, "loseWriteConnection")
+        if self._linger_left is None or not half:
             super().loseConnection()
             return
         self.setTimeout(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.admin.static_keys import StaticKeys
 from tests.admin.apisix_kit import ADMIN, UPSTREAM, VIEWER, ApisixGateway
 from tests.admin.kit import TOKEN
 
@@ -47,6 +48,17 @@ class KeyTests(SynchronousTestCase):
         headers = {"Cookie": f"x_api_key={ADMIN}", "Sec-Fetch-Site": "cross-site"}
         self.check(401, "missing apikey", headers=headers)
         self.check(200, headers={**headers, "Sec-Fetch-Site": "same-origin"})
+        headers = {"Cookie": f"x_api_key={ADMIN}", "Origin": "http://elsewhere.test"}
+        self.check(401, "missing apikey", headers=headers, method="DELETE")
+
+    def test_no_key_needed(self) -> None:
+        """A gateway that asks for no key takes every call of this dialect, and of this alone."""
+        gateway = ApisixGateway({"keys": StaticKeys(ADMIN, None, "default", required=False)})
+        self.assertEqual(gateway.call("GET", PATH, query="", token=None).status, 200)
+        self.assertEqual(
+            gateway.call("PUT", f"{PATH}/1", {"uri": "/a", "plugins": {}}, query="", token=None).status, 201
+        )
+        self.assertEqual(gateway.call("GET", PATH, token=None).status, 401)
 
     def test_open_to_all(self) -> None:
         """OPTIONS and the ping need no key, whatever the path."""

@@ -197,7 +197,9 @@ class WordsTests(SynchronousTestCase):
         for id in ("a" * 65, "a*b", "*"):
             body = {"uri": "/a", "plugins": {}}
             self.assertEqual(gateway.refused("PUT", f"/routes/{id}", body), text)
-        self.assertEqual(gateway.refused("PUT", "/routes", {"uri": "/a", "plugins": {}, "id": 0}), text)
+        for number in (0, -1, True):
+            body = {"uri": "/a", "plugins": {}, "id": number}
+            self.assertEqual(gateway.refused("PUT", "/routes", body), text)
         gateway.put("/routes/" + "a" * 64, {"uri": "/a", "plugins": {}})
 
     def test_secrets(self) -> None:

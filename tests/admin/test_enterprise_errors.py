@@ -99,6 +99,10 @@ class ProblemTests(SynchronousTestCase):
                 {"count": 1, "_meta": {"x": 1}},
                 'property "_meta" validation failed: additional properties forbidden, found x',
             ),
+            (
+                {"count": 1, "_meta": {"filter": [["arg_a", "=", "b"]]}},
+                "failed to validate the 'vars' expression: invalid operator '='",
+            ),
         ):
             text, errors = self._errors("/routes/r", {**GUIDE[1][1], "plugins": {"limit-count": config}})
             self.assertEqual(text, prefix + words)
@@ -107,8 +111,14 @@ class ProblemTests(SynchronousTestCase):
             "/routes/r", {**GUIDE[1][1], "plugins": {"limit-count": {"count": 0, "nodes": 1}}}
         )
         self.assertEqual(text.count(prefix), 2)
-        disabled = {**GUIDE[1][1], "plugins": {"limit-count": {"_meta": {"disable": True}}}}
+        meta = {"disable": True, "filter": ["never read"]}
+        disabled = {**GUIDE[1][1], "plugins": {"limit-count": {"_meta": meta}}}
         self.assertEqual(self.gateway.call("PUT", ADMIN + "/routes/r", disabled).status, 200)
+
+    def test_null_is_told_as_such(self) -> None:
+        """What was given in place of the right type is told, null too."""
+        _, errors = self._errors("/services/s", {"name": None})
+        self.assertEqual(errors, [{"pointer": "/name", "rule": "type", "expected": "string", "got": None}])
 
     def test_plugin_settings_must_be_objects(self) -> None:
         """Settings that are no object are refused, and not repeated."""

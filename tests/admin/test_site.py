@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.admin.site import AdminSite
+from gateway.admin.site import APISIX_TOO_LARGE, AdminSite
 from tests.admin.kit import TOKEN, Gateway
 
 LIMIT = 1000
@@ -26,6 +26,16 @@ class BoundedRequestTests(SynchronousTestCase):
         )
         self.protocol.dataReceived(head.encode() + content)
         return bytes(self.transport.value())
+
+    def test_cut_off_in_other_words(self) -> None:
+        """Where clients of the apisix dialect connect, far too much content is 400 in their words."""
+        resource = Gateway().api.resource()
+        site = AdminSite(resource, max_body_bytes=LIMIT, cut_off=APISIX_TOO_LARGE, reactor=Clock())
+        protocol, transport = site.buildProtocol(None), StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n")
+        self.assertTrue(transport.value().startswith(b"HTTP/1.1 400 Bad Request\r\n"))
+        self.assertIn(b"request size 100000 is greater than the maximum size 1000 allowed", transport.value())
 
     def test_allowed_addresses(self) -> None:
         """A client that is not on the list of addresses gets 403 and a page, before anything else."""

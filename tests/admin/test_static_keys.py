@@ -18,6 +18,13 @@ class StaticKeyTests(SynchronousTestCase):
         self.assertIsNone(StaticKeys(None, None, "default").role(b""))
         self.assertIsNone(StaticKeys("a", "", "default").role(b""))
 
+    def test_anonymous(self) -> None:
+        """Nobody calls without a key, unless that is asked for."""
+        self.assertIsNone(StaticKeys("a", None, "default").anonymous)
+        anonymous = StaticKeys("a", None, "g", required=False).anonymous
+        assert anonymous is not None
+        self.assertEqual((anonymous.group, anonymous.is_admin), ("g", False))
+
     def test_hidden(self) -> None:
         """The keys themselves are not kept."""
         keys = StaticKeys("admin-key", None, "default")

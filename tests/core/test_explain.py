@@ -58,6 +58,13 @@ class ExplainTests(SynchronousTestCase):
         self.assertIn("not run", got["plugins"][0]["result"])
         self.assertEqual(got["outcome"]["reason"], "proxied")
 
+    def test_a_plugin_with_a_bug(self) -> None:
+        """A plugin that raises is named, and the outcome is the 500 that a client would get."""
+        snapshot = self.snapshot(service("s"), route("r", "/x", plugins={"stop": {}}))
+        got = self.explain(snapshot, "/x")
+        self.assertEqual(got["plugins"][0]["result"], "failed: KeyError: 'status'")
+        self.assertEqual((got["outcome"]["status"], got["outcome"]["reason"]), (500, "internal_error"))
+
     def test_takes_no_turn(self) -> None:
         """Explaining again and again does not move the balancer."""
         nodes = [{"host": "127.0.0.1", "port": port, "weight": 1} for port in (1, 2)]

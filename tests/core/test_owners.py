@@ -36,6 +36,9 @@ class OwnerTests(SynchronousTestCase):
         self.assertEqual(list(second.credentials.items()), [("c1", two), ("c2", one)])
         self.assertEqual(second.with_credential("c1", None).credentials, {"c2": one})
         self.assertEqual(empty.with_credential("c9", None), Owner())
+        self.assertEqual(
+            second.with_credential("c1", Credential("c1", "jack", "", {})).credentials, {"c2": one}
+        )
 
 
 class EntryTests(SynchronousTestCase):

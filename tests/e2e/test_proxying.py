@@ -6,6 +6,7 @@ import http.client
 import socket
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,18 @@ def peak(gateway: GatewayProcess) -> int:
 
 
 class ProxyCase(EndToEndCase):
-    """A gateway, and upstreams that a test describes."""
+    """
+    A gateway, and upstreams that a test describes.
+
+    Attributes:
+        environ: ``GATEWAY_`` variables for it.
+    """
+
+    environ: Mapping[str, str] = {}
 
     def setUp(self) -> None:
         super().setUp()
-        self.served = self.gateway().start()
+        self.served = self.gateway(environ=self.environ).start()
         self.admin = self.enterContext(AdminClient(self.served))
 
     def raw_upstream(self, behaviour: Behaviour) -> RawUpstream:

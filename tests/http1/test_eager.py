@@ -132,17 +132,35 @@ class OtherReactorTests(SynchronousTestCase):
         self.assertTrue(callable(tcp.Connector._makeTransport))
 
 
-class UnsentTests(SynchronousTestCase):
-    def test_unsent(self) -> None:
-        """Twisted's transports tell what they have not sent yet, in attributes that are not all public."""
-        transport = abstract.FileDescriptor(MemoryReactorClock())
-        transport.connected = 1
-        self.assertEqual(eager.unsent(transport), 0)
-        transport.write(b"x" * 10)
-        self.assertEqual(eager.unsent(transport), 10)
-        transport.writeSomeData = lambda data: 4  # type: ignore[method-assign]
-        transport.doWrite()
-        self.assertEqual(eager.unsent(transport), 6)
-        transport.write(b"y")
-        self.assertEqual(eager.unsent(transport), 7)
+class UnsentTests(TestCase):
+    async def test_unsent(self) -> None:
+        """What a transport holds and what the system holds for it count, until the peer has taken them."""
+        server, client = _Told(), _Told()
+        port: Any = eager.listen(reactor, 0, Factory.forProtocol(lambda: server), 5, "127.0.0.1")
+        self.addCleanup(port.stopListening)
+        factory = ClientFactory()
+        factory.protocol = lambda: client  # type: ignore[assignment]
+        eager.connector(reactor)("127.0.0.1", port.getHost().port, factory)
+        await client.made
+        await server.made
+        self.assertEqual(eager.unsent(client.transport), 0)
+        server.transport.pauseProducing()
+        large = 1 << 25
+        client.transport.write(b"x" * large)
+        held = len(client.transport.dataBuffer) + client.transport._tempDataLen
+        before = eager.unsent(client.transport)
+        self.assertGreater(before, held)
+        taken = 0
+        while taken < 1 << 20:
+            taken += len(server.transport.socket.recv(1 << 16))
+        # Nothing was sent meanwhile: the reactor had no turn. The system's part is less all the same.
+        self.assertLess(eager.unsent(client.transport), before)
+        server.transport.resumeProducing()
+        client.transport.abortConnection()
+        await client.lost
+        await server.lost
+
+    def test_nothing_to_tell(self) -> None:
+        """Of what is no socket nothing is known."""
         self.assertEqual(eager.unsent(object()), 0)
+        self.assertEqual(eager.unsent(abstract.FileDescriptor(MemoryReactorClock())), 0)

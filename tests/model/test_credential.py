@@ -48,8 +48,9 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parsed, Credential("c1", "jack", "key-auth", {"key": "k"}))
 
     def test_not_one_plugin(self) -> None:
-        """A document of another version that holds no single plugin is a ValueError."""
-        self.assertRaises(ValueError, Credential.parse, "jack/c1", {"plugins": {}})
+        """A credential may be for no plugin yet; two are a ValueError."""
+        for document in ({}, {"plugins": {}}):
+            self.assertEqual(Credential.parse("jack/c1", document), Credential("c1", "jack", "", {}))
         self.assertRaises(ValueError, Credential.parse, "jack/c1", {"plugins": {**KEY_AUTH, "x": {}}})
 
     def test_no_settings_in_repr(self) -> None:

@@ -76,6 +76,15 @@ class Transport(StringTransportWithDisconnection):
         self.loseConnection()
 
 
+class HalfTransport(Transport):
+    """Can end one direction alone, as TCP can."""
+
+    half_closed = False
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
+
+
 class ServerCase(SynchronousTestCase):
     """A client and an upstream in memory, and the server between them."""
 
@@ -102,9 +111,9 @@ class ServerCase(SynchronousTestCase):
         """The listener's factory under test."""
         raise NotImplementedError
 
-    def connect(self) -> None:
+    def connect(self, transport: Transport | None = None) -> None:
         self.channel: Any = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5))
-        self.transport = Transport()
+        self.transport = transport or Transport()
         self.transport.protocol = self.channel
         self.channel.makeConnection(self.transport)
 
@@ -457,6 +466,20 @@ class ConnectionContract(ServerCase):
             self.assertRegex(self.read(), b"^HTTP/1.1 %b " % status, data[:40])
             self.assertTrue(self.transport.disconnected)
             self.assertEqual(self.outcomes()[-1], reason)
+        self.assertEqual(self.dispatcher.sent, [])
+
+    def test_refused_while_sending(self) -> None:
+        """A client that still sends is not reset before it can read why it is refused; but not for ever."""
+        for wait_s, more, aborted in ((self.limits.linger_s, 0, False), (0, self.limits.linger_bytes, True)):
+            transport = HalfTransport()
+            self.connect(transport)
+            self.send(b"no request\r\n")
+            self.assertTrue(self.read().startswith(b"HTTP/1.1 400 "))
+            self.assertTrue(transport.half_closed)
+            self.send(GET + b"x" * more)
+            self.assertEqual(self.read(), b"")
+            self.clock.advance(wait_s)
+            self.assertEqual((transport.disconnected, transport.aborted), (True, aborted))
         self.assertEqual(self.dispatcher.sent, [])
 
     def test_just_enough_head(self) -> None:

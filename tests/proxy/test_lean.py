@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.proxy import lean
 from gateway.proxy.lean import LeanFactory
 from tests.proxy import server_contract as contract
-from tests.proxy.server_contract import GET, HEAD
+from tests.proxy.server_contract import GET, HEAD, HalfTransport
 
 
 class Lean(contract.ServerCase):
@@ -112,6 +112,15 @@ class RequestContentTests(Lean, contract.RequestContentContract):
 
 class ConnectionTests(Lean, contract.ConnectionContract):
     """Connections."""
+
+    def test_refused_over_tls(self) -> None:
+        """Under TLS a connection ends as a whole, or the answer would be lost with the half."""
+        self.site.tls = True
+        transport = HalfTransport()
+        self.connect(transport)
+        self.send(b"no request\r\n")
+        self.assertTrue(self.read().startswith(b"HTTP/1.1 400 "))
+        self.assertEqual((transport.half_closed, transport.disconnected), (False, True))
 
     def test_blank_lines_first(self) -> None:
         """Blank lines before a request are passed over (RFC 9112 section 2.2)."""

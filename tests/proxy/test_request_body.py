@@ -56,6 +56,20 @@ class RequestBodyTests(SynchronousTestCase):
         verifyObject(IBodyProducer, self.body(5))
         self.assertEqual((self.body(5).length, self.body().length), (5, UNKNOWN_LENGTH))
 
+    def test_recorded(self) -> None:
+        """The beginning can be kept by the way; nothing else changes for that."""
+        body, consumer = self.body(8), FakeConsumer()
+        self.assertEqual(body.recorded, b"")
+        body.data(b"ab")
+        body.record(5)
+        body.record(3)
+        self.assertEqual(body.recorded, b"ab")
+        body.startProducing(consumer)
+        body.data(b"cd")
+        body.data(b"efgh")
+        body.end()
+        self.assertEqual((body.recorded, consumer.written), (b"abcde", [b"ab", b"cd", b"efgh"]))
+
     def test_read_ahead_is_bounded(self) -> None:
         """Until an upstream takes the content, the client is only read up to the limit."""
         body = self.body()

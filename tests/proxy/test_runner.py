@@ -381,6 +381,17 @@ class PluginOrderTests(RunnerTestCase):
         self.assertEqual((client.length, client.content), (None, b"AB!"))
         self.assertNotIn(b"content-length", client.fields)
 
+    def test_body_tap(self) -> None:
+        """A tap sees the content as it is sent, and changes nothing: the length is still promised."""
+        pieces: list[bytes] = []
+        gateway = self.with_hooks(tap={"body_tap": lambda exchange, data: pieces.append(data)})
+        client, _ = gateway.request("GET", "/x")
+        response = gateway.dispatcher.answer(FakeResponse(200, [(b"content-length", b"2")]))
+        response.data(b"a")
+        response.data(b"b")
+        response.end()
+        self.assertEqual((client.length, client.content, b"".join(pieces)), (2, b"ab", b"ab"))
+
     def test_header_filter(self) -> None:
         """A header filter changes the head before any of it is sent."""
 

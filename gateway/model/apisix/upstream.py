@@ -157,9 +157,10 @@ SCHEMA = fields.resource(
 )
 
 _NO_BRACKETS = "invalid configuration: IPv6 address must be enclosed with '[' and ']'"
+# Its text is part of an answer that clients know, "A-z" included.
 _VARS = re.compile(
     r"((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname"
-    r"|mqtt_client_id)|arg_[0-9a-zA-Z_-]+)"
+    r"|mqtt_client_id)|arg_[0-9a-zA-z_-]+)"
 )
 _KEY_PATTERNS = {
     "vars": _VARS,

@@ -1,0 +1,33 @@
+"""
+The requests of ``tests.hostile.fuzz``, thought of by atheris, which watches the lines they reach.
+
+    python -m pip install atheris
+    python -m tests.hostile.atheris_requests [corpus directory] [-max_total_time=600]
+
+It ends at the first row of bytes that has two readings, or that meets a bug. Not one of the tests: it
+runs for as long as one lets it, and atheris is no dependency.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Fuzz until something is found."""
+    import atheris
+
+    with atheris.instrument_imports(include=["gateway.http1", "gateway.proxy"]):
+        from tests.hostile.fuzz import Fuzzed, check, lean, twisted_web
+
+    servers = (Fuzzed(lean), Fuzzed(twisted_web))
+
+    def one_input(data: bytes) -> None:
+        check(servers, data[1:], min(data[0], len(data) - 1) if data else 0)
+
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
