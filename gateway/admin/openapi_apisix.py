@@ -48,6 +48,7 @@ def document() -> Node:
         _resource(kind, paths)
     for path, summary, answer in _PAGES:
         paths[_ROOT + path] = {"get": _operation(summary, _named(path), None, {"200": answer})}
+    _whole(paths)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -72,6 +73,30 @@ _PAGES: Sequence[tuple[str, str, Node]] = (
     ("/schema/{name}", "Show: schema of a resource", {"type": "object"}),
     ("/schema/plugins/{name}", "Show: schema of a plugin's settings", {"type": "object"}),
 )
+
+
+_DIGEST: Node = {
+    "name": "X-Digest",
+    "in": "header",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[0-9a-zA-Z]+$"},
+    "description": "what the content is told apart by, such as its SHA-1",
+}
+_ARRAYS: Node = {"type": "object", "additionalProperties": {"type": "array"}}
+
+
+def _whole(paths: dict[str, Node]) -> None:
+    """What is about all resources at once (contract §4.7, §6.5)."""
+    put = _operation("Replace everything", [_DIGEST], {"type": "object"}, {"202": {}})
+    put["responses"]["204"] = {"description": "It is what there is already"}
+    put["responses"]["202"].pop("content")
+    get = _operation("Show everything", [], None, {"200": {"type": "object"}})
+    paths[f"{_ROOT}/configs"] = {"get": get, "put": put}
+    dry = _operation("Check many documents, and store nothing", [], _ARRAYS, {"200": {"type": "object"}})
+    paths[f"{_ROOT}/configs/validate"] = {"post": dry}
+    check = _operation("Check a document by its schema", _named("{name}"), {"type": "object"}, {"200": {}})
+    check["responses"]["200"].pop("content")
+    paths[f"{_ROOT}/schema/validate/{{name}}"] = {"post": check}
 
 
 def _named(path: str) -> list[Node]:

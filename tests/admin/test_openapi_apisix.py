@@ -16,3 +16,10 @@ class DocumentTests(SynchronousTestCase):
             self.assertEqual("post" in paths[base], "POST" not in kind.refused, base)
             self.assertEqual("patch" in paths[own], "PATCH" not in kind.refused, own)
             self.assertLessEqual({"get", "put", "delete"}, paths[own].keys())
+
+    def test_whole_configurations(self) -> None:
+        """What is about everything at once is described, too."""
+        paths = document()["paths"]
+        self.assertEqual(set(paths["/apisix/admin/configs"]), {"get", "put"})
+        for path in ("configs/validate", "schema/validate/{name}"):
+            self.assertEqual(set(paths[f"/apisix/admin/{path}"]), {"post"})
