@@ -13,10 +13,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -27,6 +28,7 @@ from gateway.admin import passwords
 from gateway.admin.access import ADMIN, AccessLimits
 from gateway.admin.app import AdminAPI, ApisixOptions
 from gateway.admin.calls import Limits
+from gateway.admin.control_api import ControlAPI
 from gateway.admin.groups import default_group_change
 from gateway.admin.site import APISIX_TOO_LARGE, AdminSite
 from gateway.admin.static_keys import StaticKeys
@@ -36,6 +38,7 @@ from gateway.control.amp_commands import pack
 from gateway.control.control import Control
 from gateway.control.explainer import Explainer
 from gateway.control.local import LocalPublisher
+from gateway.control.observation import Observation, absorb_files, of_workers, shared_directory
 from gateway.control.remote import WorkersPublisher, WorkersReport, state_document
 from gateway.control.served import Mirror, Served
 from gateway.control.shared_sockets import SharedAddress
@@ -55,6 +58,7 @@ from gateway.data_plane import (
     make_counters,
     make_services,
     maybe,
+    metrics_directory,
 )
 from gateway.errors import GatewayError
 from gateway.interfaces import CountersFailed, IConfigStore
@@ -66,9 +70,15 @@ from gateway.settings_text import to_text
 from gateway.store.keyfile import load_or_create
 from gateway.store.sealing import Sealer
 from gateway.store.urls import open_store
+from gateway.telemetry.exposition import Exposition
+from gateway.telemetry.facts import ProcessFacts
 from gateway.upstream.calls import TreqCalls
 
 log = Logger()
+
+
+MAX_CALL_BYTES = 65536
+"""Content of a call of the control API, which has none to speak of."""
 
 
 def make_service(settings: Settings, reactor: Any) -> GatewayService:
@@ -111,6 +121,7 @@ class GatewayService(Service):
         self._plane: DataPlane | None = None
         self._workers: Workers | None = None
         self._shared: list[SharedAddress] = []
+        self._counting = DeferredLock()
         self._counters: LocalCounters | None = None
         self.started: Deferred[None] = Deferred()
 
@@ -176,9 +187,11 @@ class GatewayService(Service):
             elsewhere=self._in_a_thread,
             instances=lambda: [status.instance(group, socket.gethostname())],
         )
+        observation = self._make_observation(control, served, pair)
         api.start()
         self._closers.append(api.stop)
         self._listen(api, status, report.not_ready_because, pair)
+        self._listen_inside(observation, ControlAPI(control, self._registry, group, observation.health))
         if workers is not None:
             await workers.start(
                 lambda: state_document(control.state, group, tuple(getattr(store, "damaged", ())))
@@ -243,7 +256,7 @@ class GatewayService(Service):
         if not count:
             plane = self._plane = DataPlane(self._settings, self._reactor, self._registry)
             plane.load(in_order, view.revision, damaged)
-            return plane.runner, LocalPublisher(plane.compiler, plane.runner)
+            return plane.runner, LocalPublisher(plane.compiler, plane.runner, plane.metrics.applied)
         self._counters = LocalCounters.make(
             self._settings.plugins.counters_keys, time.monotonic, processes=count
         )
@@ -273,6 +286,52 @@ class GatewayService(Service):
             version=__version__,
             timeout_s=proxy.worker_timeout_s,
         )
+
+    def _make_observation(
+        self, control: Control, served: Served, pair: certificates.CertificateFiles | None
+    ) -> Observation:
+        """What the metrics and the control API know."""
+        settings, workers, plane = self._settings, self._workers, self._plane
+        directory = metrics_directory(settings)
+        files = {} if pair is None else {"admin": pair.certificate}
+        if settings.proxy.tls_certificate is not None:
+            files["proxy"] = settings.proxy.tls_certificate
+
+        async def here() -> Mapping[int, ProcessFacts]:
+            return {0: plane.facts()} if plane is not None else {}
+
+        observation = Observation(
+            control,
+            served,
+            here if workers is None else of_workers(workers),
+            shared_directory(directory) if plane is None else plane.metric_sources,
+            group=settings.gateway.group,
+            hostname=socket.gethostname(),
+            version=__version__,
+            certificates=files,
+        )
+        if workers is not None:
+            observation.restarts = lambda: workers.restarts
+
+            def ended(pid: int, facts: Mapping[str, Any]) -> None:
+                observation.worker_ended(facts)
+                self._absorb(directory, pid)
+
+            workers.on_exit = ended
+        return observation
+
+    def _absorb(self, directory: Path, pid: int) -> None:
+        """Keep what a worker that has ended had counted, in fewer files."""
+        if self.running:
+            done = self._count(lambda: absorb_files(directory, pid))
+            done.addErrback(lambda failure: log.failure("the counts of a worker are lost", failure))
+
+    def _count(self, work: Callable[[], bytes]) -> Deferred[bytes]:
+        """Read or write the files of metrics, one after another, in a thread."""
+        done: Deferred[bytes] = self._counting.run(
+            deferToThreadPool, self._reactor, self._reactor.getThreadPool(), work
+        )
+        return done
 
     def _start_worker(self, worker: Worker) -> WorkerProcess:
         counters = self._counters
@@ -336,6 +395,21 @@ class GatewayService(Service):
             site = Site(status.resource(why_not), reactor=self._reactor, timeout=60)
             _mute(site)
             self._open("status", address, site)
+
+    def _listen_inside(self, observation: Observation, control_api: ControlAPI) -> None:
+        """The listeners for those who look after the gateway."""
+        for address in self._settings.control.listen:
+            calls = AdminSite(
+                control_api.resource(), max_body_bytes=MAX_CALL_BYTES, reactor=self._reactor, timeout=60
+            )
+            _mute(calls)
+            self._open("control", address, calls)
+        metrics = self._settings.metrics
+        exposition = Exposition(observation.gather, self._count)
+        for address in metrics.listen:
+            site = Site(exposition.resource(metrics.path), reactor=self._reactor, timeout=60)
+            _mute(site)
+            self._open("metrics", address, site)
 
     def _certificate(self) -> certificates.CertificateFiles:
         admin = self._settings.admin

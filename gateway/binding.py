@@ -17,6 +17,7 @@ from gateway.interfaces import (
     IAccessPhase,
     IBeforeProxyPhase,
     IBodyFilterPhase,
+    IBodyTapPhase,
     IHeaderFilterPhase,
     ILogPhase,
     IPureHooks,
@@ -33,6 +34,7 @@ _PHASES = (
     ("before_proxy", IBeforeProxyPhase),
     ("header_filter", IHeaderFilterPhase),
     ("body_filter", IBodyFilterPhase),
+    ("body_tap", IBodyTapPhase),
     ("log", ILogPhase),
 )
 

@@ -10,15 +10,19 @@ import os
 import random
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.server import Site
 
@@ -26,12 +30,13 @@ from gateway import __version__
 from gateway.binding import PluginBinder
 from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
+from gateway.core.exchange import Exchange, Reply
 from gateway.core.real_ip import RealIp
 from gateway.core.snapshot import Snapshot
 from gateway.counters.local import LocalCounters
 from gateway.counters.source import Source
 from gateway.http1 import eager
-from gateway.interfaces import CounterSource, HttpCalls, PluginServices
+from gateway.interfaces import HttpCalls, PluginServices
 from gateway.model.record import Key, Record
 from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.health import HealthChecks
@@ -46,6 +51,12 @@ from gateway.registry import PluginRegistry
 from gateway.settings import Settings
 from gateway.settings_fields import Address
 from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.batches import BatchProcessor
+from gateway.telemetry.exposition import CONTENT_TYPE, DEFAULT_PATH, Exposition
+from gateway.telemetry.exposition import Source as MetricSource
+from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families
+from gateway.telemetry.line_files import PluginFiles
+from gateway.telemetry.metrics import Metrics, collect_files
 from gateway.upstream.agent import UpstreamAgent
 from gateway.upstream.calls import TreqCalls
 from gateway.upstream.client import ProxyClient
@@ -54,6 +65,8 @@ from gateway.upstream.resolver import CachingResolver
 
 log = Logger()
 
+LAST_ENTRIES_S = 5.0
+"""How long log entries that are left may take when the gateway stops."""
 BACKLOG = 4096
 """Connections the system holds for a listener that has not accepted them yet."""
 
@@ -102,9 +115,7 @@ class Listener:
         return Address(host.host, host.port)
 
 
-def make_services(
-    settings: Settings, reactor: Any, calls: HttpCalls, counters: CounterSource
-) -> PluginServices:
+def make_services(settings: Settings, reactor: Any, calls: HttpCalls, counters: Source) -> PluginServices:
     """What the plugins of one process share."""
 
     def sleep(seconds: float) -> Deferred[None]:
@@ -123,6 +134,7 @@ def make_services(
         sleep=sleep,
         spawn=spawn,
         counters=counters,
+        breakers=counters.local,
         random=random.random,
         trusted=(lambda address: False) if peers is None else peers.__contains__,
     )
@@ -186,6 +198,7 @@ class DataPlane:
         compiler: Makes the snapshots of ``runner``, which drives the requests.
         certificates: What TLS is served with.
         listeners: What is open.
+        metrics: What this process counts.
     """
 
     def __init__(
@@ -194,14 +207,30 @@ class DataPlane:
         reactor: Any,
         registry: PluginRegistry,
         counters: LocalCounters | None = None,
+        metrics_directory: str | None = None,
     ) -> None:
         """
         Args:
             counters: Those of this machine, if other processes share them.
+            metrics_directory: Where this process's counts are kept so that others can read them; None: here.
         """
         self._calls = TreqCalls(reactor)
         self._counters = make_counters(settings, reactor, counters)
-        services = make_services(settings, reactor, self._calls, self._counters)
+        self._metrics_directory = metrics_directory
+        self._batches = BatchProcessor(reactor)
+        self._files = PluginFiles()
+        self.metrics = Metrics(
+            SystemClock(), max_series=settings.metrics.max_series, directory=metrics_directory
+        )
+        services = evolve(
+            make_services(settings, reactor, self._calls, self._counters),
+            metrics=self.metrics,
+            batches=self._batches,
+            files=self._files,
+            hostname=socket.gethostname(),
+            version=__version__,
+            public_apis={settings.metrics.path: self._scraped, DEFAULT_PATH: self._scraped},
+        )
         self.compiler = make_compiler(settings, registry, services)
         self.listeners: list[Listener] = []
         self._settings = settings
@@ -209,6 +238,8 @@ class DataPlane:
         self._resolver = CachingResolver(reactor, reactor.nameResolver, ttl_s=settings.proxy.dns_ttl_s)
         self._agent = self._make_agent()
         self._access_log: AccessLog | None = None
+        self._lost_lines = 0
+        self._exposition: Exposition | None = None
         self.runner = self._make_runner()
         if settings.proxy.health_checks:
             prober = Prober(reactor, resolver=self._resolver)
@@ -290,22 +321,72 @@ class DataPlane:
         """Let go of upstream connections and write what is left of the access log."""
         agent: Callable[[], Any] = self._agent.close
         health = [self.runner.health.close] if self.runner.health is not None else []
-        calls: Callable[[], Any] = self._calls.close
-        counters: Callable[[], Any] = self._counters.close
-        for close in (
+        closers: list[Callable[[], Any]] = [
             *health,
+            partial(self._batches.close, LAST_ENTRIES_S),
+            self._files.close,
             agent,
-            calls,
-            counters,
+            self._calls.close,
+            self._counters.close,
             *([self._access_log.close] if self._access_log is not None else []),
-        ):
+        ]
+        for close in closers:
             try:
                 await maybe(close())
             except Exception:
                 log.failure("closing failed")
 
+    # -- what it can tell
+
+    def facts(self) -> ProcessFacts:
+        """What is so at the moment."""
+        connections: dict[str, int] = {}
+        for listener in self.listeners:
+            if isinstance(listener.site, LeanFactory):
+                for state, count in listener.site.states().items():
+                    connections[state] = connections.get(state, 0) + count
+        runner, access = self.runner, self._access_log
+        return ProcessFacts(
+            revision=runner.snapshot.revision,
+            bugs=runner.bugs,
+            requests=runner.handled,
+            in_flight=runner.in_flight,
+            connections=connections,
+            health=() if runner.health is None else runner.health.report(),
+            batches=self._batches.waiting(),
+            dropped=[
+                ["access-log", "", self._lost_lines + (0 if access is None else access.dropped)],
+                *self._batches.losses(),
+                *self._files.losses(),
+            ],
+            folded=self.metrics.folded,
+        )
+
+    def metric_sources(self) -> list[MetricSource]:
+        """Where counted metrics come from: this process, or all that share the directory."""
+        directory = self._metrics_directory
+        return [self.metrics.registry.collect if directory is None else partial(collect_files, directory)]
+
+    async def _gathered(self) -> list[MetricSource]:
+        facts = GatewayFacts(
+            socket.gethostname(), __version__, {0: self.facts()}, quarantined=self.quarantined()
+        )
+        return [*self.metric_sources(), partial(families, facts)]
+
+    def quarantined(self) -> Mapping[str, int]:
+        """How many resources of each kind are off."""
+        return Counter(kind for _, kind, _ in self.runner.snapshot.quarantined)
+
+    async def _scraped(self, exchange: Exchange) -> Reply:
+        """The metrics, for ``public-api``. Of what is not counted, this process knows its own part only."""
+        if self._exposition is None:
+            self._exposition = Exposition(self._gathered, in_thread(self._reactor))
+        text = await self._exposition.text()
+        return Reply(200, text, ((b"content-type", CONTENT_TYPE.encode()),), "public_api")
+
     def reopen_logs(self) -> None:
-        """Open the access log, anew if it was open: its file may have been moved away."""
+        """Open the access log, anew if it was open, and plugins' files: they may have been moved away."""
+        self._files.reopen()
         logs = self._settings.log
         if logs.access is None:
             return
@@ -315,6 +396,8 @@ class DataPlane:
                 logs.access_format,
                 flush_s=logs.access_flush_s,
                 buffer_bytes=logs.access_buffer_bytes,
+                share=logs.access_sample,
+                random=random.random,
                 clock=self._reactor,
             )
         except OSError:
@@ -326,6 +409,7 @@ class DataPlane:
         old, self._access_log = self._access_log, fresh
         if old is not None:
             old.close()
+            self._lost_lines += old.dropped
 
     # -- parts
 
@@ -368,6 +452,16 @@ def _plugin_settings(settings: Settings) -> Mapping[str, str]:
 def _trusted(settings: Settings) -> AddressSet | None:
     trusted = settings.proxy.trusted_addresses
     return None if trusted is None else AddressSet.parse([str(network) for network in trusted])
+
+
+def in_thread(reactor: Any) -> Callable[[Callable[[], bytes]], Deferred[bytes]]:
+    """Runs functions in the reactor's thread pool."""
+    return lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work)
+
+
+def metrics_directory(settings: Settings) -> Path:
+    """Where workers keep what they count, for each other and for the process that administers."""
+    return settings.gateway.data_dir / "metrics"
 
 
 def maybe(result: Any) -> Deferred[Any]:

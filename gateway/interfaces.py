@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from attrs import field, frozen
 from zope.interface import Attribute, Interface
 
+from gateway.core.batching import BatchOptions
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.fields import Pair
+from gateway.core.metric_options import CountOptions
 
 if TYPE_CHECKING:
     from gateway.core.chain import BoundPlugin
@@ -125,6 +127,13 @@ class IBodyFilterPhase(Interface):
             data: The next piece; may be empty when *last*.
             last: Whether nothing follows.
         """
+
+
+class IBodyTapPhase(Interface):
+    """The answer's content passes by as it is sent. Nothing of it can be changed."""
+
+    def body_tap(exchange: Exchange, data: bytes) -> None:
+        """Take note of a piece of content. Must not wait, and must bound what it keeps."""
 
 
 class ILogPhase(Interface):
@@ -340,8 +349,10 @@ class Counters(Protocol):
     what was admitted in the last one still counts, by the share of it that the sliding window covers.
     """
 
-    def take(self, window: Window) -> Quota | Awaitable[Quota]:
-        """Take from one quota."""
+    def take(
+        self, key: str, limit: int, window_s: float, cost: int = 1, sliding: bool = False
+    ) -> Quota | Awaitable[Quota]:
+        """Take from one quota. For the arguments see ``Window``."""
 
     def take_all(self, windows: Sequence[Window]) -> Sequence[Quota] | Awaitable[Sequence[Quota]]:
         """
@@ -388,6 +399,42 @@ class CounterSource(Protocol):
         """
 
 
+class Breakers(Protocol):
+    """
+    Circuit breakers that all workers share: what failed lately, by key. Nothing here waits or raises; where
+    the memory cannot be had, all is well.
+    """
+
+    def opened(self, key: str) -> tuple[int, float] | None:
+        """
+        Ask for a breaker that has opened.
+
+        Returns:
+            How many failures there were since all was well, and how many seconds ago it opened last; None if
+            it has not opened since then.
+        """
+
+    def failed(self, key: str, every: int) -> None:
+        """One more failure; each *every*-th opens the breaker."""
+
+    def succeeded(self, key: str, enough: int) -> None:
+        """A success; *enough* of them in a row, and all is well."""
+
+
+class ISharedSettings(Interface):
+    """What a plugin's factory provides besides ``IPluginFactory`` if places may share what it keeps."""
+
+    def shared_name(config: Mapping[str, Any]) -> str | None:
+        """
+        Under which name a place shares.
+
+        Args:
+            config: Settings that fit the schema.
+        Returns:
+            All places with the same name must have the same settings; None for a place of its own.
+        """
+
+
 def _nothing(name: str) -> Callable[..., Any]:
     def absent(*args: object, **named: object) -> Any:
         raise RuntimeError(f"there is no service {name} here")
@@ -397,6 +444,83 @@ def _nothing(name: str) -> Callable[..., Any]:
 
 class _NoHttp:
     request = staticmethod(_nothing("http"))
+
+
+class _NoBreakers:
+    opened = staticmethod(_nothing("breakers"))
+    failed = succeeded = opened
+
+
+class RequestMetrics(Protocol):
+    """Counting for Prometheus."""
+
+    def request(self, exchange: Exchange, options: CountOptions) -> None:
+        """Count a request that has ended, once."""
+
+
+class _Nowhere:
+    """Takes everything and keeps nothing: for configuration that is compiled only to be looked at."""
+
+    def open(self, *args: Any) -> _Nowhere:
+        return self
+
+    def add(self, entry: Any) -> None:
+        """Forget it."""
+
+    def write(self, line: bytes) -> None:
+        """Forget it."""
+
+
+class _NoMetrics:
+    def request(self, exchange: Exchange, options: CountOptions) -> None:
+        """Count nothing."""
+
+
+class Batch(Protocol):
+    """Entries that gather until there are enough of them, or they have waited long enough."""
+
+    def add(self, entry: Any) -> None:
+        """Take one more; when too many wait it is dropped and counted. Never waits, never raises."""
+
+
+Deliver = Callable[[Sequence[Any]], Awaitable[None]]
+"""Sends entries; any exception means that they did not arrive, its text is for the log."""
+
+
+class Batches(Protocol):
+    """
+    Where plugins that send entries elsewhere get a queue. It owns the timers and sends what is left when
+    the gateway stops. A plugin that is made anew opens a new one; what waits in the old one is sent all
+    the same.
+    """
+
+    def open(self, name: str, route: str, options: BatchOptions, deliver: Deliver) -> Batch:
+        """
+        Args:
+            name: The plugin's, for the log and the metrics. route: The id of the route, or of the place.
+        """
+
+
+class LineFile(Protocol):
+    """A file of lines that a thread writes; renamed files are noticed and made anew."""
+
+    def write(self, line: bytes) -> None:
+        """Append a line, without its end; when too much waits it is dropped and counted. Never raises."""
+
+
+class LineFiles(Protocol):
+    """Files that plugins write; each is opened once, and belongs to the gateway."""
+
+    def open(self, name: str, path: str) -> LineFile:
+        """
+        Args:
+            name: The plugin's, for the log and the metrics.
+            path: Opened when the first line comes: what is wrong with it is told in the log.
+        """
+
+
+PublicApi = Callable[[Exchange], Awaitable[Reply]]
+"""What the gateway can tell about itself through a route: see ``PluginServices.public_apis``."""
 
 
 @frozen
@@ -415,8 +539,13 @@ class PluginServices:
         sleep: Waits so many seconds, for hooks that are ``async``; ends early when the client leaves.
         spawn: Runs a coroutine that no request waits for; what it raises is logged.
         counters: Counters for limits, as the settings' ``policy`` says.
+        breakers: Circuit breakers.
         random: A number from 0 to 1, 1 excluded: for shares and samples, not for secrets.
         trusted: Whether a peer's forwarding fields are believed, by its address ([proxy] trusted_addresses).
+        metrics: Counts requests.
+        batches: Queues for entries that are sent elsewhere. files: Files of lines.
+        hostname: Of this machine. version: Of the gateway.
+        public_apis: What ``public-api`` can serve, by path.
         upstream: Compiles an upstream that stands in the settings.
         nested: Binds another plugin, by name and settings, at the same place; ValueError in words for the
             user if there is none or it refuses the settings.
@@ -431,7 +560,14 @@ class PluginServices:
     sleep: Callable[[float], Awaitable[None]] = field(default=_nothing("sleep"), repr=False)
     spawn: Callable[[Coroutine[Any, Any, Any]], None] = field(default=_nothing("spawn"), repr=False)
     counters: CounterSource = field(default=_nothing("counters"), repr=False)
+    breakers: Breakers = field(factory=_NoBreakers, repr=False)
     random: Callable[[], float] = field(default=_nothing("random"), repr=False)
     trusted: Callable[[str], bool] = field(default=lambda address: False, repr=False)
+    metrics: RequestMetrics = field(factory=_NoMetrics, repr=False)
+    batches: Batches = field(factory=_Nowhere, repr=False)
+    files: LineFiles = field(factory=_Nowhere, repr=False)
+    hostname: str = ""
+    version: str = ""
+    public_apis: Mapping[str, PublicApi] = field(factory=dict, repr=False)
     upstream: UpstreamMaker = field(default=_nothing("upstream"), repr=False)
     nested: Callable[[str, Mapping[str, Any]], BoundPlugin] = field(default=_nothing("nested"), repr=False)

@@ -207,6 +207,30 @@ class StatusSection:
 
 
 @frozen
+class ControlSection:
+    """``[control]``: the listener of the control API, which asks for no token; empty is off."""
+
+    listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9090", many=True)
+
+
+@frozen
+class MetricsSection:
+    """
+    ``[metrics]``: where Prometheus scrapes.
+
+    Attributes:
+        listen: Where it listens; empty is off. path: Of the metrics.
+        max_series: Sets of label values of one metric; what comes after them is counted together.
+    """
+
+    listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9091", many=True)
+    path: str = setting(
+        fields.matching("/[!-~]*", 1024, "a path that starts with /"), "/apisix/prometheus/metrics"
+    )
+    max_series: int = setting(fields.whole(1, 10_000_000), "10000")
+
+
+@frozen
 class StoreSection:
     """
     ``[store]``.
@@ -233,6 +257,8 @@ class PluginsSection:
         jwt_auth_token_cache: Verified tokens remembered; 0 verifies each request anew.
         redirect_https_port: The port that ``http_to_https`` of redirect names.
         counters_keys: Counters of each sort that there is room for on this machine.
+        mirror_in_flight, mirror_body_bytes, mirror_timeout_s: Of one proxy-mirror in one process: copies at a
+            time, content of a copy, and how long one may take.
         redis_retry_s: The longest pause between two tries to reach a Redis that is down.
     """
 
@@ -241,6 +267,9 @@ class PluginsSection:
     redirect_https_port: int = setting(fields.whole(0, 65535), "0")
     counters_keys: int = setting(fields.whole(16, 10_000_000), "100000")
     redis_retry_s: float = setting(fields.seconds(0.1, 600), "2")
+    mirror_in_flight: int = setting(fields.whole(1, 100_000), "100")
+    mirror_body_bytes: int = setting(fields.whole(0, 2**30), "1048576")
+    mirror_timeout_s: float = setting(fields.seconds(0.001, 3600), "60")
 
     @property
     def limits(self) -> Mapping[str, str]:
@@ -259,6 +288,7 @@ class LogSection:
         level: The least level that is logged: debug, info, warn, error or critical.
         access: The access log's file, ``-`` for standard output, None for none.
         access_format: Its line; ``$name`` is a variable.
+        access_sample: The share of requests that is written, 0 to 1; those answered with 5xx all are.
         access_flush_s, access_buffer_bytes: Lines are written when this long has passed or this
             much has gathered, whichever comes first.
     """
@@ -268,6 +298,7 @@ class LogSection:
         fields.log_target, "on", stands_for={"on": "{data_dir}/access.log"}
     )
     access_format: str = setting(fields.line, ACCESS_FORMAT)
+    access_sample: float = setting(fields.share, "1")
     access_flush_s: float = setting(fields.seconds(0, 3600), "3")
     access_buffer_bytes: int = setting(fields.whole(0, 2**26), "16384")
 
@@ -286,6 +317,8 @@ class Settings:
     apisix: ApisixSection
     proxy: ProxySection
     status: StatusSection
+    control: ControlSection
+    metrics: MetricsSection
     store: StoreSection
     plugins: PluginsSection
     log: LogSection
@@ -298,6 +331,8 @@ SECTIONS: Mapping[str, type[Any]] = {
     "apisix": ApisixSection,
     "proxy": ProxySection,
     "status": StatusSection,
+    "control": ControlSection,
+    "metrics": MetricsSection,
     "store": StoreSection,
     "plugins": PluginsSection,
     "log": LogSection,
@@ -385,6 +420,8 @@ def _across(settings: Settings) -> tuple[list[tuple[str, str, str]], list[str]]:
         ("[proxy] listen", proxy.listen),
         ("[proxy] tls_listen", proxy.tls_listen),
         ("[status] listen", settings.status.listen),
+        ("[control] listen", settings.control.listen),
+        ("[metrics] listen", settings.metrics.listen),
     ):
         section, key = where[1:].split("] ")
         for address in listen:

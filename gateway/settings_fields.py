@@ -169,6 +169,17 @@ def matching(pattern: str, maximum: int, words: str) -> Reader[str]:
     return read
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"must be a number from 0 to 1, not {text!r}")
+    return value
+
+
 def host_or_empty(text: str) -> str:
     """A host name, in lower case, or nothing."""
     name = text.lower().removesuffix(".")

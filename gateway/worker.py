@@ -24,7 +24,7 @@ from gateway.control.worker_link import ParentLink
 from gateway.control.worker_log import PipeObserver
 from gateway.control.worker_process import COUNTERS, LINK
 from gateway.counters.local import LocalCounters
-from gateway.data_plane import DataPlane
+from gateway.data_plane import DataPlane, metrics_directory
 from gateway.http1 import reactor as lean
 from gateway.registry import load_plugins
 from gateway.settings import Settings
@@ -41,11 +41,19 @@ ORPHAN_LIMIT_S = 5.0
 class WorkerService:
     """Does what the first process says (``gateway.control.worker_link.Serving``)."""
 
-    def __init__(self, reactor: Any, observer: PipeObserver, counters: LocalCounters | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        observer: PipeObserver,
+        counters: LocalCounters | None = None,
+        own_process: bool = False,
+    ) -> None:
         """
         Args:
             counters: Those that all workers share.
+            own_process: Whether this process is a worker and nothing else: its counts then go into files.
         """
+        self._own_process = own_process
         self._reactor = reactor
         self._counters = counters
         self._observer = observer
@@ -63,9 +71,14 @@ class WorkerService:
         """Take the settings and load the plugins."""
         settings = self._settings = from_text(document["settings"])
         self._observer.level = LogLevel.levelWithName(settings.log.level)
-        registry = load_plugins(settings.plugins.enabled)
-        plane = self._plane = DataPlane(settings, self._reactor, registry, self._counters)
-        self._publisher = LocalPublisher(plane.compiler, plane.runner)
+        plane = self._plane = DataPlane(
+            settings,
+            self._reactor,
+            load_plugins(settings.plugins.enabled),
+            self._counters,
+            metrics_directory=str(metrics_directory(settings)) if self._own_process else None,
+        )
+        self._publisher = LocalPublisher(plane.compiler, plane.runner, plane.metrics.applied)
 
     def load(self, revision: int, document: Any) -> None:
         """Compile all."""
@@ -102,6 +115,10 @@ class WorkerService:
             "bugs": 0 if runner is None else runner.bugs,
             "serving": self._serving,
         }
+
+    def inspect(self) -> dict[str, Any]:
+        """What is so here."""
+        return {} if self._plane is None else self._plane.facts().to_json()
 
     def reopen(self) -> None:
         """The access log's file may have been moved."""
@@ -165,7 +182,8 @@ def main() -> None:
     observer = PipeObserver(2)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     os.set_inheritable(COUNTERS, False)
-    service = WorkerService(reactor, observer, LocalCounters.adopt(COUNTERS, time.monotonic))
+    counters = LocalCounters.adopt(COUNTERS, time.monotonic)
+    service = WorkerService(reactor, observer, counters, own_process=True)
     # The first process tells its workers when the terminal says stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(service.leave))

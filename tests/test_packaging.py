@@ -92,6 +92,7 @@ class RequirementTests(SynchronousTestCase):
             "yaml": "pyyaml",
             "zope": "zope.interface",
             "attr": "attrs",
+            "prometheus_client": "prometheus-client",
             "twisted": "twisted[tls]",
         }
         known = requirements(setup_cfg()["options"]["install_requires"])

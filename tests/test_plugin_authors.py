@@ -121,7 +121,7 @@ class PageTests(SynchronousTestCase):
         """The page names every member of the factory, every phase, and every member of ``_meta``."""
         factory = cast(Any, IPluginFactory)
         phases = [name for name in vars(interfaces) if name.startswith("I") and name.endswith("Phase")]
-        self.assertEqual(len(phases), 6)
+        self.assertEqual(len(phases), 7)
         hooks = [
             hook for phase in phases for hook in cast(type[Interface], getattr(interfaces, phase)).names()
         ]

@@ -127,12 +127,20 @@ class OrderTests(SynchronousTestCase):
             (2800, "request-validation"),
             (2510, "jwt-auth"),
             (2500, "key-auth"),
+            (1010, "proxy-mirror"),
             (1008, "proxy-rewrite"),
+            (1006, "workflow"),
+            (1005, "api-breaker"),
             (1003, "limit-conn"),
             (1002, "limit-count"),
             (1001, "limit-req"),
+            (966, "traffic-split"),
             (900, "redirect"),
             (899, "response-rewrite"),
+            (501, "public-api"),
+            (500, "prometheus"),
+            (410, "http-logger"),
+            (399, "file-logger"),
         ]
         self.assertEqual(order, pinned)
 

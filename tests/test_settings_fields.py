@@ -16,6 +16,12 @@ from gateway.settings_fields import Address, Secret, StoreUrl
 
 
 class ReaderTests(SynchronousTestCase):
+    def test_share(self) -> None:
+        """A share is a number from 0 to 1."""
+        self.assertEqual([fields.share(text) for text in ("0", "0.25", "1")], [0.0, 0.25, 1.0])
+        for text in ("", "x", "-0.1", "1.01", "nan", "50%"):
+            self.assertRaises(ValueError, fields.share, text)
+
     """Tables: text → value, text → part of the words of the refusal."""
 
     def takes(self, read: Callable[[str], Any], table: dict[str, Any]) -> None:

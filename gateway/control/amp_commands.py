@@ -86,6 +86,10 @@ class Report(Command):
     ]
 
 
+class Inspect(Command):
+    """What is so in the worker? The document goes the other way, as ``Part``s before the answer."""
+
+
 class Reopen(Command):
     """Open the log files anew."""
 

@@ -62,7 +62,7 @@ class Worker:
         told: Whether it was sent the configuration, so that it needs every change from then on.
         live: Whether it serves or is about to: writes wait for it.
         serving: Whether it has said that it listens.
-        revision, in_flight, bugs: What it said last.
+        revision, in_flight, bugs: What it said last. facts: What it answered to ``inspect`` last.
     """
 
     def __init__(self, workers: Keeper) -> None:
@@ -77,6 +77,7 @@ class Worker:
         self.in_flight = 0
         self.bugs = 0
         self.served_at = 0.0
+        self.facts: dict[str, Any] = {}
         self._beats: list[Deferred[None]] = []
         self._workers = workers
         self._clock = workers.clock
@@ -241,6 +242,14 @@ class Worker:
         beats, self._beats = self._beats, []
         for beaten in beats:
             beaten.callback(None)
+
+    def inspect(self, limit_s: float) -> Deferred[None]:
+        """Ask what is so in it. Fires when it has answered or is gone."""
+        return self.ask(commands.Inspect, limit_s).addCallback(self._inspected)
+
+    def _inspected(self, response: dict[str, Any] | None) -> None:
+        if response is not None:
+            self.facts = self.link.document.take()
 
     def _too_slow(self) -> None:
         self._timer = None

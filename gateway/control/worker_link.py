@@ -46,12 +46,18 @@ class Listener(Protocol):
 
 
 class WorkerLink(_Quiet):
-    """The first process's end."""
+    """
+    The first process's end.
+
+    Attributes:
+        document: What came as ``Part``s, before the answer it belongs to.
+    """
 
     def __init__(self, listener: Listener) -> None:
         super().__init__()
         self._listener = listener
         self._lost = False
+        self.document = Unpacker()
 
     def send(self, command: type[Any], document: Packed | None = None, **arguments: Any) -> Deferred[Any]:
         """
@@ -83,6 +89,11 @@ class WorkerLink(_Quiet):
         self._listener.said_hello(pid, version)
         return {}
 
+    @commands.Part.responder
+    def _part(self, data: bytes) -> dict[str, Any]:
+        self.document.add(data)
+        return {}
+
     @commands.Leaving.responder
     def _leaving(self) -> dict[str, Any]:
         self._listener.leaving()
@@ -105,6 +116,9 @@ class Serving(Protocol):
 
     def report(self) -> dict[str, Any]:
         """``revision``, ``in_flight``, ``bugs``, ``serving``."""
+
+    def inspect(self) -> dict[str, Any]:
+        """What is so in this process (``gateway.telemetry.facts.ProcessFacts``); a JSON object."""
 
     def reopen(self) -> None: ...
 
@@ -175,6 +189,12 @@ class ParentLink(_Quiet):
     @commands.Report.responder
     def _report(self) -> dict[str, Any]:
         return self._serving.report()
+
+    @commands.Inspect.responder
+    def _inspect(self) -> dict[str, Any]:
+        for part in commands.pack(self._serving.inspect()).parts:
+            self.callRemote(commands.Part, data=part)
+        return {}
 
     @commands.Reopen.responder
     def _reopen(self) -> dict[str, Any]:

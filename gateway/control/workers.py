@@ -10,7 +10,7 @@ Who does not acknowledge within ``timeout_s`` is killed: dead, it serves nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -56,6 +56,7 @@ class Workers:
     Attributes:
         slots: Their places.
         settings: The document of ``Configure``. version: The code's.
+        on_exit: Told the process id of each worker that has ended, and what it answered to ``inspect`` last.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Workers:
         self._started: Deferred[None] | None = None
         self._early_ends = 0
         self._stopped: Deferred[None] | None = None
+        self.on_exit: Callable[[int, Mapping[str, Any]], None] = lambda pid, facts: None
         self._beats = LoopingCall(self._beat)
         self._beats.clock = clock
 
@@ -194,6 +196,7 @@ class Workers:
     def exited(self, worker: Worker, why: str) -> None:
         """It is gone."""
         self._all.discard(worker)
+        self.on_exit(worker.process.pid, worker.facts)
         if self._stopped is not None:
             if not self._all:
                 self._finished()
@@ -263,9 +266,31 @@ class Workers:
             ``served_revision``; ``in_flight``; ``bugs``; ``restarts``; and ``responding``, false for one
             that did not answer at once: its numbers are the last it told.
         """
-        asked = [
-            worker.beat(self._timeout_s) for worker in self._all if worker.live and worker.slot is not None
-        ]
+        await self._soon(
+            [worker.beat(self._timeout_s) for worker in self._all if worker.live and worker.slot is not None]
+        )
+        return [_row(slot) for slot in self.slots]
+
+    async def inspect(self) -> dict[int, dict[str, Any]]:
+        """
+        What is so in each worker that serves, by its number.
+
+        Returns:
+            What ``Serving.inspect`` says; of one that does not answer at once, what it said last.
+        """
+        serving = self.serving
+        await self._soon([worker.inspect(self._timeout_s) for worker in serving])
+        return {
+            worker.slot.number: worker.facts for worker in serving if worker.slot is not None and worker.facts
+        }
+
+    @property
+    def restarts(self) -> int:
+        """How often a worker was replaced."""
+        return sum(slot.restarts for slot in self.slots)
+
+    async def _soon(self, asked: Sequence[Deferred[None]]) -> None:
+        """Wait until all have answered, but no longer than ``REPORT_LIMIT_S``."""
         enough: Deferred[None] = Deferred()
         timer = self.clock.callLater(REPORT_LIMIT_S, enough.callback, None)
 
@@ -276,7 +301,6 @@ class Workers:
 
         DeferredList(asked).addCallback(answered)
         await enough
-        return [_row(slot) for slot in self.slots]
 
     @property
     def serving(self) -> list[Worker]:

@@ -19,6 +19,7 @@ Verdict = Reply | None
 Hook = Callable[[Exchange], "Verdict | Coroutine[Any, Any, Verdict]"]
 HeaderFilter = Callable[[Exchange], None]
 BodyFilter = Callable[[Exchange, bytes, bool], bytes]
+BodyTap = Callable[[Exchange, bytes], None]
 Predicate = Callable[[Exchange], bool]
 
 
@@ -42,6 +43,7 @@ class BoundPlugin:
     before_proxy: Hook | None = None
     header_filter: HeaderFilter | None = None
     body_filter: BodyFilter | None = None
+    body_tap: BodyTap | None = None
     log: HeaderFilter | None = None
 
     @property
@@ -64,6 +66,7 @@ class Chain:
     before_proxy: tuple[tuple[str, Hook], ...] = ()
     header_filter: tuple[tuple[str, HeaderFilter], ...] = ()
     body_filter: tuple[tuple[str, BodyFilter], ...] = ()
+    body_tap: tuple[tuple[str, BodyTap], ...] = ()
     log: tuple[tuple[str, HeaderFilter], ...] = ()
 
 
@@ -82,6 +85,7 @@ def build_chain(plugins: Iterable[BoundPlugin]) -> Chain:
         before_proxy=tuple((p.name, p.before_proxy) for p in ordered if p.before_proxy is not None),
         header_filter=tuple((p.name, p.header_filter) for p in ordered if p.header_filter is not None),
         body_filter=tuple((p.name, p.body_filter) for p in ordered if p.body_filter is not None),
+        body_tap=tuple((p.name, p.body_tap) for p in ordered if p.body_tap is not None),
         log=tuple((p.name, p.log) for p in ordered if p.log is not None),
     )
 
@@ -172,6 +176,9 @@ def _filtered(plugin: BoundPlugin, predicate: Predicate) -> BoundPlugin:
     def content(hook: BodyFilter) -> BodyFilter:
         return lambda exchange, data, last: hook(exchange, data, last) if passes(exchange) else data
 
+    def tap(hook: BodyTap) -> BodyTap:
+        return lambda exchange, data: hook(exchange, data) if passes(exchange) else None
+
     return evolve(
         plugin,
         rewrite=plugin.rewrite and phase(plugin.rewrite),
@@ -179,5 +186,6 @@ def _filtered(plugin: BoundPlugin, predicate: Predicate) -> BoundPlugin:
         before_proxy=plugin.before_proxy and phase(plugin.before_proxy),
         header_filter=plugin.header_filter and quiet(plugin.header_filter),
         body_filter=plugin.body_filter and content(plugin.body_filter),
+        body_tap=plugin.body_tap and tap(plugin.body_tap),
         log=plugin.log and quiet(plugin.log),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -14,6 +14,7 @@ from gateway.core.fields import Fields, Pair
 if TYPE_CHECKING:
     from gateway.core.certificates import TLSSession
     from gateway.core.consumers import ConsumerEntry
+    from gateway.core.route_table import Match
     from gateway.core.snapshot import CompiledRoute, CompiledUpstream, Snapshot
 
 
@@ -178,11 +179,19 @@ class ContentSource(Protocol):
 
     Attributes:
         received: Bytes that have arrived.
+        recorded: The beginning of it, as far as it has arrived, where ``record`` asked for that.
     """
 
     @property
     def received(self) -> int:
         """Bytes that have arrived."""
+
+    @property
+    def recorded(self) -> bytes:
+        """See above."""
+
+    def record(self, max_bytes: int) -> None:
+        """Keep a copy of the first *max_bytes*; of several who ask the largest counts. Delays nothing."""
 
     def gather(self, max_bytes: int) -> Awaitable[bytes]:
         """
@@ -190,6 +199,15 @@ class ContentSource(Protocol):
 
         Raises:
             ContentTooLarge: it has more than *max_bytes*.
+        """
+
+    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
+        """
+        Have a copy of it, without holding it up. To be asked for before it is on its way.
+
+        Args:
+            then: Called with all of it once it has passed, maybe at once; with None if there is more than
+                *max_bytes*; not at all if the client leaves before its end. Must not raise.
         """
 
 
@@ -216,12 +234,14 @@ class Exchange:
         source: The client's content; None if the request has none.
         snapshot: The configuration that serves it, to its end.
         route: The matched route, or None before matching and if there is none.
+        match: How the route was found: the pattern of its path and of its host; None as ``route`` is.
         path_params: Values of ``:name`` and ``*name`` in the matched pattern.
         consumer, credential_id: Who sent it, once an auth plugin knows.
         context: For plugins: values that later plugins may read, such as ``jwt_auth_payload``.
         status, response_fields: The answer's head; valid from ``header_filter`` on.
         from_upstream: Whether that head came from an upstream.
         attempts: Every try at a node so far.
+        answered_at: When the upstream's head arrived, by the monotonic clock; valid if ``from_upstream``.
         bytes_received, bytes_sent: Content bytes of the request and of the response so far.
         outcome: Set when it has ended.
     """
@@ -244,6 +264,7 @@ class Exchange:
     content: bytes | None = field(default=None, repr=False)
     source: ContentSource | None = field(default=None, repr=False)
     route: CompiledRoute | None = field(default=None, repr=False)
+    match: Match[CompiledRoute] | None = field(default=None, repr=False)
     path_params: Mapping[str, str] = field(factory=dict, repr=False)
     consumer: ConsumerEntry | None = field(default=None, repr=False)
     credential_id: str | None = None
@@ -252,6 +273,7 @@ class Exchange:
     response_fields: Fields = field(factory=Fields)
     from_upstream: bool = False
     attempts: list[Attempt] = field(factory=list)
+    answered_at: float = 0.0
     bytes_received: int = 0
     bytes_sent: int = 0
     outcome: Outcome | None = None

@@ -57,6 +57,7 @@ def match_route(exchange: Exchange) -> None:
         return
     route = match.rule.target
     exchange.route = route
+    exchange.match = match
     exchange.path_params = match.params
     if route.strip_prefix is not None:
         exchange.target = strip_prefix(exchange.target, route.strip_prefix)

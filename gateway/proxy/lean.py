@@ -665,7 +665,7 @@ class LeanFactory(Factory):
     A listener's factory.
 
     Attributes:
-        connections: The client connections that are open.
+        connections: The client connections that are open. accepted: All there have been.
         draining: Whether connections close after the answer in flight.
         tls: Whether its clients speak TLS to us.
     """
@@ -682,6 +682,7 @@ class LeanFactory(Factory):
         self.clock = clock
         self.tls = tls
         self.connections: set[LeanConnection] = set()
+        self.accepted = 0
         self.draining = False
         self._ticking: IDelayedCall | None = None
         self._date = (-1, b"")
@@ -713,6 +714,7 @@ class LeanFactory(Factory):
         """A connection, or None (it is closed) when ``max_connections`` are open."""
         if self.limits.max_connections and len(self.connections) >= self.limits.max_connections:
             return None
+        self.accepted += 1
         connection = LeanConnection()
         connection.factory = self
         return connection
@@ -720,6 +722,20 @@ class LeanFactory(Factory):
     def acceptableProtocols(self) -> list[bytes]:
         """What is offered in TLS (ALPN)."""
         return [b"http/1.1"]
+
+    def states(self) -> dict[str, int]:
+        """How many client connections there are and were, by state (data-plane contract §17)."""
+        busy = [one._stream for one in self.connections if one._stream is not None]
+        reading = sum(not stream.received for stream in busy)
+        active = len(self.connections)
+        return {
+            "active": active,
+            "accepted": self.accepted,
+            "handled": self.accepted,
+            "reading": reading,
+            "writing": len(busy) - reading,
+            "waiting": active - len(busy),
+        }
 
     def drain(self) -> None:
         """No more requests: idle connections close now, the others after their answer."""

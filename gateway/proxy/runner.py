@@ -100,6 +100,7 @@ class Runner:
         real_ip: Whose word about the client's address is taken; None: nobody's.
         in_flight: Requests being served.
         bugs: How often the one ``except Exception`` caught something.
+        handled: Requests that have ended.
     """
 
     snapshot: Snapshot
@@ -113,6 +114,7 @@ class Runner:
     real_ip: RealIp | None = None
     runs: set[Run] = field(factory=set, init=False)
     bugs: int = field(default=0, init=False)
+    handled: int = field(default=0, init=False)
     _idle: list[Deferred[None]] = field(factory=list, init=False)
     _prefix: str = field(factory=lambda: uuid4().hex[:16], init=False)
     _count: count[int] = field(factory=count, init=False)
@@ -167,6 +169,7 @@ class Runner:
     def ended(self, run: Run) -> None:
         """A run is over; for ``Run`` itself."""
         self.runs.discard(run)
+        self.handled += 1
         try:
             self.on_end(run.exchange)
         except Exception:
@@ -536,7 +539,8 @@ class Run:
     def _got_response(self, head: ResponseHead, protocol: bytes | None = None) -> None:
         exchange = self.exchange
         status = head.status
-        took_s = self.runner.clock.monotonic() - self._try_started_s
+        exchange.answered_at = self.runner.clock.monotonic()
+        took_s = exchange.answered_at - self._try_started_s
         exchange.attempts.append(Attempt(self._tried[-1].key, status, took_s, reasons.OK))
         if self._watched is not None:
             self._watched.answered(status, took_s)
@@ -588,6 +592,8 @@ class Run:
             hook(exchange)
         for _, hook in chain.header_filter:
             hook(exchange)
+        if general.header_filter or chain.header_filter or not exchange.from_upstream:
+            exchange.response_fields.clean()
         if general.body_filter or chain.body_filter:
             length = None
         status = exchange.status
@@ -604,6 +610,10 @@ class Run:
         for _, body_filter in self._chain.body_filter:
             data = body_filter(exchange, data, last)
         if data and self._content_wanted and not self._over:
+            for _, tap in exchange.snapshot.global_chain.body_tap:
+                tap(exchange, data)
+            for _, tap in self._chain.body_tap:
+                tap(exchange, data)
             exchange.bytes_sent += len(data)
             self.downstream.write(data)
 

@@ -6,38 +6,22 @@ reads a pipe, and never sees an error. When writing cannot keep up, lines are dr
 
 from __future__ import annotations
 
-import os
-import select
-import stat
-import threading
-from queue import Empty, SimpleQueue
+from collections.abc import Callable
 from typing import Any
 
-from attrs import define
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from gateway.core.exchange import Exchange
+from gateway.telemetry.line_writer import Lines, LineWriter
 from gateway.telemetry.log_format import compile_format, unknown_variables
 
-STANDARD_OUTPUT = "-"
 WAITING_BYTES = 4 * 1024 * 1024
 """How much may wait for the disk, at least; lines beyond are dropped."""
 CLOSE_TIMEOUT_S = 5.0
 """How long ``close`` waits for the disk."""
-_PERMISSIONS = 0o640
 
 _log = Logger()
-
-
-@define(eq=False)
-class _Batch:
-    """Lines on their way to the file. Empty *data*: only the errand counts."""
-
-    data: bytes = b""
-    lines: int = 0
-    reopen: bool = False
-    stop: bool = False
 
 
 class AccessLog:
@@ -60,6 +44,8 @@ class AccessLog:
         buffer_bytes: int,
         clock: Any,
         escape: str = "default",
+        share: float = 1.0,
+        random: Callable[[], float] = lambda: 0.0,
         waiting_bytes: int = WAITING_BYTES,
     ) -> None:
         """
@@ -69,6 +55,8 @@ class AccessLog:
             flush_s: Seconds after which a line is written at the latest; 0 writes each at once.
             buffer_bytes: When this much has gathered it is written at once.
             clock: Provides ``IReactorTime``; its ``seconds`` are Unix time, as the reactor's are.
+            share: Of the requests this share is written, from 0 to 1; those answered with 5xx are all
+                written. random: A number from 0 to 1, 1 excluded.
             waiting_bytes: How much may wait, gathered or on its way; at least twice *buffer_bytes*
                 is taken.
         Raises:
@@ -76,6 +64,8 @@ class AccessLog:
             ValueError: there is no such *escape*.
         """
         self._line = compile_format(format, escape=escape)
+        self._share = share
+        self._random = random
         self._flush_s = flush_s
         self._buffer_bytes = buffer_bytes
         self._clock = clock
@@ -87,7 +77,7 @@ class AccessLog:
         self._refused = 0
         self._told = 0
         self._broken = False
-        self._writer = _Writer(path)
+        self._writer = LineWriter(path)
         for name in unknown_variables(format):
             _log.warn("access_format: ${name} is no variable; it is always absent", name=name)
 
@@ -101,6 +91,8 @@ class AccessLog:
 
     def write(self, exchange: Exchange) -> None:
         """Take note of an exchange that has ended."""
+        if self._share < 1.0 and exchange.status < 500 and self._random() >= self._share:
+            return
         try:
             line = self._line(exchange, self._clock.seconds())
         except Exception:
@@ -137,7 +129,7 @@ class AccessLog:
             data = "\n".join(self._lines).encode("utf-8", "backslashreplace")
             self._lines = []
             self._size = 0
-            self._writer.take(_Batch(data, count))
+            self._writer.take(Lines(data, count))
         self._tell()
 
     def _tell(self) -> None:
@@ -158,7 +150,7 @@ class AccessLog:
         """
         self.flush()
         if not self._closed:
-            self._writer.take(_Batch(reopen=True))
+            self._writer.take(Lines(reopen=True))
 
     def drain(self, timeout_s: float = CLOSE_TIMEOUT_S) -> bool:
         """
@@ -181,161 +173,3 @@ class AccessLog:
                 "the access log's last lines could not be written within {time} s", time=CLOSE_TIMEOUT_S
             )
         self._tell()
-
-
-class _Writer:
-    """
-    The file, and the thread that writes to it.
-
-    A file that was moved or removed by its name is noticed at the next batch and made anew, so
-    rotation needs no signal.
-
-    Attributes:
-        waiting: Bytes handed over and not written yet. lost, written: Lines.
-        error: What the last failure to write was; None if the last batch went well.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._queue: SimpleQueue[_Batch] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._idle = threading.Event()
-        self._idle.set()
-        self._jobs = 0
-        self._torn = False
-        self.waiting = self.lost = self.written = 0
-        self.error: str | None = None
-        self._fd: int | None = self._open()
-
-    # -- the reactor's side
-
-    def take(self, batch: _Batch) -> None:
-        """Queue *batch*; the thread starts with the first one, after the process went into the background."""
-        with self._lock:
-            self.waiting += len(batch.data)
-            self._jobs += 1
-            self._idle.clear()
-        self._queue.put(batch)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
-            self._thread.start()
-
-    def drain(self, timeout_s: float) -> bool:
-        """Wait until all is written, or *timeout_s* are over; says which."""
-        return self._idle.wait(timeout_s)
-
-    def close(self, timeout_s: float) -> bool:
-        """Stop after what is queued; False if that did not end in time (the thread is left to it then)."""
-        self.take(_Batch(stop=True))
-        assert self._thread is not None
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    # -- the thread's side
-
-    def _run(self) -> None:
-        last = None
-        while last is None or not last.stop:
-            batches = self._next_batches()
-            last = batches[-1]
-            data = b"".join([batch.data for batch in batches])
-            if data:
-                self._write_batch(_Batch(data, sum([batch.lines for batch in batches])))
-            if last.reopen or last.stop:
-                self._close_file()
-            with self._lock:
-                self.waiting -= len(data)
-                self._jobs -= len(batches)
-                if not self._jobs:
-                    self._idle.set()
-
-    def _next_batches(self) -> list[_Batch]:
-        """Wait for a batch, and take all that came with it, up to the first errand."""
-        # In a busy process this thread gets its turn only now and then. Its turns must not be few and small.
-        batches = [self._queue.get()]
-        while not (batches[-1].reopen or batches[-1].stop):
-            try:
-                batches.append(self._queue.get_nowait())
-            except Empty:
-                break
-        return batches
-
-    def _write_batch(self, batch: _Batch) -> None:
-        rest = memoryview(batch.data)
-        try:
-            self._check_name()
-            if self._fd is None:
-                self._fd = self._open()
-            if self._torn:
-                # The last batch ended in the middle of a line.
-                os.write(self._fd, b"\n")
-                self._torn = False
-            while rest:
-                try:
-                    rest = rest[os.write(self._fd, rest) :]
-                except BlockingIOError:
-                    # Standard output may have been made so by whoever else has it.
-                    select.select((), (self._fd,), ())
-        except OSError as error:
-            done = len(batch.data) - len(rest)
-            whole = batch.data.count(b"\n", 0, done)
-            self._torn = self._torn or (done > 0 and batch.data[done - 1 : done] != b"\n")
-            self.written += whole
-            self.lost += batch.lines - whole
-            self.error = f"{self._path}: {error.strerror or error}"
-            self._close_file()
-        else:
-            self.written += batch.lines
-            self.error = None
-
-    def _open(self) -> int:
-        if self._path == STANDARD_OUTPUT:
-            return 1
-        # Without O_NONBLOCK this would wait for a reader where the path is a pipe.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
-        try:
-            fd = os.open(self._path, flags | os.O_EXCL, _PERMISSIONS)
-        except FileExistsError:
-            fd = os.open(self._path, flags, _PERMISSIONS)
-        else:
-            # A daemon's umask leaves nothing to the group, which log shippers read by.
-            os.fchmod(fd, _PERMISSIONS)
-        os.set_blocking(fd, True)
-        return fd
-
-    def _check_name(self) -> None:
-        if self._fd is None or self._path == STANDARD_OUTPUT:
-            return
-        have = os.fstat(self._fd)
-        if not stat.S_ISREG(have.st_mode):
-            return
-        try:
-            named = os.stat(self._path)
-        except FileNotFoundError:
-            pass
-        except OSError:
-            return  # Nobody can tell; the file that is open will do.
-        else:
-            if (named.st_dev, named.st_ino) == (have.st_dev, have.st_ino):
-                return
-        try:
-            fd = self._open()
-        except OSError:
-            if have.st_nlink:
-                return  # It has another name now. Better there than nowhere.
-            self._close_file()
-            raise
-        self._close_file()
-        self._fd = fd
-
-    def _close_file(self) -> None:
-        fd, self._fd = self._fd, None
-        if fd is None or self._path == STANDARD_OUTPUT:
-            self._fd = fd
-            return
-        try:
-            os.close(fd)
-        except OSError as error:
-            # NFS and quotas may tell only now that what was written is lost.
-            self.error = f"{self._path}: {error.strerror or error}"

@@ -3,7 +3,7 @@ r"""The access log's line: a template of ``$variables``, compiled once into one 
 Whatever is in a request, its line stays one line and the quoted parts of it stay quoted: control
 characters, ``"``, ``\`` and every byte past ASCII are written ``\xHH``. What the client says and
 stands outside quotes has its spaces written so too, so that nobody can shift the columns.
-Credentials are not written: see ``DEFAULT_REDACTED_ARGS``.
+Credentials are not written: see ``gateway.core.log_variables``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,17 @@ import re
 from collections.abc import Callable, Collection
 from json.encoder import encode_basestring_ascii
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
-from gateway.core.auth import REDACTED_ARGS
 from gateway.core.exchange import Exchange
+from gateway.core.log_variables import (
+    BARE_QUERIES,
+    DEFAULT_REDACTED_ARGS,
+    OWN,
+    REQUEST_LINES,
+    TARGETS,
+    log_reader,
+    text_bytes,
+)
 from gateway.core.variables import Getter, getter, spell
 
 LineFormat = Callable[[Exchange, float], str]
@@ -50,28 +57,15 @@ JSON_VARIABLES = (
 )
 """The members of the objects that the format ``json`` writes, in order."""
 
-DEFAULT_REDACTED_ARGS = frozenset({"jwt", "apikey", "access_token"})
-"""
-Query arguments whose values are hidden in every request, also in those that ended before the plugin
-that knows better has run: the defaults of jwt-auth and key-auth, and RFC 6750 section 2.3.
-"""
-MASK = "***"
-"""What is written for a value that is not to be seen."""
-
 MAX_VALUE_CHARS = 8192
 """A longer value is cut and ends in ``...``."""
 
 _VARIABLE = re.compile(r"\$(?:([A-Za-z0-9_]+)|\{([A-Za-z0-9_.\-]+)\})")
 _NUMBERS = frozenset({"status", "body_bytes_sent", "bytes_sent", "request_length", "request_time", "msec"})
-_BARE_QUERIES = frozenset({"args", "query_string"})
-_REQUEST_LINES = frozenset({"request", "request_line"})
-_TARGETS = frozenset({"request_uri", "real_request_uri", "upstream_uri", "http_referer"})
-_AUTHORIZATIONS = frozenset({"http_authorization", "http_proxy_authorization"})
-_SECRETS = frozenset({"http_cookie", "http_apikey", "cookie_jwt", "cookie_apikey"})
 _CLIENTS_OWN = (
-    _BARE_QUERIES
-    | _REQUEST_LINES
-    | _TARGETS
+    BARE_QUERIES
+    | REQUEST_LINES
+    | TARGETS
     | {"remote_user", "uri", "document_uri", "host", "upstream_host", "content_type", "content_length"}
     | {"method", "request_method", "detail", "reason_detail"}
 )
@@ -128,7 +122,7 @@ def unknown_variables(template: str) -> list[str]:
     if template.strip() == "json":
         return []
     nothing = getter("")
-    return [name for name in _split(template)[1] if name not in _OWN and getter(name) is nothing]
+    return [name for name in _split(template)[1] if name not in OWN and getter(name) is nothing]
 
 
 def _split(template: str) -> tuple[list[str], list[str], list[bool]]:
@@ -179,7 +173,7 @@ def _timed(names: Collection[str]) -> list[int]:
 def _plain_line(
     frame: str, names: list[str], hidden: frozenset[str], literal: str, bare: list[bool]
 ) -> LineFormat:
-    readers, timed = [_reader(name, hidden) for name in names], _timed(names)
+    readers, timed = [log_reader(name, hidden) for name in names], _timed(names)
     bare_at = [index for index, outside in enumerate(bare) if outside]
     quotes, backslashes = literal.count('"'), literal.count("\\")
 
@@ -204,7 +198,7 @@ def _plain_line(
 
 
 def _json_template_line(frame: str, names: list[str], hidden: frozenset[str]) -> LineFormat:
-    readers, timed = [_reader(name, hidden) for name in names], _timed(names)
+    readers, timed = [log_reader(name, hidden) for name in names], _timed(names)
 
     def line(exchange: Exchange, now_s: float) -> str:
         values = _values(readers, timed, "", exchange, now_s)
@@ -214,7 +208,7 @@ def _json_template_line(frame: str, names: list[str], hidden: frozenset[str]) ->
 
 
 def _json_line(frame: str, names: tuple[str, ...], hidden: frozenset[str]) -> LineFormat:
-    readers, timed = [_reader(name, hidden) for name in names], _timed(names)
+    readers, timed = [log_reader(name, hidden) for name in names], _timed(names)
     plain = [name in _NUMBERS for name in names]
 
     def line(exchange: Exchange, now_s: float) -> str:
@@ -236,14 +230,6 @@ _ESCAPES = [
 ]
 
 
-def _bytes(value: str) -> bytes:
-    try:
-        # Bytes of a request that are no UTF-8 are lone surrogates in the text made of them.
-        return value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return value.encode("utf-8", "surrogatepass")
-
-
 def escaped(value: str, spaces: bool = False) -> str:
     r"""
     *value* as it stands in a line: ``"``, ``\``, control characters and all past ASCII as ``\xHH``.
@@ -251,124 +237,12 @@ def escaped(value: str, spaces: bool = False) -> str:
     Args:
         spaces: Whether spaces are written ``\x20``.
     """
-    text = "".join([_ESCAPES[byte] for byte in _bytes(value)])
+    text = "".join([_ESCAPES[byte] for byte in text_bytes(value)])
     return text.replace(" ", "\\x20") if spaces else text
 
 
 def json_string(value: str) -> str:
     """*value* as an ASCII-only JSON string, quotes included; bytes that are no UTF-8 as U+FFFD."""
     if not value.isascii():
-        value = _bytes(value).decode("utf-8", "replace")
+        value = text_bytes(value).decode("utf-8", "replace")
     return encode_basestring_ascii(value)
-
-
-# -- variables: those of the core, what only a log has, and what must not be seen
-
-
-def _reader(name: str, hidden: frozenset[str]) -> Getter:
-    own = _OWN.get(name)
-    if own is not None:
-        return own
-    read = getter(name)
-    if name in _ONCE_A_SECOND:
-        return _once_a_second(read)
-    if name in _SECRETS:
-        return _masked(read)
-    if name in _AUTHORIZATIONS:
-        return _scheme_only(read)
-    if name in _BARE_QUERIES or name in _REQUEST_LINES or name in _TARGETS:
-        return _without_secrets(name, read, hidden)
-    if name.startswith("arg_"):
-        return _argument(name.removeprefix("arg_"), read, hidden)
-    return read
-
-
-def _masked(read: Getter) -> Getter:
-    return lambda exchange: MASK if read(exchange) else None
-
-
-def _scheme_only(read: Getter) -> Getter:
-    def masked(exchange: Exchange) -> object:
-        value = read(exchange)
-        if not isinstance(value, str) or not value:
-            return None
-        scheme, space, _ = value.partition(" ")
-        return f"{scheme} {MASK}" if space else MASK
-
-    return masked
-
-
-def _hidden(exchange: Exchange, always: frozenset[str]) -> Collection[str]:
-    more = exchange.context.get(REDACTED_ARGS)
-    return always.union(more) if more else always
-
-
-def _argument(name: str, read: Getter, hidden: frozenset[str]) -> Getter:
-    def masked(exchange: Exchange) -> object:
-        value = read(exchange)
-        return MASK if value and name in _hidden(exchange, hidden) else value
-
-    return masked
-
-
-def _without_secrets(name: str, read: Getter, hidden: frozenset[str]) -> Getter:
-    bare, request_line = name in _BARE_QUERIES, name in _REQUEST_LINES
-
-    def masked(exchange: Exchange) -> object:
-        value = read(exchange)
-        if not isinstance(value, str) or "=" not in value:
-            return value
-        if bare:
-            return _hide(value, _hidden(exchange, hidden))
-        path, mark, rest = value.partition("?")
-        if not mark:
-            return value
-        query, space, protocol = rest.rpartition(" ") if request_line else (rest, "", "")
-        return f"{path}?{_hide(query, _hidden(exchange, hidden))}{space}{protocol}"
-
-    return masked
-
-
-def _hide(query: str, names: Collection[str]) -> str:
-    """*query* with the values of the arguments *names* masked; the others stay byte for byte."""
-    arguments = query.split("&")
-    for index, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if value and (name in names or (("%" in name or "+" in name) and _decoded(name) in names)):
-            arguments[index] = f"{name}{equals}{MASK}"
-    return "&".join(arguments)
-
-
-def _decoded(name: str) -> str:
-    """As plugins read it: an escape may be any part of a character."""
-    return unquote_to_bytes(_bytes(name).replace(b"+", b" ")).decode("utf-8", "surrogateescape")
-
-
-def _outcome(member: str) -> Getter:
-    return lambda exchange: None if exchange.outcome is None else getattr(exchange.outcome, member)
-
-
-def _once_a_second(read: Getter) -> Getter:
-    """Local time costs as much as half the line: written anew for each second only."""
-    last: int | None = None
-    text: object = None
-
-    def remembered(exchange: Exchange) -> object:
-        nonlocal last, text
-        second = int(exchange.started_s)
-        if second != last:
-            last, text = second, read(exchange)
-        return text
-
-    return remembered
-
-
-_ONCE_A_SECOND = frozenset({"time_local", "time_iso8601"})
-_OWN: dict[str, Getter] = {
-    "outcome_by": _outcome("decided_by"),
-    "reason": _outcome("reason"),
-    "reason_detail": _outcome("detail"),
-    "detail": _outcome("detail"),
-    # Filled in by _values, which is told when the request ended.
-    "request_time": lambda exchange: None,
-}

@@ -297,6 +297,23 @@ class ReportTests(Case):
         self.assertEqual([row["responding"] for row in self.successResultOf(asking)], [True, False])
         self.assertFalse(self.fleet.process(2).killed)
 
+    def test_inspect(self) -> None:
+        """Documents of any size come back; one that ends leaves what it told last."""
+        self.start()
+        ended: list[tuple[int, Any]] = []
+        self.fleet.workers.on_exit = lambda pid, facts: ended.append((pid, facts.get("requests")))
+        for _ in range(2):
+            asking = Deferred.fromCoroutine(self.fleet.workers.inspect())
+            self.fleet.run()
+            found = self.successResultOf(asking)
+            self.assertEqual({number: one["requests"] for number, one in found.items()}, {1: 5, 2: 5})
+            self.assertEqual(len(found[2]["health"][0]["name"]), 200_000)
+        victim = self.fleet.process(1)
+        victim.end("signal 9")
+        self.fleet.run()
+        self.assertEqual(ended, [(victim.pid, 5)])
+        self.assertEqual(self.fleet.workers.restarts, 1)
+
     def test_empty(self) -> None:
         """A slot without a worker is told as such."""
         asking = Deferred.fromCoroutine(self.fleet.workers.report())

@@ -60,6 +60,9 @@ class FakeServing:
     def report(self) -> dict[str, Any]:
         return {"revision": self.revision, "in_flight": 3, "bugs": 1, "serving": self.serving}
 
+    def inspect(self) -> dict[str, Any]:
+        return {"requests": 5, "health": [{"name": "x" * 200_000, "nodes": []}]}
+
     def reopen(self) -> None:
         self.calls.append(("reopen",))
 

@@ -6,7 +6,7 @@ import gzip
 import json
 from typing import Any
 
-from tests.e2e.gateway_process import AdminClient, Answer, EndToEndCase
+from tests.e2e.gateway_process import AdminClient, Answer, EndToEndCase, wait_for
 from tests.e2e.raw_upstream import Peer, RawUpstream
 
 
@@ -25,6 +25,24 @@ def echo(upstream: RawUpstream, peer: Peer) -> None:
             body, more = gzip.compress(body), b'Content-Encoding: gzip\r\nETag: "1"\r\n'
         status = b"404 Not Found" if target.startswith(b"/missing") else b"200 OK"
         peer.send(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n%b\r\n%b" % (status, len(body), more, body))
+
+
+class Collector(RawUpstream):
+    """Takes log entries."""
+
+    def __init__(self) -> None:
+        self.entries: list[Any] = []
+        super().__init__(self.take)
+
+    def take(self, upstream: RawUpstream, peer: Peer) -> None:
+        while (head := peer.head()) is not None:
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            while len(peer._buffer) < length:
+                peer._buffer += peer.socket.recv(65536)
+            content, peer._buffer = peer._buffer[:length], peer._buffer[length:]
+            upstream.heads.append(head)
+            self.entries += json.loads(content)
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 
 class TransformTests(EndToEndCase):
@@ -79,6 +97,45 @@ class TransformTests(EndToEndCase):
         self.serve("/limited", request_validation=limited)
         self.assertEqual(self.get("/limited", method="POST", body=b"x" * 11).status, 413)
         self.assertEqual(len(self.nodes.heads), before)
+
+    def test_loggers(self) -> None:
+        """Entries arrive together, what is left when the gateway stops; files can be renamed."""
+        collector = Collector()
+        self.addCleanup(collector.close)
+        file = self.served.directory / "requests.json"
+        uri = f"http://127.0.0.1:{collector.port}/log"
+        content = {"include_req_body": True, "include_resp_body": True, "max_resp_body_bytes": 4}
+        self.serve(
+            "/logged",
+            http_logger={"uri": uri, "batch_max_size": 2, "auth_header": "Basic abc", **content},
+            file_logger={
+                "path": str(file),
+                "log_format": {"uri": "$request_uri", "who": {"ip": "$remote_addr"}},
+            },
+        )
+        answer = self.get("/logged?jwt=secret", method="POST", body=b"sent")
+        self.assertEqual(int(answer.headers["content-length"]), len(answer.body))
+        self.get("/logged?n=2")
+        wait_for(lambda: len(collector.entries) == 2, "both entries")
+        self.assertIn(b"authorization: basic abc", collector.heads[0].lower())
+        first = collector.entries[0]
+        self.assertEqual(first["request"]["uri"], "/logged?jwt=***")
+        self.assertEqual((first["request"]["body"], first["response"]["body"]), ("sent", "POST"))
+        self.assertEqual((first["route_id"], first["upstream"]), ("logged", f"127.0.0.1:{self.nodes.port}"))
+        wait_for(lambda: file.read_text().count("\n") == 2, "two lines")
+        (one, _) = map(json.loads, file.read_text().splitlines())
+        wanted = {
+            "uri": "/logged?jwt=***",
+            "who": {"ip": "127.0.0.1"},
+            "route_id": "logged",
+            "service_id": "echo",
+        }
+        self.assertEqual(one, wanted)
+        file.rename(f"{file}.1")
+        self.get("/logged?n=3")
+        wait_for(file.exists, "the new file")
+        self.served.end()
+        self.assertEqual([entry["request"]["uri"] for entry in collector.entries[2:]], ["/logged?n=3"])
 
     def test_answers(self) -> None:
         """Answers come as plugins made them: the upstream's, the gateway's own, and their own."""

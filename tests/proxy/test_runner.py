@@ -381,6 +381,17 @@ class PluginOrderTests(RunnerTestCase):
         self.assertEqual((client.length, client.content), (None, b"AB!"))
         self.assertNotIn(b"content-length", client.fields)
 
+    def test_body_tap(self) -> None:
+        """A tap sees the content as it is sent, and changes nothing: the length is still promised."""
+        pieces: list[bytes] = []
+        gateway = self.with_hooks(tap={"body_tap": lambda exchange, data: pieces.append(data)})
+        client, _ = gateway.request("GET", "/x")
+        response = gateway.dispatcher.answer(FakeResponse(200, [(b"content-length", b"2")]))
+        response.data(b"a")
+        response.data(b"b")
+        response.end()
+        self.assertEqual((client.length, client.content, b"".join(pieces)), (2, b"ab", b"ab"))
+
     def test_header_filter(self) -> None:
         """A header filter changes the head before any of it is sent."""
 
@@ -411,6 +422,21 @@ class BugTests(RunnerTestCase):
             self.assertEqual(self.outcome(gateway)[1:], ("gateway", reasons.INTERNAL_ERROR))
             self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
             self.assertEqual(gateway.request("GET", "/nothing")[0].status, 404)
+
+    def test_line_breaks_in_a_field(self) -> None:
+        """A plugin that puts a client's line break into a field of the answer adds no field by it."""
+        value = b"1\r\nSet-Cookie: evil=1"
+        for hooks in (
+            {"header_filter": lambda exchange: exchange.response_fields.set(b"x-a", value)},
+            {"access": lambda exchange: Reply(403, b"", ((b"x-a", value),))},
+        ):
+            self.plugins.hooks = {"careless": hooks}
+            gateway = self.gateway(service("s"), route("r", "/x", plugins={"careless": {}}))
+            client, _ = gateway.request("GET", "/x")
+            if client.status is None:
+                gateway.dispatcher.answer(FakeResponse())
+            self.assertEqual(client.fields[b"x-a"], b"1  Set-Cookie: evil=1")
+            self.assertEqual(gateway.runner.bugs, 0)
 
     def test_log_phase(self) -> None:
         """After a bug the log phase runs all the same: what was taken for the request is given back."""

@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.telemetry import access_log as module
+from gateway.telemetry import line_writer
 from gateway.telemetry.access_log import AccessLog
 from gateway.testing.exchanges import exchange
 
@@ -57,7 +58,7 @@ class AccessLogTestCase(SynchronousTestCase):
 
     def gate(self) -> Gate:
         gate = Gate()
-        self.patch(module.os, "write", gate.write)
+        self.patch(line_writer.os, "write", gate.write)
         self.addCleanup(gate.open.set)
         return gate
 
@@ -95,6 +96,18 @@ class BatchTests(AccessLogTestCase):
         self.write(log)
         self.assertEqual(self.written(log), [LINE] * 4)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_sample(self) -> None:
+        """A share of the requests is written; of those that went wrong none is missed."""
+        chances = iter([0.0, 0.24, 0.25, 0.9])
+        log = self.log(share=0.25, random=lambda: next(chances))
+        self.write(log, 4)
+        failed = exchange(target="/broken", now=self.clock.seconds())
+        failed.status = 502
+        log.write(failed)
+        log.flush()
+        self.assertEqual(self.written(log), [LINE, LINE, "GET /broken 0.000"])
+        self.assertEqual(log.dropped, 0)
 
     def test_at_once(self) -> None:
         """Without a time or a size each line is written when it comes."""

@@ -1,0 +1,68 @@
+"""public-api: a route leads to what the gateway tells about itself, so that other plugins can guard it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from gateway.core.exchange import Exchange, Reply
+from gateway.interfaces import IAccessPhase, IPluginFactory, PluginServices, PublicApi
+
+NAME = "public-api"
+UNKNOWN = "public_api_unknown"
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "uri": {"type": "string", "description": "Path of the API; not set: the path of the request."}
+    },
+}
+
+
+@implementer(IAccessPhase)
+@frozen(eq=False)
+class Public:
+    """
+    public-api with one configuration.
+
+    Attributes:
+        apis: What there is, by path.
+    """
+
+    uri: str | None
+    apis: Mapping[str, PublicApi]
+
+    async def access(self, exchange: Exchange) -> Reply:
+        """See ``IAccessPhase``."""
+        api = self.apis.get(self.uri or exchange.path)
+        if api is None or exchange.request.method not in (b"GET", b"HEAD"):
+            return Reply(404, None, (), UNKNOWN)
+        return await api(exchange)
+
+
+@implementer(IPlugin, IPluginFactory)
+@frozen(eq=False)
+class Factory:
+    """Provides ``IPluginFactory``."""
+
+    name: str = NAME
+    version: str = "0.1"
+    priority: int = 501
+    kind: str = "general"
+    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
+    metadata_schema: Mapping[str, Any] | None = None
+    secret_fields: tuple[str, ...] = ()
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """See ``IPluginFactory.check``: the schema says it all."""
+
+    def make(self, config: Mapping[str, Any], services: PluginServices) -> Public:
+        """See ``IPluginFactory.make``."""
+        return Public(config.get("uri"), services.public_apis)
+
+
+plugin = Factory()

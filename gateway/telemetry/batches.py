@@ -1,0 +1,196 @@
+"""Queues of log entries on their way to a collector (``gateway.interfaces.Batches``).
+
+A queue is bounded: what would wait beyond its limit is dropped and counted, and the error log says so at
+most once a second. Up to ``MAX_SENDS`` batches of a queue are under way at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakSet
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from gateway.core.batching import BatchOptions
+from gateway.interfaces import Deliver
+
+MAX_SENDS = 8
+TELL_EVERY_S = 1.0
+_log = Logger()
+
+
+class Batch:
+    """
+    One queue.
+
+    Attributes:
+        pending: Entries that wait or are under way.
+    """
+
+    def __init__(
+        self, owner: BatchProcessor, name: str, route: str, options: BatchOptions, deliver: Deliver
+    ) -> None:
+        self.name = name
+        self.route = route
+        self.pending = 0
+        self._owner = owner
+        self._clock = owner.clock
+        self._options = options
+        self._deliver = deliver
+        self._entries: list[Any] = []
+        self._ready: deque[list[Any]] = deque()
+        self._first_s = self._last_s = 0.0
+        self._timer: IDelayedCall | None = None
+        self._sends = 0
+
+    def add(self, entry: Any) -> None:
+        """See ``gateway.interfaces.Batch.add``."""
+        if self.pending >= self._options.max_pending or self._owner.closed:
+            self._owner.drop(self, 1, "too many wait")
+            return
+        self.pending += 1
+        now = self._last_s = self._clock.seconds()
+        if not self._entries:
+            self._first_s = now
+        self._entries.append(entry)
+        if len(self._entries) >= self._options.max_size:
+            self.flush()
+        elif self._timer is None:
+            self._timer = self._clock.callLater(self._options.due_at(now, now) - now, self._look)
+
+    def _look(self) -> None:
+        """Send if it is time; later entries may have moved that."""
+        self._timer = None
+        if not self._entries:
+            return
+        left_s = self._options.due_at(self._first_s, self._last_s) - self._clock.seconds()
+        if left_s <= 0:
+            self.flush()
+        else:
+            self._timer = self._clock.callLater(left_s, self._look)
+
+    def flush(self) -> None:
+        """Send what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._entries:
+            self._ready.append(self._entries)
+            self._entries = []
+        self._send_ready()
+
+    def _send_ready(self) -> None:
+        while self._ready and self._sends < MAX_SENDS:
+            self._sends += 1
+            sent = Deferred.fromCoroutine(self._send(self._ready.popleft()))
+            sent.addErrback(lambda failure: _log.failure("sending log entries met a bug", failure))
+
+    async def _send(self, entries: Sequence[Any]) -> None:
+        options = self._options
+        try:
+            for left in range(options.retries, -1, -1):
+                try:
+                    await self._deliver(entries)
+                    return
+                except Exception as error:
+                    if not left or self._owner.closed:
+                        self._owner.drop(self, len(entries), str(error) or repr(error))
+                        return
+                await deferLater(self._clock, options.retry_delay_s)
+        finally:
+            self.pending -= len(entries)
+            self._sends -= 1
+            self._send_ready()
+            self._owner.sent()
+
+
+class BatchProcessor:
+    """
+    Every queue of this process.
+
+    Attributes:
+        closed: Whether the gateway stops: nothing is taken any more, and nothing is tried again.
+        dropped: Entries lost so far, by plugin and route.
+    """
+
+    def __init__(self, clock: Any) -> None:
+        """
+        Args:
+            clock: Provides ``IReactorTime``.
+        """
+        self.clock = clock
+        self.closed = False
+        self.dropped: dict[tuple[str, str], int] = {}
+        self._batches: WeakSet[Batch] = WeakSet()
+        self._told_s: dict[str, float] = {}
+        self._waiting: Deferred[None] | None = None
+
+    def open(self, name: str, route: str, options: BatchOptions, deliver: Deliver) -> Batch:
+        """See ``gateway.interfaces.Batches.open``. A queue with entries in it is kept by its timer."""
+        batch = Batch(self, name, route, options, deliver)
+        self._batches.add(batch)
+        return batch
+
+    def drop(self, batch: Batch, count: int, why: str) -> None:
+        """Entries are lost."""
+        key = (batch.name, batch.route)
+        total = self.dropped[key] = self.dropped.get(key, 0) + count
+        now = self.clock.seconds()
+        if now - self._told_s.get(batch.name, -TELL_EVERY_S) >= TELL_EVERY_S:
+            self._told_s[batch.name] = now
+            _log.error(
+                "{plugin} of {route} has lost {count} log entries: {why}",
+                plugin=batch.name,
+                route=batch.route,
+                count=total,
+                why=why,
+            )
+
+    def waiting(self) -> list[list[Any]]:
+        """Plugin, route and number of entries, for each queue in which some wait."""
+        return [[one.name, one.route, one.pending] for one in self._batches if one.pending]
+
+    def losses(self) -> list[list[Any]]:
+        """Plugin, route and number of entries lost."""
+        return [[name, route, count] for (name, route), count in self.dropped.items()]
+
+    def sent(self) -> None:
+        """Entries are done with; for a queue."""
+        if self._waiting is not None and not any(one.pending for one in self._batches):
+            waiting, self._waiting = self._waiting, None
+            waiting.callback(None)
+
+    def close(self, limit_s: float) -> Deferred[None]:
+        """
+        Send what waits; nothing is tried twice.
+
+        Returns:
+            Fires when all is sent or lost, after *limit_s* at the latest.
+        """
+        self.closed = True
+        held = list(self._batches)
+        for batch in held:
+            batch.flush()
+        if not any(batch.pending for batch in held):
+            return succeed(None)
+        done = self._waiting = Deferred()
+
+        def too_late() -> None:
+            self._waiting = None
+            for batch in held:
+                if batch.pending:
+                    self.drop(batch, batch.pending, "the gateway has stopped")
+            done.callback(None)
+
+        timer = self.clock.callLater(limit_s, too_late)
+
+        def over(result: None) -> None:
+            if timer.active():
+                timer.cancel()
+
+        return done.addCallback(over)
