@@ -40,20 +40,19 @@ def main(given: argparse.Namespace, directory: Path) -> tuple[str, bool]:
             environ={"GATEWAY_PROXY_WORKERS": str(given.workers)},
         )
         started.append(gateway)
-        admin = servers.Admin(directory)
-        admin.put("services/other", {"name": "other", "upstream": {"nodes": [_node(upstream.port)]}})
-        report = directory / "wrk.txt"
-        with report.open("wb") as out:
-            load = subprocess.Popen(
-                [
-                    *("taskset", "-c", str(LOAD_CORE), "wrk", "-t1", "-c32", "--latency"),
-                    *(f"-d{given.seconds}s", f"http://127.0.0.1:{gateway.port}/plain"),
-                ],
-                stdout=out,
-            )
-            done, late, stale = _change(given, admin, gateway.port, load)
-            load.wait()
-        admin.close()
+        with servers.Admin(servers.admin_port(directory)) as admin:
+            admin.put("services/other", {"name": "other", "upstream": {"nodes": [_node(upstream.port)]}})
+            report = directory / "wrk.txt"
+            with report.open("wb") as out:
+                load = subprocess.Popen(
+                    [
+                        *("taskset", "-c", str(LOAD_CORE), "wrk", "-t1", "-c32", "--latency"),
+                        *(f"-d{given.seconds}s", f"http://127.0.0.1:{gateway.port}/plain"),
+                    ],
+                    stdout=out,
+                )
+                done, late, stale = _change(given, admin, gateway.port, load)
+                load.wait()
     finally:
         for server in reversed(started):
             server.stop()

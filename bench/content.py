@@ -33,11 +33,10 @@ def main(given: argparse.Namespace, directory: Path) -> tuple[str, bool]:
             started.append(upstream.start())
             gateway = servers.gateway(directory, 1, upstream.port)
             started.append(gateway)
-            admin = servers.Admin(directory)
             node = {"host": "127.0.0.1", "port": sink.port, "weight": 1}
-            admin.put("services/sink", {"name": "sink", "upstream": {"nodes": [node]}})
-            admin.put("routes/up", {"name": "up", "service_id": "sink", "paths": ["/up*"]})
-            admin.close()
+            with servers.Admin(servers.admin_port(directory)) as admin:
+                admin.put("services/sink", {"name": "sink", "upstream": {"nodes": [node]}})
+                admin.put("routes/up", {"name": "up", "service_id": "sink", "paths": ["/up*"]})
             (directory / "files").mkdir()
             with (directory / "files" / "large").open("wb") as file:
                 file.truncate(size)

@@ -8,6 +8,7 @@ printed. Needs wrk and nginx. Loopback only, bounded in time.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -94,14 +95,14 @@ def main() -> int:
 
 def add_routes(directory: Path, routes: dict[str, dict[str, Any]]) -> None:
     """A route for each shape, and a consumer with a key."""
-    admin = servers.Admin(directory)
-    admin.put("consumers/caller", {"username": "caller"})
-    credential = {"name": "caller", "plugins": {"key-auth": {"key": KEY}}}
-    admin.put("consumers/caller/credentials/caller", credential)
-    for name, plugins in routes.items():
-        route = {"name": name, "service_id": "bench", "paths": [f"/shape/{name}"], "plugins": plugins}
-        admin.put(f"routes/shape-{name}", route)
-    admin.close()
+    port = json.loads((directory / "gateway" / "ports.json").read_text())["admin"]
+    with servers.Admin(port) as admin:
+        admin.put("consumers/caller", {"username": "caller"})
+        credential = {"name": "caller", "plugins": {"key-auth": {"key": KEY}}}
+        admin.put("consumers/caller/credentials/caller", credential)
+        for name, plugins in routes.items():
+            route = {"name": name, "service_id": "bench", "paths": [f"/shape/{name}"], "plugins": plugins}
+            admin.put(f"routes/shape-{name}", route)
 
 
 def measure(

@@ -211,6 +211,11 @@ def program(name: str) -> str | None:
     return os.environ.get(f"BENCH_{name.upper()}") or shutil.which(name)
 
 
+def installed(name: str) -> bool:
+    """Whether a program is there."""
+    return program(name) is not None
+
+
 def gateway(
     directory: Path,
     core: int | None,
@@ -256,45 +261,51 @@ def gateway(
     deadline = time.monotonic() + START_S
     while not ports.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    configure(Admin(directory, name), target, routes)
+    configure(admin_port(directory, name), target, routes)
     return server
 
 
-class Admin:
-    """The Admin API of a gateway that ``gateway`` started."""
+def admin_port(directory: Path, name: str = "gateway") -> int:
+    """Where a gateway's Admin API listens."""
+    port: int = json.loads((directory / name / "ports.json").read_text())["admin"]
+    return port
 
-    def __init__(self, directory: Path, name: str = "gateway") -> None:
-        port = json.loads((directory / name / "ports.json").read_text())["admin"]
+
+class Admin:
+    """A connection to the gateway's Admin API."""
+
+    def __init__(self, port: int) -> None:
         context = ssl._create_unverified_context()
         self._connection = http.client.HTTPSConnection("127.0.0.1", port, context=context)
 
+    def __enter__(self) -> Admin:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
     def put(self, path: str, value: object) -> None:
-        """Store a resource; RuntimeError if that is refused."""
+        """Write one resource of the group ``default``."""
         headers = {"X-API-KEY": TOKEN}
-        self._connection.request(
-            "PUT", f"/apisix/admin/{path}?gateway_group_id=default", json.dumps(value), headers
-        )
+        target = f"/apisix/admin/{path}?gateway_group_id=default"
+        self._connection.request("PUT", target, json.dumps(value), headers)
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status not in (200, 201):
             raise RuntimeError(f"PUT {path}: {answer.status} {text!r}")
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
 
-
-def configure(admin: Admin, target: int, routes: int) -> None:
+def configure(admin_port: int, target: int, routes: int) -> None:
     """One service, a guarded and an open route, a consumer, and *routes* routes nobody asks for."""
-    put = admin.put
     node = {"host": "127.0.0.1", "port": target, "weight": 1}
-    put("services/bench", {"name": "bench", "upstream": {"nodes": [node]}})
-    put(f"consumers/{USERNAME}", {"username": USERNAME})
     credential = {"name": "bench", "plugins": {"jwt-auth": {"key": KEY, "secret": SECRET}}}
-    put(f"consumers/{USERNAME}/credentials/bench", credential)
     guarded = {"name": "jwt", "service_id": "bench", "paths": ["/jwt"], "plugins": {"jwt-auth": {}}}
-    put("routes/jwt", guarded)
-    put("routes/open", {"name": "open", "service_id": "bench", "paths": ["/*"]})
-    for number in range(routes):
-        put(f"routes/r{number}", {"name": "r", "service_id": "bench", "paths": [f"/unused/{number}/*"]})
-    admin.close()
+    with Admin(admin_port) as admin:
+        admin.put("services/bench", {"name": "bench", "upstream": {"nodes": [node]}})
+        admin.put(f"consumers/{USERNAME}", {"username": USERNAME})
+        admin.put(f"consumers/{USERNAME}/credentials/bench", credential)
+        admin.put("routes/jwt", guarded)
+        admin.put("routes/open", {"name": "open", "service_id": "bench", "paths": ["/*"]})
+        for number in range(routes):
+            route = {"name": "r", "service_id": "bench", "paths": [f"/unused/{number}/*"]}
+            admin.put(f"routes/r{number}", route)

@@ -267,7 +267,7 @@ class PluginsSection:
     """
 
     enabled: tuple[str, ...] | None = setting(fields.names_or_all, "", many=True)
-    jwt_auth_token_cache: int = setting(fields.whole(0, 10_000_000), "10000")
+    jwt_auth_token_cache: int = setting(fields.whole(0, 10_000_000), "20000")
     redirect_https_port: int = setting(fields.whole(0, 65535), "0")
     counters_keys: int = setting(fields.whole(16, 10_000_000), "100000")
     redis_retry_s: float = setting(fields.seconds(0.1, 600), "2")

@@ -162,7 +162,7 @@ def request_fields(
     telling = _TELLING
     special = [pair for pair in pairs if pair[0] in telling and pair[1] not in _NOTHING_SAID]
     if not special:
-        return [(b"host", host), *kept, *_about_client(client_ip, client_ip, scheme, client_host, port)]
+        return [(b"host", host), *kept, *_about_usual(client_ip, scheme, client_host, port)]
     forwarded_for, proto, forwarded_host, forwarded_port = client_ip, scheme, client_host, port
     forwarded = b""
     # A line is the client's if it is the very object that arrived: an equal one may be a plugin's.
@@ -200,11 +200,10 @@ def request_fields(
     return sent
 
 
-@lru_cache(maxsize=1024)
 def _about_client(
     client_ip: bytes, forwarded_for: bytes, proto: bytes, host: bytes, port: bytes
 ) -> tuple[Pair, ...]:
-    """What the upstream is told of the client: the same for each of its requests."""
+    """What the upstream is told of the client."""
     return (
         (b"x-real-ip", client_ip),
         (b"x-forwarded-for", forwarded_for),
@@ -212,6 +211,12 @@ def _about_client(
         (b"x-forwarded-host", host),
         (b"x-forwarded-port", port),
     )
+
+
+@lru_cache(maxsize=1024)
+def _about_usual(client_ip: bytes, proto: bytes, host: bytes, port: bytes) -> tuple[Pair, ...]:
+    """The same for a client that speaks for itself: remembered, for its next requests."""
+    return _about_client(client_ip, client_ip, proto, host, port)
 
 
 @lru_cache(maxsize=1024)
