@@ -1,8 +1,9 @@
 """The OpenAPI 3.1 document of the Admin API, made from the schemas that check it.
 
 The resources of a gateway group come from the table of kinds; the calls of the control plane from
-``gateway.admin.openapi_calls``. ``python -m gateway.admin.openapi`` writes the document that is
-shipped as ``docs/openapi.json``.
+``gateway.admin.openapi_calls``; the apisix dialect is described in ``gateway.admin.openapi_apisix``.
+``python -m gateway.admin.openapi`` writes the document that is shipped as ``docs/openapi.json``, and with
+the argument ``apisix`` the one in ``docs/openapi-apisix.json``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway import __version__
+from gateway.admin import openapi_apisix
 from gateway.admin.kind import Kind
 from gateway.admin.kinds import KINDS
 from gateway.admin.openapi_calls import CALLS, Operation
@@ -278,7 +280,7 @@ def _operation(call: Operation) -> Node:
     return made
 
 
-_DIALECTS = {"enterprise": _enterprise}
+_DIALECTS = {"enterprise": _enterprise, "apisix": lambda: openapi_apisix.document(converted)}
 
 
 def text(dialect: str = "enterprise") -> str:
@@ -304,4 +306,4 @@ def _compact(value: object) -> str:
 if __name__ == "__main__":
     import sys
 
-    sys.stdout.write(text())
+    sys.stdout.write(text(*sys.argv[1:2]))
