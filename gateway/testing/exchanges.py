@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import define, field, frozen
@@ -44,6 +44,9 @@ class FakeContent:
         if len(self.data) > max_bytes:
             return fail(ContentTooLarge(max_bytes, len(self.data)))
         return succeed(self.data)
+
+    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
+        then(self.data if len(self.data) <= max_bytes else None)
 
 
 def consumer(username: str = "jack", **more: Any) -> ConsumerEntry:
