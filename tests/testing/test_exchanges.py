@@ -29,6 +29,10 @@ class ExchangeTests(SynchronousTestCase):
         ex.source.record(2)
         self.assertEqual((ex.source.recorded, ex.source.received, ex.bytes_received), (b"hel", 5, 5))
         self.assertEqual(finish(exchange().read_content(5)), b"")
+        copies: list[bytes | None] = []
+        for limit in (5, 4):
+            ex.source.copy(limit, copies.append)
+        self.assertEqual(copies, [b"hello", None])
 
     def test_request(self) -> None:
         """What was asked for is there, as the wire would have brought it."""
