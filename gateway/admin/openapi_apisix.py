@@ -1,164 +1,161 @@
-"""The OpenAPI 3.1 document of the apisix dialect, made from the schemas that check it (contract §4, §5)."""
+"""The OpenAPI 3.1 document of the apisix dialect, made from its table of kinds (contract §4, §5)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gateway import __version__
-from gateway.admin.apisix import ROOT
 from gateway.admin.apisix_kinds import APISIX_KINDS, ApisixKind
-from gateway.model.apisix import secret
+from gateway.admin.openapi_schema import Node, converted
 
-Node = dict[str, Any]
-Convert = Callable[[Any], Any]
-"""From a draft 7 schema to one of JSON Schema 2020-12."""
-
+_ROOT = "/apisix/admin"
 _STATUS = {
-    "400": "The document, a parameter or a patch is not acceptable, or it is still used; nothing was changed",
+    "400": "The document or a parameter is not acceptable; nothing was stored",
     "401": "No valid key, or one that may only read",
+    "403": "The address may not connect",
     "404": "It is not there",
-    "405": "The resource has no such method",
+    "405": "The resource has other methods",
     "412": "If-Match or If-None-Match does not hold",
+    "413": "Too much content",
     "503": "The configuration store did not take the write",
 }
-_TEXT: Node = {"type": "string"}
-_NUMBER: Node = {"type": "integer"}
-_OBJECT: Node = {"type": "object"}
 _ERROR: Node = {
     "type": "object",
-    "properties": {"error_msg": _TEXT, "message": _TEXT, "description": _TEXT, "req_body": _TEXT},
+    "properties": {
+        "error_msg": {"type": "string"},
+        "message": {"type": "string"},
+        "description": {"type": "string"},
+    },
 }
-_ID: Node = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[a-zA-Z0-9-_.]+$"}
-_TTL: Node = {
-    "name": "ttl",
-    "in": "query",
-    "schema": {"type": "number", "minimum": 0},
-    "description": "Seconds until it goes by itself",
-}
-_FORCE: Node = {
-    "name": "force",
-    "in": "query",
-    "schema": {"enum": ["true"]},
-    "description": "Also if others use it",
-}
+_INDEX: Node = {"type": "integer", "minimum": 0, "description": "the revision of the store"}
+_TTL: Node = {"name": "ttl", "in": "query", "schema": {"type": "integer", "minimum": 1}}
+_FORCE: Node = {"name": "force", "in": "query", "schema": {"enum": ["true", "false"]}}
 _LISTING: tuple[Node, ...] = (
     {"name": "page", "in": "query", "schema": {"type": "integer", "minimum": 1}},
     {"name": "page_size", "in": "query", "schema": {"type": "integer", "minimum": 10, "maximum": 500}},
-    {"name": "name", "in": "query", "schema": _TEXT, "description": "A regular expression"},
-    {"name": "label", "in": "query", "schema": _TEXT, "description": "Has a label with this key"},
-)
-_ROUTE_LISTING: tuple[Node, ...] = (
-    {"name": "uri", "in": "query", "schema": _TEXT, "description": "A regular expression"},
-    {"name": "filter", "in": "query", "schema": _TEXT, "example": "service_id=1"},
+    {"name": "name", "in": "query", "schema": {"type": "string"}},
+    {"name": "label", "in": "query", "schema": {"type": "string"}},
 )
 
 
-def document(convert: Convert) -> Node:
-    """The document of this dialect."""
+def document() -> Node:
+    """The document, as ``gateway.admin.openapi.document`` gives it."""
     schemas: Node = {"error": _ERROR}
     paths: dict[str, Node] = {}
     for kind in APISIX_KINDS.values():
-        _resource(kind, convert, schemas, paths)
-    for path, method, summary, body, answer in _others(schemas):
-        paths.setdefault(ROOT + path, {})[method] = _operation(summary, _in_path(path), body, {"200": answer})
+        schemas[kind.name] = converted(kind.schema)
+        _resource(kind, paths)
+    for path, summary, answer in _PAGES:
+        paths[_ROOT + path] = {"get": _operation(summary, _named(path), None, {"200": answer})}
+    _whole(paths)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Admin API, apisix dialect",
             "version": __version__,
-            "description": "For clients of Apache APISIX's Admin API; without gateway_group_id.",
+            "description": "Resources of one gateway group, with a key of [apisix] in gw.ini.",
         },
-        "security": [{"field": []}, {"parameter": []}, {"cookie": []}],
+        "security": [{"key": []}],
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "responses": {status: _answer(words, _reference("error")) for status, words in _STATUS.items()},
-            "securitySchemes": {
-                "field": {"type": "apiKey", "in": "header", "name": "X-API-KEY"},
-                "parameter": {"type": "apiKey", "in": "query", "name": "api_key"},
-                "cookie": {"type": "apiKey", "in": "cookie", "name": "x_api_key"},
-            },
+            "responses": {status: _refusal(words) for status, words in _STATUS.items()},
+            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-API-KEY"}},
         },
     }
 
 
-def _resource(kind: ApisixKind, convert: Convert, schemas: Node, paths: dict[str, Node]) -> None:
-    if kind.name == "secret":
-        schemas[kind.name] = {"anyOf": [convert(schema) for schema in secret.MANAGERS.values()]}
-    else:
-        schemas[kind.name] = convert(kind.schema)
-    needed = [*(["id"] if kind.has_id else []), *(["create_time", "update_time"] if kind.has_times else [])]
-    value: Node = {"type": "object", "required": needed}
-    written = _members(key=_TEXT, value=value)
-    shown = _members(key=_TEXT, value=value, createdIndex=_NUMBER, modifiedIndex=_NUMBER)
-    listed = _members(total=_NUMBER, list={"type": "array", "items": shown})
-    base = "/consumers/{username}/credentials" if kind.parent else f"/{kind.path}"
-    item = base + ("/{manager}/{id}" if kind.name == "secret" else "/{id}")
-    made = {"201": written, "200": written}
-    body = _reference(kind.name)
-    titled = kind.title
-    collection = paths.setdefault(ROOT + base, {})
-    more = _ROUTE_LISTING if kind.name in ("route", "stream_route") else ()
-    inside = _in_path(base)
-    collection["get"] = _operation(f"List: {titled}", [*inside, *_LISTING, *more], None, {"200": listed})
+_PAGES: Sequence[tuple[str, str, Node]] = (
+    ("/plugins/list", "List: names of plugins", {"type": "array", "items": {"type": "string"}}),
+    ("/plugins", "List: plugins with their schemas", {"type": ["object", "array"]}),
+    ("/plugins/{name}", "Show: schema of a plugin's settings", {"type": "object"}),
+    ("/schema/{name}", "Show: schema of a resource", {"type": "object"}),
+    ("/schema/plugins/{name}", "Show: schema of a plugin's settings", {"type": "object"}),
+)
+
+
+_DIGEST: Node = {
+    "name": "X-Digest",
+    "in": "header",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[0-9a-zA-Z]+$"},
+    "description": "what the content is told apart by, such as its SHA-1",
+}
+_ARRAYS: Node = {"type": "object", "additionalProperties": {"type": "array"}}
+
+
+def _whole(paths: dict[str, Node]) -> None:
+    """What is about all resources at once (contract §4.7, §6.5)."""
+    put = _operation("Replace everything", [_DIGEST], {"type": "object"}, {"202": {}})
+    put["responses"]["204"] = {"description": "It is what there is already"}
+    put["responses"]["202"].pop("content")
+    get = _operation("Show everything", [], None, {"200": {"type": "object"}})
+    paths[f"{_ROOT}/configs"] = {"get": get, "put": put}
+    dry = _operation("Check many documents, and store nothing", [], _ARRAYS, {"200": {"type": "object"}})
+    paths[f"{_ROOT}/configs/validate"] = {"post": dry}
+    check = _operation("Check a document by its schema", _named("{name}"), {"type": "object"}, {"200": {}})
+    check["responses"]["200"].pop("content")
+    paths[f"{_ROOT}/schema/validate/{{name}}"] = {"post": check}
+
+
+def _named(path: str) -> list[Node]:
+    return [_in_path("name")] if "{name}" in path else []
+
+
+def _resource(kind: ApisixKind, paths: dict[str, Node]) -> None:
+    base, parameters = f"{_ROOT}/{kind.path}", []
+    if kind.parent is not None:
+        base = f"{_ROOT}/consumers/{{username}}/{kind.path}"
+        parameters.append(_in_path("username"))
+    ids = ["manager", "id"] if kind.name == "secret" else ["id"]
+    own = [*parameters, *map(_in_path, ids)]
+    collection: Node = paths.setdefault(base, {})
+    item: Node = paths.setdefault(base + "".join(f"/{{{name}}}" for name in ids), {})
+    body: Node = {"$ref": f"#/components/schemas/{kind.name}"}
+    shown = _object({"key": {"type": "string"}, "value": {"type": "object"}}, "key", "value")
+    indexed: Node = {
+        **shown,
+        "properties": {**shown["properties"], "createdIndex": _INDEX, "modifiedIndex": _INDEX},
+    }
+    listed = _object(
+        {"total": {"type": "integer"}, "list": {"type": "array", "items": indexed}}, "total", "list"
+    )
+    deleted = _object({"deleted": {"type": "string"}, "key": {"type": "string"}}, "deleted", "key")
+    what = kind.words
+    collection["get"] = _operation(f"List: {what}", [*parameters, *_LISTING], None, {"200": listed})
     if "POST" not in kind.refused:
-        collection["post"] = _operation(f"Create: {titled}", [*inside, _TTL], body, {"201": written})
-    one = paths.setdefault(ROOT + item, {})
-    own = _in_path(item)
-    one["get"] = _operation(f"Show: {titled}", own, None, {"200": shown})
-    one["put"] = _operation(f"Create or replace: {titled}", [*own, _TTL], body, made)
+        collection["post"] = _operation(f"Create: {what}", [*parameters, _TTL], body, {"201": shown})
+    item["get"] = _operation(f"Show: {what}", own, None, {"200": indexed})
+    written = {"200": shown, "201": shown}
+    item["put"] = _operation(f"Create or replace: {what}", [*own, _TTL], body, written)
     if "PATCH" not in kind.refused:
-        one["patch"] = _operation(f"Merge into: {titled}", [*own, _TTL], _OBJECT, {"200": written})
-    gone = _members(deleted=_TEXT, key=_TEXT)
-    one["delete"] = _operation(f"Delete: {titled}", [*own, _FORCE], None, {"200": gone})
+        item["patch"] = _operation(f"Patch: {what}", [*own, _TTL], {"type": "object"}, {"200": shown})
+    item["delete"] = _operation(f"Delete: {what}", [*own, _FORCE], None, {"200": deleted})
 
 
-def _others(schemas: Node) -> Iterator[tuple[str, str, str, Node | None, Node | None]]:
-    """Path, method, summary, content and answer of what is no resource."""
-    whole: Node = {
-        "type": "object",
-        "properties": {
-            kind.path: {"type": "array", "items": _OBJECT}
-            for kind in APISIX_KINDS.values()
-            if kind.parent is None
-        },
+def _in_path(name: str) -> Node:
+    pattern = r"^[a-zA-Z0-9-_.]+$"
+    schema = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": pattern}
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _object(properties: Node, *required: str) -> Node:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def _operation(summary: str, parameters: Sequence[Node], body: Node | None, answers: Node) -> Node:
+    responses: Node = {
+        status: {"description": "Done", "content": {"application/json": {"schema": answer}}}
+        for status, answer in answers.items()
     }
-    schemas["configuration"] = whole
-    names: Node = {"type": "array", "items": _TEXT}
-    yield "/plugins/list", "get", "List: plugins, by priority", None, names
-    yield "/plugins/{name}", "get", "Show: the schema of a plugin's settings", None, _OBJECT
-    yield "/schema/{type}", "get", "Show: the schema of a kind of resource", None, _OBJECT
-    yield "/schema/plugins/{name}", "get", "Show: the schema of a plugin's settings", None, _OBJECT
-    yield "/schema/validate/{resource}", "post", "Hold a document against its schema", _OBJECT, None
-    yield "/configs/validate", "post", "Dry run of a configuration", _reference("configuration"), _OBJECT
-    yield "/configs", "get", "Show: the whole configuration", None, _reference("configuration")
-
-
-def _in_path(path: str) -> list[Node]:
-    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-    return [{"name": name, "in": "path", "required": True, "schema": _ID} for name in names]
-
-
-def _members(**members: Node) -> Node:
-    return {"type": "object", "properties": members, "required": list(members)}
-
-
-def _reference(name: str) -> Node:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _answer(words: str, schema: Node | None) -> Node:
-    content = {} if schema is None else {"content": {"application/json": {"schema": schema}}}
-    return {"description": words, **content}
-
-
-def _operation(
-    summary: str, parameters: Sequence[Node], body: Node | None, answers: Mapping[str, Node | None]
-) -> Node:
-    responses: Node = {status: _answer("Done", schema) for status, schema in answers.items()}
     responses |= {status: {"$ref": f"#/components/responses/{status}"} for status in _STATUS}
     made: Node = {"summary": summary, "parameters": list(parameters), "responses": responses}
     if body is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     return made
+
+
+def _refusal(words: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/error"}}}
+    return {"description": words, "content": content}
