@@ -134,3 +134,25 @@ class Fields:
     def copy(self) -> Fields:
         """A list of its own with the same lines."""
         return Fields(self.pairs)
+
+
+def configured_name(text: str) -> bytes:
+    """
+    A field name from the configuration, as ``Fields`` spells it.
+
+    Raises:
+        ValueError: it is none (RFC 9110 section 5.1).
+    """
+    name = text.lower().encode("utf-8", "replace")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{text[:100]!r} is not the name of a header")
+    return name
+
+
+def configured_value(text: str) -> bytes:
+    """Text as a field value: UTF-8, without the control characters that none has (RFC 9110 section 5.5)."""
+    try:
+        value = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        value = text.encode("utf-8", "replace")  # Half a surrogate pair, which JSON can spell.
+    return _CONTROL.sub(b"", value).strip(b" \t")
