@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NAME_BYTES = bytes(byte for byte in range(256) if _NAME.fullmatch(bytes([byte])))
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL_BYTES = bytes(byte for byte in range(256) if _CONTROL.fullmatch(bytes([byte])))
 
 Pair = tuple[bytes, bytes]
 
@@ -115,6 +117,14 @@ class Fields:
         Source:
             RFC 9110 sections 5.1 and 5.5.
         """
+        names = [name for name, _ in self.pairs]
+        values = b"".join([value for _, value in self.pairs])
+        if (
+            not b"".join(names).translate(None, _NAME_BYTES)
+            and values.translate(None, _CONTROL_BYTES) == values
+            and b"" not in names
+        ):
+            return  # One look at all of them together: nearly always they are fine.
         for index, (name, value) in enumerate(self.pairs):
             if _NAME.fullmatch(name) is None:
                 raise ValueError(f"not a field name: {name!r}")
