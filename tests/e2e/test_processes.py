@@ -96,7 +96,9 @@ def more(counts: list[int], number: int = 20) -> None:
     wait_for(lambda: counts[0] >= target, "requests")
 
 
-class ReloadTests(TLSCase):
+class ReloadCase(TLSCase):
+    """A gateway whose gw.ini changes."""
+
     def setUp(self) -> None:
         EndToEndCase.setUp(self)
         self.directory = Path(self.mktemp()).absolute()
@@ -136,7 +138,7 @@ class ReloadTests(TLSCase):
         """Workers are told at once, and follow in their turn."""
         wait_for(fact, "the new settings", self.served.logs)
 
-    def test_applied(self) -> None:
+    def check_applied(self) -> None:
         """Limits, log level and certificates take effect; what cannot is named and stays."""
         self.run_with(self.settings(max_headers="30"))
         self.assertEqual(self.size(40), 431)
@@ -160,6 +162,12 @@ class ReloadTests(TLSCase):
         # Level warn: what is applied is no longer told, what waits is.
         self.assertNotIn("settings read again", self.served.logs()[len(logs) :])
 
+
+class ReloadTests(ReloadCase):
+    def test_applied(self) -> None:
+        """In one process."""
+        self.check_applied()
+
     def test_wrong(self) -> None:
         """A file that is wrong changes nothing, and everything that is wrong is said."""
         self.run_with(self.settings(max_headers="30"))
@@ -177,15 +185,19 @@ class ReloadTests(TLSCase):
         self.run_with(self.settings() + f"\n[log]\naccess = {first}\naccess_flush_s = 0\n")
         self.served.get("/one")
         self.reload(self.settings() + f"\n[log]\naccess = {second}\naccess_flush_s = 0\n", "[log] access")
-        wait_for(second.exists, "the second log")
+        self.settled(second.exists)
         self.served.get("/two")
         self.served.end()
         self.assertIn("GET /one ", first.read_text())
         self.assertIn("GET /two ", second.read_text())
 
 
-class WorkersReloadTests(ReloadTests):
+class WorkersReloadTests(ReloadCase):
     workers = "2"
+
+    def test_applied(self) -> None:
+        """In every worker."""
+        self.check_applied()
 
     def test_replaced_worker(self) -> None:
         """A worker that is started later has the new settings, too."""
@@ -204,7 +216,7 @@ class WorkersReloadTests(ReloadTests):
         self.settled(lambda: all(self.size(40) == 404 for _ in range(8)))
 
 
-class SuccessionTests(EndToEndCase):
+class SuccessionCase(EndToEndCase):
     """One gateway follows another at the same sockets (socket activation)."""
 
     workers = "0"
@@ -218,7 +230,7 @@ class SuccessionTests(EndToEndCase):
         moved.set_inheritable(True)
         return moved
 
-    def test_no_request_fails(self) -> None:
+    def check_no_request_fails(self) -> None:
         """The old one stops, the new one starts, and not one request is refused or lost."""
         sockets = {"proxy": self.listening(), "admin": self.listening()}
         directory = Path(self.mktemp())
@@ -272,6 +284,12 @@ class SuccessionTests(EndToEndCase):
             self.assertEqual(second.admin("GET", "/apisix/admin/routes/r")[0], 200)
         second.end()
 
+
+class SuccessionTests(SuccessionCase):
+    def test_no_request_fails(self) -> None:
+        """In one process."""
+        self.check_no_request_fails()
+
     def test_wrong(self) -> None:
         """A socket that is for nothing stops the start, with the reason."""
         gateway = ActivatedGateway(Path(self.mktemp()), environ={"LISTEN_FDNAMES": "porxy"})
@@ -289,8 +307,12 @@ class SuccessionTests(EndToEndCase):
         self.assertIn("is no listener's address; name it one of admin, apisix", ended.stderr)
 
 
-class WorkersSuccessionTests(SuccessionTests):
+class WorkersSuccessionTests(SuccessionCase):
     workers = "2"
+
+    def test_no_request_fails(self) -> None:
+        """With workers, which share the sockets."""
+        self.check_no_request_fails()
 
 
 class ChurnTests(TLSCase):
