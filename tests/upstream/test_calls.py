@@ -8,6 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import trustRootFromCertificates
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -26,12 +27,14 @@ class Echo(Resource):
     def __init__(self) -> None:
         super().__init__()
         self.cookies: list[bytes | None] = []
+        self.arrived: Deferred[None] = Deferred()
         self.gone: Deferred[None] = Deferred()
 
     def render(self, request: Request) -> Any:
         self.cookies.append(request.getHeader(b"cookie"))
         if request.path == b"/never":
             request.notifyFinish().addErrback(lambda failure: self.gone.callback(None))
+            self.arrived.callback(None)
             return NOT_DONE_YET
         if request.path == b"/moved":
             request.redirect(b"/elsewhere")
@@ -74,7 +77,14 @@ class CallTests(TestCase):
 
     async def test_too_late(self) -> None:
         """Who does not answer in time has not answered; the connection is let go."""
-        error = await self.refused("GET", f"{self.url}/never?key=secret", timeout_s=0.05)
+        clock = self.calls._reactor = Clock()
+        waiting = self.refused("GET", f"{self.url}/never?key=secret", timeout_s=3)
+        outcome = Deferred.fromCoroutine(waiting)
+        await self.echo.arrived
+        clock.advance(2.9)
+        self.assertNoResult(outcome)
+        clock.advance(0.1)
+        error = await outcome
         self.assertTrue(error.timed_out)
         self.assertNotIn("secret", str(error))
         await self.echo.gone
