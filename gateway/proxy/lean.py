@@ -81,6 +81,7 @@ class LeanConnection(Protocol):
         self._reading_paused = False
         self.deadline = inf
         self._on_deadline = self._idle_too_long
+        self.fresh = True
         self._closing = False
         self._going_on = False
         self._due = False
@@ -261,6 +262,7 @@ class LeanConnection(Protocol):
         self.resume_reading()
 
     def _start(self, head: Head, request: RequestHead, admitted: Admitted | Reply) -> None:
+        self.fresh = False
         self.deadline = inf
         stream = self._stream = LeanStream(self, head)
         assert self._client is not None
@@ -371,8 +373,13 @@ class LeanConnection(Protocol):
         self.transport.abortConnection()
 
     def drain(self) -> None:
-        """Close now if no request is in flight, else after its answer."""
-        if self._stream is None:
+        """
+        Close now if no request is in flight, else after its answer.
+
+        Who has just connected may have sent a request that was not read yet: it is served
+        (``LeanFactory.drain_rest``).
+        """
+        if self._stream is None and not self.fresh:
             self.close()
 
     def _set_deadline(self, wait_s: float, then: Any) -> None:
@@ -788,4 +795,15 @@ class LeanFactory(Factory):
         """No more requests: idle connections close now, the others after their answer."""
         self.draining = True
         for connection in list(self.connections):
+            connection.drain()
+
+    @property
+    def expecting(self) -> bool:
+        """Whether some client has connected and not sent its first request yet."""
+        return any(connection.fresh for connection in self.connections)
+
+    def drain_rest(self) -> None:
+        """Wait for no first request any longer."""
+        for connection in list(self.connections):
+            connection.fresh = False
             connection.drain()

@@ -356,8 +356,13 @@ class Run:
             self._answer("balancer", _MISSING_UPSTREAM if named else _NO_UPSTREAM)
         elif not compiled.upstream.nodes:
             self._answer("balancer", _NO_NODES)
+        elif compiled.secured and (missing := self._missing(compiled)):
+            self._answer("balancer", Reply(502, None, (), reasons.CERTIFICATE_MISSING, missing))
         else:
             self._pick()
+
+    def _missing(self, compiled: CompiledUpstream) -> str:
+        return self.exchange.snapshot.certificates.trust(compiled).missing
 
     def _pick(self) -> None:
         exchange = self.exchange

@@ -9,6 +9,7 @@ ordinary agent.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -240,19 +241,9 @@ class UpstreamAgent:
             max_header_bytes, max_headers, max_interim: As ``ResponseReader``.
             known_heads: Response heads that are remembered, all peers together.
         """
-        known: Recurring[ResponseHead] = Recurring(known_heads)
-        self.network = Network(
-            reactor,
-            ClientTLS(trust_root),
-            connect_tcp,
-            lambda: ResponseReader(
-                max_header_bytes=max_header_bytes,
-                max_headers=max_headers,
-                max_interim=max_interim,
-                known_heads=known,
-            ),
-            resolver,
-        )
+        self._known_heads: Recurring[ResponseHead] = Recurring(known_heads)
+        self.network = Network(reactor, ClientTLS(trust_root), connect_tcp, ResponseReader, resolver)
+        self.limit_heads(max_header_bytes, max_headers, max_interim)
         self._timeout = timeout
         self._keepalive = keepalive
         self._pools: dict[Peer, Pool] = {}
@@ -318,6 +309,16 @@ class UpstreamAgent:
         else:
             head = serialise(method, request.target, request.fields, content_length=length)
         return Call(self, method, request, body, head, waiter)
+
+    def limit_heads(self, max_header_bytes: int, max_headers: int, max_interim: int) -> None:
+        """Limits of responses' heads, for connections that are made from now on."""
+        self.network.reader = partial(
+            ResponseReader,
+            max_header_bytes=max_header_bytes,
+            max_headers=max_headers,
+            max_interim=max_interim,
+            known_heads=self._known_heads,
+        )
 
     def pool(self, request: PreparedRequest) -> Pool:
         """The pool for a request; made if there is none."""
