@@ -147,6 +147,7 @@ class ProxySection:
             the rest is still read and dropped.
         read_ahead_bytes: Content kept in memory while the upstream takes none.
         known_heads: Heads of requests, and of responses, that are remembered with what was made of them.
+        variables_max_bytes: Content that is gathered for variables which are read from it.
         tunnel_idle_timeout_s: How long nothing may pass through a tunnel (WebSocket) where the route has
             no ``timeout``; 0: the upstream's ``timeout.read``.
         upstream_max_header_bytes, upstream_max_headers: The same limits for a response's head.
@@ -186,6 +187,7 @@ class ProxySection:
     linger_bytes: int = setting(fields.whole(0), "1048576")
     read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")
     known_heads: int = setting(fields.whole(0, 65536), "1024")
+    variables_max_bytes: int = setting(fields.whole(0, 2**30), "67108864")
     tunnel_idle_timeout_s: float = setting(fields.seconds(0), "0")
     upstream_max_header_bytes: int = setting(fields.whole(1024, 2**20), "65536")
     upstream_max_headers: int = setting(fields.whole(1, 10_000), "200")

@@ -124,6 +124,8 @@ class OrderTests(SynchronousTestCase):
         pinned = [
             (23000, "real-ip"),
             (22000, "client-control"),
+            (21991, "proxy-buffering"),
+            (21990, "proxy-control"),
             (12015, "request-id"),
             (11000, "fault-injection"),
             (10900, "mocking"),
@@ -151,11 +153,14 @@ class OrderTests(SynchronousTestCase):
             (1003, "limit-conn"),
             (1002, "limit-count"),
             (1001, "limit-req"),
+            (995, "gzip"),
             (966, "traffic-split"),
             (900, "redirect"),
             (899, "response-rewrite"),
             (501, "public-api"),
             (500, "prometheus"),
+            (450, "error-page"),
+            (412, "echo"),
             (410, "http-logger"),
             (399, "file-logger"),
         ]

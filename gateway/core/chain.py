@@ -10,8 +10,9 @@ import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
+from gateway.core.content_variables import mentions
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.merge import PluginUse
 
@@ -32,12 +33,14 @@ class BoundPlugin:
         priority: Its place in each phase, ``_meta.priority`` applied; larger runs first.
         pure: Whether its hooks touch nothing but the exchange, so that ``explain`` may run them.
         auth: Whether it says who a request comes from.
+        reads_content: Whether its settings name variables that are read from the request's content.
     """
 
     use: PluginUse
     priority: int
     pure: bool
     auth: bool
+    reads_content: bool = field(init=False)
     rewrite: Hook | None = None
     access: Hook | None = None
     before_proxy: Hook | None = None
@@ -45,6 +48,10 @@ class BoundPlugin:
     body_filter: BodyFilter | None = None
     body_tap: BodyTap | None = None
     log: HeaderFilter | None = None
+
+    @reads_content.default
+    def _reads_content(self) -> bool:
+        return mentions(self.use.config)
 
     @property
     def name(self) -> str:
@@ -55,6 +62,9 @@ class BoundPlugin:
 class Chain:
     """
     Bound plugins in the order they run, and their hooks by phase as (plugin name, hook).
+
+    Attributes:
+        reads_content: Whether the request's content is to be gathered before they run.
 
     Source:
         Data-plane contract §2 and §6.
@@ -68,6 +78,7 @@ class Chain:
     body_filter: tuple[tuple[str, BodyFilter], ...] = ()
     body_tap: tuple[tuple[str, BodyTap], ...] = ()
     log: tuple[tuple[str, HeaderFilter], ...] = ()
+    reads_content: bool = False
 
 
 EMPTY = Chain()
@@ -87,6 +98,7 @@ def build_chain(plugins: Iterable[BoundPlugin]) -> Chain:
         body_filter=tuple((p.name, p.body_filter) for p in ordered if p.body_filter is not None),
         body_tap=tuple((p.name, p.body_tap) for p in ordered if p.body_tap is not None),
         log=tuple((p.name, p.log) for p in ordered if p.log is not None),
+        reads_content=any(p.reads_content for p in ordered),
     )
 
 

@@ -25,6 +25,7 @@ from gateway.core.certificates import (
     ssl_of_sni,
 )
 from gateway.core.chain import EMPTY, BoundPlugin, Chain, apply_meta
+from gateway.core.content_variables import mentions
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.merge import PluginUse, merge, merge_global, uses_of
 from gateway.core.owners import entry_of, identities_of
@@ -219,10 +220,13 @@ class Compiler:
         bind = self._binder(work.metadata)
         rules: list[Rule[CompiledRoute]] = []
         redo = sorted(work.redo_routes, key=lambda route: work.orders.get(route, 0))
+        content_routes = last.content_routes.difference(redo)
         for id in redo:
             work.compiled.pop(id, None)
             if id in work.routes:
                 self._guard(work, (self.group, "route", id), self._compile_route, work, id, rules, bind)
+                if id in work.compiled and mentions(work.routes[id].vars):
+                    content_routes |= {id}
         for username in sorted(work.redo_owners):
             self._index_owner(work, username)
         chain = self._global_chain(work, bind) if work.redo_globals else last.global_chain
@@ -243,6 +247,7 @@ class Compiler:
             upstreams=work.upstreams,
             quarantined=work.quarantined,
             notices=work.notices,
+            content_routes=content_routes,
             certificates=certificates,
         )
 

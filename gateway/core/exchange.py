@@ -232,6 +232,7 @@ class Exchange:
         upstream: If a plugin sets it, where to send it instead of the route's own upstream.
         content: If a plugin sets it, what to send in place of the client's content; see ``read_content``.
         source: The client's content; None if the request has none.
+        held: All of the client's content, where it was gathered for variables that are read from it.
         snapshot: The configuration that serves it, to its end.
         route: The matched route, or None before matching and if there is none.
         match: How the route was found: the pattern of its path and of its host; None as ``route`` is.
@@ -239,6 +240,8 @@ class Exchange:
         consumer, credential_id: Who sent it, once an auth plugin knows.
         context: For plugins: values that later plugins may read, such as ``jwt_auth_payload``.
         status, response_fields: The answer's head; valid from ``header_filter`` on.
+        response_length: Bytes of its content, if that is known; as ``status`` it is there for
+            ``header_filter``, and is the length before any body filter.
         from_upstream: Whether that head came from an upstream.
         attempts: Every try at a node so far.
         answered_at: When the upstream's head arrived, by the monotonic clock; valid if ``from_upstream``.
@@ -263,6 +266,7 @@ class Exchange:
     upstream: CompiledUpstream | None = None
     content: bytes | None = field(default=None, repr=False)
     source: ContentSource | None = field(default=None, repr=False)
+    held: bytes | None = field(default=None, repr=False)
     route: CompiledRoute | None = field(default=None, repr=False)
     match: Match[CompiledRoute] | None = field(default=None, repr=False)
     path_params: Mapping[str, str] = field(default=NO_PARAMS, repr=False)
@@ -271,6 +275,7 @@ class Exchange:
     context: dict[str, Any] = field(factory=dict, repr=False)
     status: int = 0
     response_fields: Fields = field(factory=Fields)
+    response_length: int | None = None
     from_upstream: bool = False
     attempts: list[Attempt] = field(factory=list)
     answered_at: float = 0.0

@@ -165,6 +165,7 @@ class Snapshot:
         quarantined: What could not be compiled, and why: it alone is off.
         notices: What an operator should know about resources that do serve.
         certificates: What TLS is served with.
+        content_routes: Ids of routes that are matched by variables read from the request's content.
     """
 
     revision: int
@@ -179,6 +180,7 @@ class Snapshot:
     quarantined: Mapping[Key, str] = field(factory=dict)
     notices: Mapping[Key, str] = field(factory=dict)
     certificates: CertificateTable = NO_CERTIFICATES
+    content_routes: frozenset[str] = frozenset()
     _consumer_chains: dict[tuple[str, str], ConsumerChain] = field(factory=dict, init=False)
 
     def upstream(self, service_id: str | None, id: str) -> CompiledUpstream | None:

@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from attrs import frozen
 
+from gateway.core.content_variables import content_path, form_field, graphql
 from gateway.core.exchange import Exchange
 
 Getter = Callable[[Exchange], object]
@@ -101,20 +102,15 @@ def _path_param(name: str) -> Getter:
     return lambda exchange: exchange.path_params.get(name)
 
 
-def _content(name: str) -> Getter:
-    """Form fields and GraphQL operations: the content is not buffered yet, so they are absent."""
-    return _absent
-
-
 _FAMILIES: tuple[tuple[str, Callable[[str], Getter]], ...] = (
     ("arg_", _argument),
     ("http_", _field),
     ("cookie_", _cookie),
     ("uri_param_", _path_param),
     ("uri_arg_", _path_param),
-    ("post_arg_", _content),
-    ("post_arg.", _content),
-    ("graphql_", _content),
+    ("post_arg_", form_field),
+    ("post_arg.", content_path),
+    ("graphql_", graphql),
 )
 
 # -- single variables

@@ -17,8 +17,8 @@ from gateway.upstream.connection import ResponseWaiter
 from gateway.upstream.request import Peer, PreparedRequest
 
 _PEER_LIMIT = 10_000
-_PASSED_ON = "pass"
 _PLAIN = Trust()
+_PASSED_ON = "pass"
 _HTTP_SCHEMES = {"http": "http", "grpc": "http", "https": "https", "grpcs": "https"}
 
 
@@ -115,7 +115,7 @@ class Dispatcher:
                 trust.authorities,
             )
             self._peers[key] = peer
-        if name is None and trust is _PLAIN:
+        if name is None:
             if len(self._known) >= _PEER_LIMIT:
                 self._known.clear()
             self._known[id(node)] = (node, upstream.scheme, peer)

@@ -26,6 +26,8 @@ class ProxyLimits:
             content is still read and dropped, so that the client can read the answer.
         read_ahead_bytes: Content kept in memory while no upstream takes it.
         known_heads: Request heads remembered with what was made of them; 0 is none.
+        variables_max_bytes: Content that is gathered for variables which are read from it; in more
+            they are absent.
         tunnel_idle_timeout_s: How long nothing may pass through a tunnel where the route says nothing;
             0 is the upstream's ``timeout.read``.
     """
@@ -46,4 +48,5 @@ class ProxyLimits:
     linger_bytes: int = 1 << 20
     read_ahead_bytes: int = 1 << 16
     known_heads: int = 1024
+    variables_max_bytes: int = 1 << 26
     tunnel_idle_timeout_s: float = 0.0

@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from gateway.core import reasons
 from gateway.core.chain import EMPTY, Chain, Hook
+from gateway.core.content_variables import is_readable
 from gateway.core.exchange import (
     Attempt,
     Connection,
@@ -227,6 +228,9 @@ class Run:
         try:
             exchange = self.exchange
             exchange.source = self.downstream.body
+            if exchange.source is not None:
+                self._begin()
+                return
             match_route(exchange)
             self._hooks = exchange.snapshot.global_chain.rewrite
             self._walk()
@@ -271,6 +275,45 @@ class Run:
             self.downstream.abort()
 
     # -- the way through the plugins
+
+    def _begin(self) -> None:
+        """Begin with a request that has content: routes and plugins may ask for what stands in it."""
+        exchange = self.exchange
+        if exchange.snapshot.content_routes and is_readable(exchange):
+            self._gather(self._matched)
+        else:
+            self._matched()
+
+    def _matched(self) -> None:
+        """Find the route, and walk through its plugins."""
+        exchange = self.exchange
+        match_route(exchange)
+        snapshot = exchange.snapshot
+        self._hooks = snapshot.global_chain.rewrite
+        reads = snapshot.global_chain.reads_content
+        if exchange.route is not None and exchange.route.chain.reads_content:
+            reads = True
+        if reads and exchange.held is None and is_readable(exchange):
+            self._gather(self._walk)
+        else:
+            self._walk()
+
+    def _gather(self, then: Callable[[], None]) -> None:
+        """Have the content there for variables that are read from it; what is too large stays unread."""
+        source = self.exchange.source
+        assert source is not None
+
+        async def gather() -> bytes | None:
+            try:
+                return await source.gather(self.runner.limits.variables_max_bytes)
+            except ContentTooLarge:
+                return None
+
+        def gathered(content: bytes | None) -> None:
+            self.exchange.held = content
+            then()
+
+        self._wait(Deferred.fromCoroutine(gather()), gathered, errors=self._hook_failed)
 
     def _walk(self) -> None:
         """Call hooks until one answers, one has to wait, or the request can be sent."""
@@ -319,6 +362,10 @@ class Run:
                     merged = exchange.snapshot.consumer_chain(exchange.route, consumer)
                     self._chain = merged.chain
                     hooks = merged.rewrite
+                    if merged.chain.reads_content and exchange.held is None and is_readable(exchange):
+                        self._stage, self._hooks = stage, hooks
+                        self._gather(self._walk)
+                        return
             elif stage <= _CONSUMER_REWRITE:
                 stage = _GLOBAL_ACCESS
                 hooks = exchange.snapshot.global_chain.access
@@ -603,6 +650,7 @@ class Run:
             statuses = ", ".join(str(attempt.status) for attempt in exchange.attempts)
             fields.set(b"x-apisix-upstream-status", statuses.encode())
         chain, general = self._chain, exchange.snapshot.global_chain
+        exchange.response_length = length
         for _, hook in general.header_filter:
             hook(exchange)
         for _, hook in chain.header_filter:

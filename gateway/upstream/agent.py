@@ -241,7 +241,7 @@ class UpstreamAgent:
             max_header_bytes, max_headers, max_interim: As ``ResponseReader``.
             known_heads: Response heads that are remembered, all peers together.
         """
-        self._known_heads: Recurring[ResponseHead] = Recurring(known_heads)
+        self._known: Recurring[ResponseHead] = Recurring(known_heads)
         self.network = Network(reactor, ClientTLS(trust_root), connect_tcp, ResponseReader, resolver)
         self.limit_heads(max_header_bytes, max_headers, max_interim)
         self._timeout = timeout
@@ -317,7 +317,7 @@ class UpstreamAgent:
             max_header_bytes=max_header_bytes,
             max_headers=max_headers,
             max_interim=max_interim,
-            known_heads=self._known_heads,
+            known_heads=self._known,
         )
 
     def pool(self, request: PreparedRequest) -> Pool:

@@ -21,6 +21,39 @@ def matched(
     return None if match is None else match.rule.target
 
 
+CONTENT_VARS = [["post_arg.a", "==", "1"]]
+
+
+class ContentTests(SynchronousTestCase):
+    """Who asks for a request's content is known when a snapshot is made."""
+
+    def test_routes(self) -> None:
+        """Routes that are matched by content are known, as long as they are there."""
+        compiler = Compiler(FakePlugins(), "default")
+        snapshot = compiler.load(
+            records(service("s"), route("r", "/x", vars=CONTENT_VARS), route("other", "/y")), 1
+        )
+        self.assertEqual(snapshot.content_routes, {"r"})
+        changed = compiler.apply(snapshot, [route("other", "/y", vars=CONTENT_VARS)], 2)
+        self.assertEqual(changed.content_routes, {"r", "other"})
+        changed = compiler.apply(changed, [route("r", "/x"), change("route", "other", None)], 3)
+        self.assertEqual(changed.content_routes, set())
+
+    def test_chains(self) -> None:
+        """So are chains whose plugins name such a variable anywhere in their settings."""
+        filtered = {"_meta": {"filter": CONTENT_VARS}}
+        snapshot = Compiler(FakePlugins(), "default").load(
+            records(
+                service("s"),
+                route("r", "/x", plugins={"plain": filtered}),
+                route("other", "/y", plugins={"plain": {"key": "arg_a"}}),
+            ),
+            1,
+        )
+        reads = {id: one.chain.reads_content for id, one in snapshot.routes.items()}
+        self.assertEqual(reads, {"r": True, "other": False})
+
+
 class CompilerTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.plugins = FakePlugins()

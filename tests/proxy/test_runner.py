@@ -14,8 +14,10 @@ from gateway.core.chain import BoundPlugin
 from gateway.core.compiler import Compiler
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.merge import PluginUse
+from gateway.core.variables import getter
 from gateway.model.record import Change
 from gateway.proxy.limits import ProxyLimits
+from gateway.proxy.request_body import RequestBody
 from gateway.upstream.errors import UpstreamError
 from tests.core.configs import FakePlugins, change, records, route, service
 from tests.proxy.fakes import FakeResponse, InMemoryGateway
@@ -70,6 +72,74 @@ class RunnerTestCase(SynchronousTestCase):
         (exchange,) = gateway.ended
         assert exchange.outcome is not None
         return exchange.outcome.status, exchange.outcome.decided_by, exchange.outcome.reason
+
+
+class ContentTests(RunnerTestCase):
+    """Variables that are read from content: it is gathered where somebody asks for them, and nowhere else."""
+
+    class Client:
+        def pause_reading(self) -> None: ...
+
+        def resume_reading(self) -> None: ...
+
+    JSON = ("Content-Type", "application/json")
+
+    def body(self) -> RequestBody:
+        return RequestBody(None, self.Client(), read_ahead=4)
+
+    def seen_by(self, name: str) -> Callable[[Exchange], None]:
+        def hook(exchange: Exchange) -> None:
+            self.seen.append(f"{name}: {getter('post_arg.a')(exchange)}")
+
+        return hook
+
+    def test_routing(self) -> None:
+        """A route can be matched by content; the content then goes upstream as it came."""
+        gateway = self.gateway(
+            service("s"),
+            route("by", "/x", vars=[["post_arg.a", "==", 1]]),
+            route("other", "/x", priority=-1),
+        )
+        for content, id in ((b'{"a":1}', "by"), (b'{"a":2}', "other")):
+            body = self.body()
+            _, run = gateway.request("POST", "/x", [self.JSON], body)
+            self.assertIsNone(run.exchange.route)
+            body.data(content[:3])
+            body.data(content[3:])
+            body.end()
+            assert run.exchange.route is not None
+            self.assertEqual((run.exchange.route.id, body.can_start), (id, True))
+
+    def test_plugins(self) -> None:
+        """Plugins whose settings name such a variable find the content there; others do not wait."""
+        self.plugins.hooks = {"p": {"rewrite": self.seen_by("p")}}
+        asking = {"p": {"key": "$post_arg.a"}}
+        gateway = self.gateway(
+            service("s"), route("r", "/x", plugins=asking), route("plain", "/plain", plugins={"p": {}})
+        )
+        body = self.body()
+        gateway.request("POST", "/x", [self.JSON], body)
+        self.assertEqual(self.seen, [])
+        body.data(b'{"a":"v"}')
+        body.end()
+        gateway.request("POST", "/plain", [self.JSON], self.body())
+        gateway.request("POST", "/x", [("Content-Type", "image/png")], self.body())
+        gateway.request("GET", "/x")
+        self.assertEqual(self.seen, ["p: v", "p: None", "p: None", "p: None"])
+
+    def test_too_large(self) -> None:
+        """In content beyond the limit the variables are absent, and it streams on."""
+        self.plugins.hooks = {"p": {"rewrite": self.seen_by("p")}}
+        gateway = self.gateway(
+            service("s"),
+            route("r", "/x", plugins={"p": {"key": "$post_arg.a"}}),
+            limits=ProxyLimits(variables_max_bytes=5),
+        )
+        body = self.body()
+        _, run = gateway.request("POST", "/x", [self.JSON], body)
+        body.data(b'{"a":"v"}')
+        self.assertEqual((self.seen, body.can_start), (["p: None"], True))
+        self.assertIsNone(run.exchange.outcome)
 
 
 class AnswerTests(RunnerTestCase):

@@ -1,0 +1,99 @@
+"""echo: fixed texts before, after or in the place of an answer's content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from gateway.core.exchange import Exchange
+from gateway.core.rewriting import map_schema, plain_fields, resolved
+from gateway.core.variables import Template
+from gateway.interfaces import IBodyFilterPhase, IHeaderFilterPhase, IPluginFactory, PluginServices
+
+NAME = "echo"
+_TEXT: dict[str, Any] = {"type": "string"}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "minProperties": 1,
+    "properties": {
+        "before_body": {**_TEXT, "description": "What is sent before the content."},
+        "body": {**_TEXT, "description": "What is sent in the place of the content."},
+        "after_body": {**_TEXT, "description": "What is sent after the content."},
+        "headers": map_schema("Fields to set."),
+    },
+    "anyOf": [{"required": ["before_body"]}, {"required": ["body"]}, {"required": ["after_body"]}],
+}
+_ABOUT_CONTENT = frozenset((b"content-length", b"content-encoding", b"etag", b"last-modified"))
+
+
+@implementer(IHeaderFilterPhase, IBodyFilterPhase)
+@frozen(eq=False)
+class Echo:
+    """
+    echo with one configuration.
+
+    Attributes:
+        key: Its own place in ``Exchange.context``.
+    """
+
+    before: bytes
+    body: bytes | None
+    after: bytes
+    fields: tuple[tuple[bytes, Template], ...]
+    key: str
+
+    def header_filter(self, exchange: Exchange) -> None:
+        """See ``IHeaderFilterPhase``."""
+        fields = exchange.response_fields
+        # A text beside coded content would be none of that coding: then the content stays alone.
+        coded = fields.get(b"content-encoding") not in (None, b"identity")
+        if not coded or self.body is not None:
+            fields.pairs = [pair for pair in fields.pairs if pair[0] not in _ABOUT_CONTENT]
+            exchange.context[self.key] = self.before
+        for name, value in resolved(self.fields, exchange):
+            fields.set(name, value)
+
+    def body_filter(self, exchange: Exchange, data: bytes, last: bool) -> bytes:
+        """See ``IBodyFilterPhase``."""
+        before: bytes | None = exchange.context.get(self.key)
+        if before is None:
+            return data
+        exchange.context[self.key] = b""
+        if self.body is not None:
+            data = self.body if last else b""
+        return before + data + self.after if last else before + data
+
+
+@implementer(IPlugin, IPluginFactory)
+@frozen(eq=False)
+class Factory:
+    """Provides ``IPluginFactory``."""
+
+    name: str = NAME
+    version: str = "0.1"
+    priority: int = 412
+    kind: str = "general"
+    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
+    metadata_schema: Mapping[str, Any] | None = None
+    secret_fields: tuple[str, ...] = ()
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """See ``IPluginFactory.check``: names of fields are names."""
+        plain_fields(config.get("headers", {}))
+
+    def make(self, config: Mapping[str, Any], services: PluginServices) -> Echo:
+        """See ``IPluginFactory.make``."""
+        return Echo(
+            config.get("before_body", "").encode("utf-8", "replace"),
+            config["body"].encode("utf-8", "replace") if "body" in config else None,
+            config.get("after_body", "").encode("utf-8", "replace"),
+            plain_fields(config.get("headers", {})),
+            f"{NAME} {services.origin}",
+        )
+
+
+plugin = Factory()
