@@ -87,6 +87,19 @@ class TransformTests(EndToEndCase):
             self.assertIn(line, lines)
         self.assertNotIn(b"x-gone", answer.body.lower())
 
+        kind = {"proxy-rewrite": {"headers": {"set": {"X-Kind": "is ${post_arg.kind}"}}}}
+        routed = {"name": "posted", "service_id": "echo", "paths": ["/posted"], "plugins": kind}
+        self.put("routes/posted", {**routed, "vars": [["post_arg.kind", "==", "a"]]})
+        json_type = {"Content-Type": "application/json"}
+        large = b'{"kind":"a","pad":"%b"}' % (b"x" * 200_000)
+        answer = self.get("/posted", method="POST", body=large, headers=json_type)
+        self.assertIn(b"X-Kind: is a", answer.body)
+        self.assertTrue(answer.body.endswith(large))
+        self.assertEqual(
+            self.get("/posted", method="POST", body=b'{"kind":"b"}', headers=json_type).status, 404
+        )
+        self.assertEqual(self.get("/posted").status, 404)
+
         schema = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
         self.serve("/checked", request_validation={"body_schema": schema})
         answer = self.get("/checked", method="POST", body=b'{ "name" : "x", "name": "Jack" }')
