@@ -1,8 +1,9 @@
 """``python -m bench.admin``: what the Admin API costs with a few resources and with many.
 
-A gateway is filled with services, routes, and consumers with a credential each, ten writes at a time.
-Before and after that the same calls are timed, one at a time: a PUT of a route and the time until it is
-served, lists, an explanation. Loopback only; one process, one core.
+One gateway gets a handful of resources; another is filled with services, routes, and consumers with a
+credential each, ten writes at a time. Then the same calls are timed on both, in turns: a PUT of a route, and
+the time until it is served, lists, an explanation. CPU time is told: it holds on a busy machine. Loopback
+only; one process and one core each.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from threading import local
 from typing import Any
 
 from bench import servers
-from bench.processes import free_port, memory_mb
+from bench.processes import Server, cpu_seconds, free_port, memory_mb
 
 Call = tuple[str, str, Any]
 
@@ -79,16 +80,6 @@ def resources(routes: int, services: int, consumers: int) -> Iterator[Sequence[C
     ]
 
 
-def timed(work: Callable[[], object], times: int) -> float:
-    """The median of several runs, in milliseconds."""
-    taken = []
-    for _ in range(times):
-        started = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken) * 1000
-
-
 def served(client: Client, port: int, number: int) -> None:
     """Put a route and ask for it: it must be there at once."""
     path = f"/fresh/{number}"
@@ -101,7 +92,7 @@ def served(client: Client, port: int, number: int) -> None:
         raise RuntimeError("an answered write was not served")
 
 
-def figures(client: Client, port: int, times: int) -> dict[str, float]:
+def calls(client: Client, port: int) -> dict[str, Callable[[], object]]:
     """The calls that are compared."""
     admin = "/apisix/admin"
     numbers = iter(range(1_000_000))
@@ -110,20 +101,37 @@ def figures(client: Client, port: int, times: int) -> dict[str, float]:
         body = {"name": "p", "service_id": "s0", "paths": [f"/p/{next(numbers)}"]}
         client(("PUT", f"{admin}/routes/one", body))
 
+    def get(path: str) -> Callable[[], object]:
+        return lambda: client(("GET", path, None))
+
     return {
-        "PUT of a route": timed(put, times),
-        "PUT of a route, and a request to it": timed(lambda: served(client, port, next(numbers)), times),
-        "GET of a route": timed(lambda: client(("GET", f"{admin}/routes/r1", None)), times),
-        "list of all routes": timed(lambda: client(("GET", f"{admin}/routes", None)), max(3, times // 10)),
-        "list of one service's routes": timed(
-            lambda: client(("GET", f"{admin}/routes?service_id=s1", None)), times
-        ),
-        "page of 50, searched": timed(
-            lambda: client(("GET", f"{admin}/routes?search=r77&page=1&page_size=50", None)),
-            max(3, times // 5),
-        ),
-        "explain": timed(lambda: client(("GET", "/api/explain?url=/a/3/x", None)), times),
+        "PUT of a route": put,
+        "PUT of a route, and a request to it": lambda: served(client, port, next(numbers)),
+        "GET of a route": get(f"{admin}/routes/r1"),
+        "list of all routes": get(f"{admin}/routes"),
+        "list of one service's routes": get(f"{admin}/routes?service_id=s1"),
+        "page of 50, searched": get(f"{admin}/routes?search=r77&page=1&page_size=50"),
+        "explain": get("/api/explain?url=/a/3/x"),
     }
+
+
+def load(client: Client, pid: int, groups: Iterator[Sequence[Call]]) -> list[tuple[int, float, float]]:
+    """Make the writes, ten at a time. Returns of each group: how many, CPU seconds, seconds."""
+    taken = []
+    with ThreadPoolExecutor(10) as pool:
+        for group in groups:
+            before, begun = cpu_seconds(pid), time.perf_counter()
+            list(pool.map(client, group))
+            taken.append((len(group), cpu_seconds(pid) - before, time.perf_counter() - begun))
+    return taken
+
+
+def started(directory: Path) -> tuple[Server, Client, int]:
+    """A gateway, a client of its Admin API, and the port of its data plane."""
+    directory.mkdir()
+    gateway = servers.gateway(directory, 1, free_port(), routes=0, environ={})
+    ports = json.loads((directory / "gateway" / "ports.json").read_text())
+    return gateway, Client(ports["admin"]), ports["proxy"]
 
 
 def main() -> None:
@@ -134,33 +142,40 @@ def main() -> None:
     parser.add_argument("--consumers", type=int, default=5_000)
     parser.add_argument("--times", type=int, default=50, help="how often each call is made")
     given = parser.parse_args()
+    running: list[Server] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        directory = Path(name)
-        gateway = servers.gateway(directory, 1, free_port(), routes=0, environ={})
         try:
-            ports = json.loads((directory / "gateway" / "ports.json").read_text())
-            client = Client(ports["admin"])
-            for group in resources(10, 2, 5):
-                for call in group:
-                    client(call)
-            few = figures(client, ports["proxy"], given.times)
-            empty_mb = memory_mb(gateway.pid)
-            loads = []
-            with ThreadPoolExecutor(10) as pool:
-                for group in resources(given.routes, given.services, given.consumers):
-                    started = time.perf_counter()
-                    list(pool.map(client, group))
-                    loads.append((len(group), time.perf_counter() - started))
-            many = figures(client, ports["proxy"], given.times)
-            full_mb = memory_mb(gateway.pid)
+            small, few, few_port = started(Path(name) / "few")
+            running.append(small)
+            large, many, many_port = started(Path(name) / "many")
+            running.append(large)
+            load(few, small.pid, resources(10, 2, 5))
+            loads = load(many, large.pid, resources(given.routes, given.services, given.consumers))
+            pairs = zip(calls(few, few_port).items(), calls(many, many_port).values(), strict=True)
+            rows = []
+            for (what, one), other in pairs:
+                taken: tuple[list[float], list[float]] = ([], [])
+                # In turns: the machine's noise meets both alike.
+                for _ in range(given.times):
+                    for work, gateway, into in zip((one, other), running, taken, strict=True):
+                        before = cpu_seconds(gateway.pid)
+                        work()
+                        into.append((cpu_seconds(gateway.pid) - before) * 1000)
+                rows.append((what, *(statistics.median(each) for each in taken)))
+            memory = [memory_mb(gateway.pid) for gateway in running]
         finally:
-            gateway.stop()
-    print(f"| call | with 10 routes, ms | with {given.routes:,}, ms | ratio |\n| --- | ---: | ---: | ---: |")
-    for name, before in few.items():
-        print(f"| {name} | {before:.1f} | {many[name]:.1f} | {many[name] / before:.1f} |")
-    for what, (count, seconds) in zip(("services", "routes", "consumers", "credentials"), loads, strict=True):
-        print(f"{count:,} {what}: {seconds:.1f} s, {count / seconds:.0f} writes/s")
-    print(f"memory: {empty_mb:.0f} MB, then {full_mb:.0f} MB")
+            for gateway in running:
+                gateway.stop()
+    print(f"| call | with 10 routes, CPU ms | with {given.routes:,}, CPU ms | ratio |")
+    print("| --- | ---: | ---: | ---: |")
+    for what, few_ms, many_ms in rows:
+        print(f"| {what} | {few_ms:.1f} | {many_ms:.1f} | {many_ms / few_ms:.1f} |")
+    names = ("services", "routes", "consumers", "credentials")
+    for what, (count, cpu_s, clock_s) in zip(names, loads, strict=True):
+        each = cpu_s / count * 1000
+        rate = count / clock_s
+        print(f"{count:,} {what}: {each:.1f} CPU ms a write; {clock_s:.1f} s, {rate:.0f} writes/s")
+    print(f"memory: {memory[0]:.0f} MB and {memory[1]:.0f} MB")
 
 
 if __name__ == "__main__":

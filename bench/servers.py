@@ -141,29 +141,41 @@ def gateway(directory: Path, core: int, target: int, *, routes: int, environ: di
     return server
 
 
-def configure(admin_port: int, target: int, routes: int) -> None:
-    """One service, a guarded and an open route, a consumer, and *routes* routes nobody asks for."""
-    context = ssl._create_unverified_context()
-    connection = http.client.HTTPSConnection("127.0.0.1", admin_port, context=context)
+class Admin:
+    """A connection to the gateway's Admin API."""
 
-    def put(path: str, value: object) -> None:
+    def __init__(self, port: int) -> None:
+        context = ssl._create_unverified_context()
+        self._connection = http.client.HTTPSConnection("127.0.0.1", port, context=context)
+
+    def __enter__(self) -> Admin:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def put(self, path: str, value: object) -> None:
+        """Write one resource of the group ``default``."""
         headers = {"X-API-KEY": TOKEN}
-        connection.request(
-            "PUT", f"/apisix/admin/{path}?gateway_group_id=default", json.dumps(value), headers
-        )
-        answer = connection.getresponse()
+        target = f"/apisix/admin/{path}?gateway_group_id=default"
+        self._connection.request("PUT", target, json.dumps(value), headers)
+        answer = self._connection.getresponse()
         text = answer.read()
         if answer.status != 200:
             raise RuntimeError(f"PUT {path}: {answer.status} {text!r}")
 
+
+def configure(admin_port: int, target: int, routes: int) -> None:
+    """One service, a guarded and an open route, a consumer, and *routes* routes nobody asks for."""
     node = {"host": "127.0.0.1", "port": target, "weight": 1}
-    put("services/bench", {"name": "bench", "upstream": {"nodes": [node]}})
-    put(f"consumers/{USERNAME}", {"username": USERNAME})
     credential = {"name": "bench", "plugins": {"jwt-auth": {"key": KEY, "secret": SECRET}}}
-    put(f"consumers/{USERNAME}/credentials/bench", credential)
     guarded = {"name": "jwt", "service_id": "bench", "paths": ["/jwt"], "plugins": {"jwt-auth": {}}}
-    put("routes/jwt", guarded)
-    put("routes/open", {"name": "open", "service_id": "bench", "paths": ["/*"]})
-    for number in range(routes):
-        put(f"routes/r{number}", {"name": "r", "service_id": "bench", "paths": [f"/unused/{number}/*"]})
-    connection.close()
+    with Admin(admin_port) as admin:
+        admin.put("services/bench", {"name": "bench", "upstream": {"nodes": [node]}})
+        admin.put(f"consumers/{USERNAME}", {"username": USERNAME})
+        admin.put(f"consumers/{USERNAME}/credentials/bench", credential)
+        admin.put("routes/jwt", guarded)
+        admin.put("routes/open", {"name": "open", "service_id": "bench", "paths": ["/*"]})
+        for number in range(routes):
+            route = {"name": "r", "service_id": "bench", "paths": [f"/unused/{number}/*"]}
+            admin.put(f"routes/r{number}", route)

@@ -36,7 +36,7 @@ from gateway.core.snapshot import Snapshot
 from gateway.counters.local import LocalCounters
 from gateway.counters.source import Source
 from gateway.http1 import eager
-from gateway.interfaces import CounterSource, HttpCalls, PluginServices
+from gateway.interfaces import HttpCalls, PluginServices
 from gateway.model.record import Key, Record
 from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.health import HealthChecks
@@ -116,9 +116,7 @@ class Listener:
         return Address(host.host, host.port)
 
 
-def make_services(
-    settings: Settings, reactor: Any, calls: HttpCalls, counters: CounterSource
-) -> PluginServices:
+def make_services(settings: Settings, reactor: Any, calls: HttpCalls, counters: Source) -> PluginServices:
     """What the plugins of one process share."""
 
     def sleep(seconds: float) -> Deferred[None]:
@@ -137,6 +135,7 @@ def make_services(
         sleep=sleep,
         spawn=spawn,
         counters=counters,
+        breakers=counters.local,
         random=random.random,
         trusted=(lambda address: False) if peers is None else peers.__contains__,
     )

@@ -349,8 +349,10 @@ class Counters(Protocol):
     what was admitted in the last one still counts, by the share of it that the sliding window covers.
     """
 
-    def take(self, window: Window) -> Quota | Awaitable[Quota]:
-        """Take from one quota."""
+    def take(
+        self, key: str, limit: int, window_s: float, cost: int = 1, sliding: bool = False
+    ) -> Quota | Awaitable[Quota]:
+        """Take from one quota. For the arguments see ``Window``."""
 
     def take_all(self, windows: Sequence[Window]) -> Sequence[Quota] | Awaitable[Sequence[Quota]]:
         """
@@ -397,6 +399,42 @@ class CounterSource(Protocol):
         """
 
 
+class Breakers(Protocol):
+    """
+    Circuit breakers that all workers share: what failed lately, by key. Nothing here waits or raises; where
+    the memory cannot be had, all is well.
+    """
+
+    def opened(self, key: str) -> tuple[int, float] | None:
+        """
+        Ask for a breaker that has opened.
+
+        Returns:
+            How many failures there were since all was well, and how many seconds ago it opened last; None if
+            it has not opened since then.
+        """
+
+    def failed(self, key: str, every: int) -> None:
+        """One more failure; each *every*-th opens the breaker."""
+
+    def succeeded(self, key: str, enough: int) -> None:
+        """A success; *enough* of them in a row, and all is well."""
+
+
+class ISharedSettings(Interface):
+    """What a plugin's factory provides besides ``IPluginFactory`` if places may share what it keeps."""
+
+    def shared_name(config: Mapping[str, Any]) -> str | None:
+        """
+        Under which name a place shares.
+
+        Args:
+            config: Settings that fit the schema.
+        Returns:
+            All places with the same name must have the same settings; None for a place of its own.
+        """
+
+
 def _nothing(name: str) -> Callable[..., Any]:
     def absent(*args: object, **named: object) -> Any:
         raise RuntimeError(f"there is no service {name} here")
@@ -406,6 +444,11 @@ def _nothing(name: str) -> Callable[..., Any]:
 
 class _NoHttp:
     request = staticmethod(_nothing("http"))
+
+
+class _NoBreakers:
+    opened = staticmethod(_nothing("breakers"))
+    failed = succeeded = opened
 
 
 class RequestMetrics(Protocol):
@@ -532,6 +575,7 @@ class PluginServices:
         sleep: Waits so many seconds, for hooks that are ``async``; ends early when the client leaves.
         spawn: Runs a coroutine that no request waits for; what it raises is logged.
         counters: Counters for limits, as the settings' ``policy`` says.
+        breakers: Circuit breakers.
         random: A number from 0 to 1, 1 excluded: for shares and samples, not for secrets.
         trusted: Whether a peer's forwarding fields are believed, by its address ([proxy] trusted_addresses).
         metrics: Counts requests.
@@ -553,6 +597,7 @@ class PluginServices:
     sleep: Callable[[float], Awaitable[None]] = field(default=_nothing("sleep"), repr=False)
     spawn: Callable[[Coroutine[Any, Any, Any]], None] = field(default=_nothing("spawn"), repr=False)
     counters: CounterSource = field(default=_nothing("counters"), repr=False)
+    breakers: Breakers = field(factory=_NoBreakers, repr=False)
     random: Callable[[], float] = field(default=_nothing("random"), repr=False)
     trusted: Callable[[str], bool] = field(default=lambda address: False, repr=False)
     metrics: RequestMetrics = field(factory=_NoMetrics, repr=False)

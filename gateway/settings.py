@@ -259,6 +259,8 @@ class PluginsSection:
         jwt_auth_token_cache: Verified tokens remembered; 0 verifies each request anew.
         redirect_https_port: The port that ``http_to_https`` of redirect names.
         counters_keys: Counters of each sort that there is room for on this machine.
+        mirror_in_flight, mirror_body_bytes, mirror_timeout_s: Of one proxy-mirror in one process: copies at a
+            time, content of a copy, and how long one may take.
         redis_retry_s: The longest pause between two tries to reach a Redis that is down.
     """
 
@@ -267,6 +269,9 @@ class PluginsSection:
     redirect_https_port: int = setting(fields.whole(0, 65535), "0")
     counters_keys: int = setting(fields.whole(16, 10_000_000), "100000")
     redis_retry_s: float = setting(fields.seconds(0.1, 600), "2")
+    mirror_in_flight: int = setting(fields.whole(1, 100_000), "100")
+    mirror_body_bytes: int = setting(fields.whole(0, 2**30), "1048576")
+    mirror_timeout_s: float = setting(fields.seconds(0.001, 3600), "60")
 
     @property
     def limits(self) -> Mapping[str, str]:

@@ -23,6 +23,7 @@ from gateway.admin.refusals import BadBody
 from gateway.admin.resources import Resources
 from gateway.admin.translation import translated
 from gateway.control.state import State
+from gateway.errors import ConfigErrors
 from gateway.interfaces import Clock
 from gateway.model.credential import join_id, split_id
 from gateway.model.record import Change, Record
@@ -258,7 +259,15 @@ class ApisixConfigs:
         for item in items:
             if item.name is None:
                 raise BadBody(f"missing {item.kind.words} id")
-        await self._resources.write(lambda state: self._changes(state, digest, document, items), call.caller)
+        try:
+            await self._resources.write(
+                lambda state: self._changes(state, digest, document, items), call.caller
+            )
+        except ConfigErrors as errors:
+            # What cannot be compiled is told with its kind and id in front.
+            problem = errors.problems[0]
+            where = "/".join(str(part) for part in problem.path[:2])
+            raise BadBody(f"invalid configuration: {where}: {problem.message}") from None
         return Answer(202, None, self._headers())
 
     def _is_current(self, digest: str) -> bool:

@@ -164,7 +164,7 @@ class AdminAPI:
         self.resources = Resources(control, registry)
         self._limits = limits or Limits()
         self._ready = ready
-        self._enterprise = Enterprise(self.resources)
+        self._enterprise = Enterprise(self.resources, status)
         self._access = Access(self.resources, clock, limits=access, elsewhere=elsewhere)
         self._tokens = Tokens(self.resources, self._enterprise)
         self._users = Users(self.resources, self._enterprise, self._access)
@@ -420,6 +420,10 @@ class AdminAPI:
     async def _instance_token(self, request: Any, id: str) -> bytes:
         return await self._answer(request, lambda call: self._groups.instance_token(call, id))
 
+    @app.route("/api/gateway_groups/<id>/dp_client_certificates")
+    async def _client_certificate(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._groups.client_certificate(call, id))
+
     @app.route("/api/gateway_groups/<id>/services")
     async def _group_services(self, request: Any, id: str) -> bytes:
         return await self._answer(request, lambda call: self._groups.services(call, id))
@@ -427,6 +431,10 @@ class AdminAPI:
     @app.route("/api/gateway_groups/<id>/services/<service>")
     async def _group_service(self, request: Any, id: str, service: str) -> bytes:
         return await self._answer(request, lambda call: self._groups.services(call, id, service))
+
+    @app.route("/api/gateway_groups/<id>/services/<service>/healthcheck")
+    async def _group_health(self, request: Any, id: str, service: str) -> bytes:
+        return await self._answer(request, lambda call: self._groups.health(call, id, service))
 
     @app.route("/api/gateway_groups/<id>/instances")
     async def _group_instances(self, request: Any, id: str) -> bytes:

@@ -10,6 +10,7 @@ from attrs import frozen
 from gateway.admin.keys import KeyIndex
 from gateway.control.state import State
 from gateway.core.expressions import compile_expression
+from gateway.interfaces import ISharedSettings
 from gateway.model import secret
 from gateway.model.credential import split_id
 from gateway.model.gateway_group import DEFAULT_GROUP
@@ -57,8 +58,39 @@ def _plugin(draft: Draft, name: str, config: object, credential: bool) -> Iterat
         yield Problem(("plugins", name), "plugin", f"unknown plugin [{name}]", list(draft.registry.names))
     elif isinstance(config, Mapping):
         found = draft.registry.check(name, config, credential=credential) or _filter_faults(config)
+        found = found or list(_shared(draft, name, config))
         if found:
             yield Problem(("plugins", name), "plugin", "bad settings", name, branches=(tuple(found),))
+
+
+_WITH_PLUGINS = ("service", "route", "global_rule", "consumer", "plugin_config", "consumer_group")
+
+
+def _shared(draft: Draft, name: str, config: Mapping[str, Any]) -> Iterator[Problem]:
+    """
+    Places that share what a plugin keeps have the same settings. What is stored counts, this resource's own
+    included: others may be in the group by the time a change of it is served (plugin contract §3).
+    """
+    factory = draft.registry.factory(name)
+    if not ISharedSettings.providedBy(factory):
+        return
+    shared = factory.shared_name(config)
+    if shared is None:
+        return
+    wanted = _without_meta(config)
+    for kind in _WITH_PLUGINS:
+        for record in draft.state.all(draft.group, kind).values():
+            plugins = record.value.get("plugins")
+            other = plugins.get(name) if isinstance(plugins, Mapping) else None
+            if not isinstance(other, Mapping) or factory.shared_name(other) != shared:
+                continue
+            if _without_meta(other) != wanted:
+                yield Problem((), "conflict", "group conf mismatched")
+                return
+
+
+def _without_meta(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {member: value for member, value in config.items() if member != "_meta"}
 
 
 def _filter_faults(config: Mapping[str, Any]) -> list[Problem]:

@@ -5,7 +5,8 @@ A thin renderer over the resource service. The rules are those of Admin API cont
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from gateway.admin.calls import Answer, Call
@@ -36,8 +37,13 @@ class Enterprise:
 
     name = DIALECT
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, status: Callable[[], Any] = dict) -> None:
+        """
+        Args:
+            status: What the gateway says of itself, or an awaitable of it.
+        """
         self._resources = resources
+        self._status = status
         self._errors = EnterpriseErrors(resources.registry)
         self._validation = Validation(resources, DIALECT, self._errors.of_document)
 
@@ -111,6 +117,8 @@ class Enterprise:
 
     async def _collection(self, call: Call, place: Place) -> Answer:
         if call.method == "GET":
+            if place.kind.name == "service" and call.query.one("unhealthy_nodes") == "true":
+                return self.list(call, place, among=await self._unhealthy())
             return self.list(call, place)
         self._check_direct(place, None)
         stored = await self._resources.create(place, call.document(), call.caller, DIALECT)
@@ -136,6 +144,22 @@ class Enterprise:
                     raise Forbidden("the default upstream of a service cannot be deleted: change the service")
                 return self.deleted(await self._resources.delete(place, id, call.caller))
         return self.stored(place.kind, stored)
+
+    async def health(self) -> Sequence[Mapping[str, Any]]:
+        """The health of the upstreams that are being checked (data-plane contract §15)."""
+        report = self._status()
+        if inspect.isawaitable(report):
+            report = await report
+        found: Sequence[Mapping[str, Any]] = report.get("health", ())
+        return found
+
+    async def _unhealthy(self) -> frozenset[str]:
+        """Ids of services with a node that is not well."""
+        return frozenset(
+            str(upstream["name"]).rpartition("/")[2]
+            for upstream in await self.health()
+            if any(node.get("status") not in ("healthy", "mostly_healthy") for node in upstream["nodes"])
+        )
 
     def _check_direct(self, place: Place, id: str | None) -> None:
         """Refuse what only a publication may change (contract §3.7): routes, and which services there are."""
@@ -174,6 +198,17 @@ class Enterprise:
         if plugin in registry and registry.factory(plugin).metadata_schema is None:
             raise Forbidden(f"plugin {plugin} has no metadata")
 
+    def _certificates_of(self, call: Call, group: str) -> Container[str] | None:
+        """Ids of the certificates of an SNI that the query names; None if it names none."""
+        id, name = call.query.one("sni_id"), call.query.one("sni_name")
+        if id is None and name is None:
+            return None
+        return {
+            record.value["certificate_id"]
+            for record in self._resources.state.all(group, "sni").values()
+            if id in (None, record.id) and name in (None, record.value["domain"])
+        }
+
     def _default_upstream(self, place: Place) -> Record | None:
         service = self._resources.state.get(place.group, "service", place.parent or "")
         return None if service is None else default_upstream(service)
@@ -191,11 +226,21 @@ class Enterprise:
         place = Place(group, KINDS["service"])
         return self.list(call, place) if id is None else await self._item(call, place, id)
 
-    def list(self, call: Call, place: Place) -> Answer:
-        """A list: bare objects, and how many there are on all pages."""
+    def list(self, call: Call, place: Place, *, among: Container[str] | None = None) -> Answer:
+        """
+        A list: bare objects, and how many there are on all pages.
+
+        Args:
+            among: Ids outside of which nothing is listed.
+        """
         listing = Listing.parse(call.query, place.kind)
         service_id = call.query.one("service_id") if "service_id" in place.kind.filters else None
-        page = listing.of(self._records(place, service_id))
+        records = self._records(place, service_id)
+        if place.kind.name == "certificate":
+            among = self._certificates_of(call, place.group)
+        if among is not None:
+            records = [record for record in records if record.id in among]
+        page = listing.of(records)
         state = self._resources.state
         info = call.query.one("with_publish_info") == "true"
         shown = [view(state, place.kind, record, publish_info=info) for record in page.records]

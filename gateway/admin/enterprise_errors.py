@@ -167,6 +167,14 @@ def _hint(kind: str, problem: Problem) -> str | None:
             return elsewhere
     elif problem.rule == "plugin" and len(problem.path) == 2 and known:
         name = str(problem.path[1])
+    elif problem.rule == "enum" and isinstance(problem.got, str):
+        # Letter case is what people get wrong most.
+        same = [str(each) for each in known if str(each).lower() == problem.got.lower()]
+        if same:
+            return f'did you mean "{same[0]}"?'
+        name = problem.got
+    elif problem.rule in ("oneOf", "anyOf"):
+        return words_enterprise.reason(problem)
     else:
         return None
     near = get_close_matches(name, map(str, known), 1, 0.6) if len(name) <= _MAX_TEXT else []

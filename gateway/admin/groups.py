@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
+from gateway.admin import certificates
 from gateway.admin.access import KEY_PREFIX, digest
 from gateway.admin.calls import Answer, Call
 from gateway.admin.enterprise import Enterprise
@@ -21,6 +22,7 @@ from gateway.model.record import Change, Record
 
 _PLACE = Place("", GATEWAY_GROUP)
 _PRIVATE = {"Cache-Control": "no-store"}
+_AUTHORITY = ("", "authority", "data-planes")
 
 
 def default_group_change() -> Change:
@@ -114,6 +116,37 @@ class Groups:
             return Answer(200, token.encode(), {**headers, "Content-Type": "text/plain; charset=utf-8"})
         return Answer(200, {"value": {"id": own, "token_plain_text": token}}, headers)
 
+    async def client_certificate(self, call: Call, id: str) -> Answer:
+        """``POST …/{id}/dp_client_certificates``: a certificate for a data plane; its key is told once."""
+        if call.method != "POST":
+            raise NotAllowed(("POST",))
+        call.document(empty=True)
+        self._one(call, id)
+        authority = await self._authority(call)
+        pair = certificates.issued(authority, f"data plane of {id}"[:64], certificates.LIFE_DAYS)
+        value = {
+            "id": str(uuid4()),
+            "certificate": pair.cert,
+            "private_key": pair.key,
+            "ca_certificate": authority.cert,
+            "gateway_group_id": id,
+        }
+        return Answer(200, {"value": value}, _PRIVATE)
+
+    async def _authority(self, call: Call) -> certificates.Pair:
+        """The authority that signs them; made when it is asked for first."""
+
+        def plan(state: State) -> Sequence[Change]:
+            if state.get(*_AUTHORITY) is not None:
+                return []
+            made = certificates.authority("gateway data planes")
+            return [Change(*_AUTHORITY, {"cert": made.cert, "key": made.key})]
+
+        written = await self._resources.write(plan, call.caller)
+        record = written.state.get(*_AUTHORITY)
+        assert record is not None
+        return certificates.Pair(record.value["cert"], record.value["key"])
+
     async def _keep(self, call: Call, id: str, change: Change) -> Mapping[str, str]:
         self._one(call, id)
 
@@ -136,6 +169,17 @@ class Groups:
         if call.method not in methods:
             raise NotAllowed(methods)
         return await self._renderer.services_of(call, id, service)
+
+    async def health(self, call: Call, id: str, service: str) -> Answer:
+        """``GET …/{id}/services/{service}/healthcheck``: how the nodes of its upstreams are."""
+        if call.method != "GET":
+            raise NotAllowed(("GET", "HEAD"))
+        self._one(call, id)
+        if self._resources.state.get(id, "service", service) is None:
+            raise NotFound()
+        wanted = call.query.one("upstream_id") or service
+        found = [up for up in await self._renderer.health() if str(up["name"]).rpartition("/")[2] == wanted]
+        return Answer(200, {"list": found, "total": len(found)})
 
     async def instances(self, call: Call, id: str | None, report: Callable[[], Any]) -> Answer:
         """The data planes of a group, or of all: this version knows the one it is itself."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gateway.control.state import State
-from gateway.model import secret
+from gateway.model import certificate, secret
 from gateway.model.credential import join_id, split_id
 from gateway.model.problems import Problem
-from gateway.model.record import Key
+from gateway.model.record import Key, Record
 from gateway.model.schema import Checker
 
 _OWN = Checker(secret.ID)
@@ -55,6 +55,12 @@ def _children(state: State, group: str, kind: str, parent: str) -> Iterable[Key]
     for id in state.all(group, kind):
         if split_id(id)[0] == parent:
             yield group, kind, id
+
+
+def expires_until(record: Record, wanted: str) -> bool:
+    """Whether a certificate ends at that unix time or before."""
+    ends = certificate.expires_at(record.value)
+    return ends is not None and wanted.isdecimal() and ends <= int(wanted[:15])
 
 
 def auth_on_consumer(document: Mapping[str, Any], is_auth: Callable[[str], bool]) -> list[str]:

@@ -166,12 +166,16 @@ _ALL = (
         name="certificate",
         title="certificate",
         shapes=_enterprise("certificates", "LGCUPD", certificate.CERTIFICATE, hidden=frozenset({"key"})),
+        problems=certificate.problems,
+        filters={"exptime": kind_rules.expires_until},
         secrets=frozenset({"key"}),
     ),
     Kind(
         name="ca_certificate",
         title="CA certificate",
         shapes=_enterprise("ca_certificates", "LGCUPD", certificate.CA_CERTIFICATE),
+        problems=certificate.problems,
+        filters={"exptime": kind_rules.expires_until},
     ),
     Kind(
         name="sni",

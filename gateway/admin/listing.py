@@ -86,12 +86,16 @@ class Listing:
 
     def of(self, records: Sequence[Record]) -> Page:
         """The page of *records* that is wanted."""
-        chosen = [record for record in records if self._has(record)]
+        chosen = [record for record in records if self._has(record)] if self._narrows else list(records)
         chosen.sort(key=self._place, reverse=self.descending)
         if self.page is None:
             return Page(chosen, len(chosen))
         start = (self.page - 1) * self.page_size
         return Page(chosen[start : start + self.page_size], len(chosen))
+
+    @property
+    def _narrows(self) -> bool:
+        return bool(self.labels or self.label_keys or self.filters or self.search)
 
     def _place(self, record: Record) -> tuple[Any, ...]:
         # Times are whole seconds; revisions order what happened within one.

@@ -120,11 +120,20 @@ CALLS: Sequence[Operation] = (
     Operation("delete", _GROUP_ID, "Delete: gateway group, with all that is in it"),
     Operation("put", _GROUP_ID + "/admin_key", "A new admin key of the group", None, _VALUE),
     Operation("post", _GROUP_ID + "/instance_token", "A token for a data plane", None, _VALUE),
+    Operation("post", _GROUP_ID + "/dp_client_certificates", "A data plane's certificate", None, _VALUE),
     Operation("get", _GROUP_ID + "/services", "List: services of a group", None, _LIST, _PAGES),
     Operation("get", _GROUP_ID + "/services/{service_id}", "Show: service of a group", None, _VALUE),
     Operation("delete", _GROUP_ID + "/services/{service_id}", "Take a service out of a group"),
     Operation(
         "get", _GROUP_ID + "/instances", "List: data planes of a group", None, _LIST, {"status": _TEXT}
+    ),
+    Operation(
+        "get",
+        _GROUP_ID + "/services/{service_id}/healthcheck",
+        "How the nodes of a service are",
+        None,
+        _LIST,
+        {"upstream_id": _TEXT},
     ),
     Operation("get", "/api/instances", "List: data planes", None, _LIST, {"status": _TEXT}),
     *_template("services", _schema(SERVICE_TEMPLATE), "service"),

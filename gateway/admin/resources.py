@@ -220,6 +220,7 @@ class Resources:
             if before is None and not (place.kind.upsert or _is_default_group(place, id)):
                 raise NotFound()
             full = document if member is None else {member: id, **document}
+            full = {**full, **_unseen(place.kind.shapes[dialect], full, before)}
             return [self._change(state, place, id, full, before, dialect, finish)]
 
         member = place.kind.id_member
@@ -439,6 +440,15 @@ def found_problems(
 
 
 _SIZES = ("minProperties", "maxProperties")
+
+
+def _unseen(shape: Shape, document: Document, before: Record | None) -> Mapping[str, Any]:
+    """Members no answer shows, of a document that was read and is written back with the same certificates."""
+    if before is None or not shape.hidden or shape.hidden & document.keys():
+        return {}
+    if any(document.get(name) != before.value.get(name) for name in ("cert", "certs")):
+        return {}
+    return {name: before.value[name] for name in shape.hidden if name in before.value}
 
 
 def _is_default_group(place: Place, id: str) -> bool:

@@ -26,10 +26,14 @@ def _chosen(value: Mapping[str, Any], names: tuple[str, ...]) -> Document:
     return {name: value[name] for name in names if value.get(name) is not None}
 
 
+def _prefix(state: State, route: Record) -> str | None:
+    service = state.get(route.group, "service", str(route.value.get("service_id", "")))
+    return None if service is None else service.value.get("path_prefix")
+
+
 def _route_to_apisix(state: State, record: Record) -> Document:
     value = record.value
-    service = state.get(record.group, "service", value.get("service_id", ""))
-    prefix = None if service is None else service.value.get("path_prefix")
+    prefix = _prefix(state, record)
     uris = [path if prefix is None else join_prefix(prefix, path) for path in value.get("paths", ())]
     return {"uris": uris, **_chosen(value, _COMMON_ROUTE), "status": 1}
 
@@ -45,7 +49,9 @@ def _named(record: Record) -> Document:
 
 def _route_to_enterprise(state: State, record: Record) -> Document:
     value = record.value
-    paths = value["uris"] if "uris" in value else [value[name] for name in ("uri",) if name in value]
+    uris = value["uris"] if "uris" in value else [value[name] for name in ("uri",) if name in value]
+    prefix = (_prefix(state, record) or "").rstrip("/")
+    paths = [uri.removeprefix(prefix) if uri.startswith(f"{prefix}/") else uri for uri in uris]
     route = {**_named(record), **_chosen(value, _COMMON_ROUTE), "paths": paths}
     if not route.get("methods", True):
         del route["methods"]

@@ -106,6 +106,10 @@ class Validation:
                     faults.append(Fault(resource, index, id, own.name, text=text))
                     continue
                 seen.add((own.name, id))
+            elif own.bare:
+                text = 'does not match schema due to: Error at "/id": property "id" is missing'
+                faults.append(Fault(resource, index, "", own.name, text=text))
+                continue
             parent, _, last = (id or _UNNAMED).rpartition(_INSIDE)
             stored = last if own.parent is None else join_id(parent or _UNNAMED, last)
             members = self._members(own, item, last)

@@ -6,7 +6,7 @@ is the one the writer most likely meant, so its problems are told instead of all
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gateway.model.problems import Problem
 
@@ -46,16 +46,30 @@ def wanted_types(problem: Problem) -> list[str] | None:
     return wanted
 
 
+def _partly_there(problem: Problem) -> Sequence[Problem] | None:
+    schemas = problem.expected if isinstance(problem.expected, list) else []
+    if len(schemas) != len(problem.branches):
+        return None
+    pairs = sorted(zip(problem.branches, schemas, strict=True), key=lambda pair: len(pair[0]))
+    (nearest, schema), *others = pairs
+    wanted = schema.get("required", ()) if isinstance(schema, Mapping) else ()
+    if len(wanted) > len(nearest) and all(len(branch) > len(nearest) for branch, _ in others):
+        return nearest
+    return None
+
+
 def closest(problem: Problem) -> Sequence[Problem] | None:
     """
     The problems of the alternative nearest to what was written.
 
     Returns:
         None if there is no telling: no alternatives, none of the value's type, or they only
-        differ in which members are required.
+        differ in which members are required and none is partly there and nearer than the others.
     """
-    if problem.rule not in _CHOICES or required_only(problem) is not None:
+    if problem.rule not in _CHOICES:
         return None
+    if required_only(problem) is not None:
+        return _partly_there(problem)
     near = [branch for branch in problem.branches if not _is_other_type(branch, problem)]
     if not near:
         return None

@@ -319,7 +319,9 @@ class Compiler:
         rules.append(
             Rule(
                 id=id,
-                paths=tuple(join_prefix(prefix, path) if prefix else path for path in route.paths),
+                paths=tuple(join_prefix(prefix, path) for path in route.paths)
+                if prefix and route.below_prefix
+                else route.paths,
                 hosts=route.hosts or (() if service is None else service.hosts),
                 methods=route.methods,
                 addresses=AddressSet.parse(list(route.remote_addrs)) if route.remote_addrs else None,

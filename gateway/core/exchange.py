@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -199,6 +199,15 @@ class ContentSource(Protocol):
 
         Raises:
             ContentTooLarge: it has more than *max_bytes*.
+        """
+
+    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
+        """
+        Have a copy of it, without holding it up. To be asked for before it is on its way.
+
+        Args:
+            then: Called with all of it once it has passed, maybe at once; with None if there is more than
+                *max_bytes*; not at all if the client leaves before its end. Must not raise.
         """
 
 

@@ -5,7 +5,11 @@ Names are lower-cased once, when a message is read. ``wire_name`` spells them fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 Pair = tuple[bytes, bytes]
 
@@ -99,6 +103,23 @@ class Fields:
             if have == name:
                 self.pairs = [pair for pair in self.pairs if pair[0] != name]
                 return
+
+    def clean(self) -> None:
+        """
+        Make every line end where it ends: control characters in values become spaces.
+
+        Whoever writes a value that a client had a say in cannot let it start another line.
+
+        Raises:
+            ValueError: a name that is no token.
+        Source:
+            RFC 9110 sections 5.1 and 5.5.
+        """
+        for index, (name, value) in enumerate(self.pairs):
+            if _NAME.fullmatch(name) is None:
+                raise ValueError(f"not a field name: {name!r}")
+            if _CONTROL.search(value) is not None:
+                self.pairs[index] = (name, _CONTROL.sub(b" ", value))
 
     def copy(self) -> Fields:
         """A list of its own with the same lines."""

@@ -18,9 +18,16 @@ MAX_KEY = 128
 """Characters of a key; a longer one is counted under its hash."""
 DELAY_AT_LEAST_S = 0.001
 """A shorter wait is not worth one."""
+DELAY_AT_MOST_S = 3600.0
+"""Who would wait longer waits so long; no client does."""
+LARGEST = 10**15
+"""Larger numbers in settings count as this one: more than ever happens, and exact as a float."""
 
 KEY_TYPES = ("var", "var_combination", "constant")
 REMOTE_ADDR = getter("remote_addr")
+
+SKIPPED = "skipped_limits"
+"""In ``Exchange.context``: names of limits that keep out of this request, because workflow has its own."""
 
 
 def key_schema(types: tuple[str, ...] = KEY_TYPES[:2], *, default: str | None = None) -> dict[str, Any]:
@@ -95,7 +102,12 @@ _CLUSTER: dict[str, Any] = {
     "redis_cluster_nodes": {
         "type": "array",
         "minItems": 1,
-        "items": {"type": "string", "minLength": 2, "maxLength": 100},
+        "items": {
+            "type": "string",
+            "minLength": 2,
+            "maxLength": 100,
+            "pattern": r"^[^\s:]+:[0-9]{1,5}$(?!\n)|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$(?!\n)",
+        },
         "description": "host:port of nodes to start with.",
     },
     "redis_cluster_name": {"type": "string"},
@@ -107,29 +119,60 @@ _CLUSTER: dict[str, Any] = {
 }
 
 
-def policy_schema(*, key_ttl: bool = False) -> dict[str, Any]:
+_MILLISECONDS: dict[str, Any] = {"type": "integer", "minimum": 1, "default": 1000}
+_SENTINEL: dict[str, Any] = {
+    "redis_sentinels": {
+        "type": "array",
+        "minItems": 1,
+        "items": {
+            "type": "object",
+            "properties": {
+                "host": {"type": "string", "minLength": 2},
+                "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+            },
+            "required": ["host", "port"],
+        },
+        "description": "The sentinels to ask, in this order.",
+    },
+    "redis_master_name": {"type": "string", "minLength": 1, "description": "What they call the master."},
+    "redis_role": {
+        "type": "string",
+        "enum": ["master", "slave"],
+        "default": "master",
+        "description": "Accepted; counters are written, so the master is used.",
+    },
+    "redis_connect_timeout": _MILLISECONDS,
+    "redis_read_timeout": _MILLISECONDS,
+    "sentinel_username": {"type": "string", "minLength": 1},
+    "sentinel_password": {"type": "string", "minLength": 0},
+}
+
+
+def policy_schema(*, key_ttl: bool = False, sentinel: bool = False) -> dict[str, Any]:
     """
     Where counters are kept: members of an object schema, ``properties``, ``allOf``.
 
     Args:
-        key_ttl: Whether ``key_ttl`` belongs to it.
+        key_ttl: Whether ``key_ttl`` belongs to it. sentinel: Whether sentinels may tell where it is.
     """
     ttl = {"key_ttl": {"type": "integer", "default": 3600, "minimum": 1}} if key_ttl else {}
     return {
         "properties": {
             "policy": {
                 "type": "string",
-                "enum": ["local", "redis", "redis-cluster"],
+                "enum": ["local", "redis", "redis-cluster", *(("redis-sentinel",) if sentinel else ())],
                 "default": "local",
                 "description": "Where the counters are: on this machine, or in a Redis that gateways share.",
             },
             **_REDIS,
             **_CLUSTER,
+            **(_SENTINEL if sentinel else {}),
             **ttl,
         },
         "allOf": [
             _when("redis", ["redis_host"]),
             _when("redis-cluster", ["redis_cluster_nodes", "redis_cluster_name"]),
+            *([_when("redis-sentinel", ["redis_sentinels", "redis_master_name"])] if sentinel else []),
         ],
     }
 
@@ -141,7 +184,7 @@ def _when(policy: str, needed: list[str]) -> dict[str, Any]:
     }
 
 
-SECRETS = ("redis_password",)
+SECRETS = ("redis_password", "sentinel_password")
 """``secret_fields`` of a plugin with counters."""
 
 KeyReader = Callable[[Exchange], str]
@@ -161,7 +204,7 @@ def key_reader(key: str, key_type: str) -> KeyReader:
 
         def combined(exchange: Exchange) -> str:
             text, found = template.resolve(exchange)
-            return _short(text) if found and text else exchange.connection.client_ip
+            return short(text) if found and text else exchange.connection.client_ip
 
         return combined
     read = getter(key.removeprefix("$"))
@@ -171,7 +214,7 @@ def key_reader(key: str, key_type: str) -> KeyReader:
     def single(exchange: Exchange) -> str:
         value = read(exchange)
         text = value if isinstance(value, str) else spell(value)
-        return (text if len(text) <= MAX_KEY else _short(text)) or spell(REMOTE_ADDR(exchange))
+        return (text if len(text) <= MAX_KEY else short(text)) or spell(REMOTE_ADDR(exchange))
 
     return single
 
@@ -183,12 +226,13 @@ def rule_key_reader(key: str) -> Callable[[Exchange], str | None]:
 
     def read(exchange: Exchange) -> str | None:
         text, found = template.resolve(exchange)
-        return _short(text) if found or not wants else None
+        return short(text) if found or not wants else None
 
     return read
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """*text*, or its hash if it is long."""
     if len(text) <= MAX_KEY:
         return text
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
@@ -222,7 +266,7 @@ _POSITIVE = re.compile(r"[0-9]{1,15}(?:\.0+)?", re.ASCII)
 def number_reader(value: int | str, *, least: int = 1) -> int | Callable[[Exchange], int | None]:
     """A number, or what reads one from a request: None if it is not a whole number of at least *least*."""
     if isinstance(value, int):
-        return value
+        return min(value, LARGEST)
     template = compile_template(value)
 
     def read(exchange: Exchange) -> int | None:
@@ -237,5 +281,22 @@ def number_reader(value: int | str, *, least: int = 1) -> int | Callable[[Exchan
 
 def decimal(seconds: float) -> bytes:
     """Seconds with at most two decimals, none that are 0."""
+    if seconds % 1 == 0:
+        return b"%d" % seconds
     text = b"%.2f" % seconds
-    return text.rstrip(b"0").rstrip(b".")
+    return text.rstrip(b"0").rstrip(b".") if text.endswith(b"0") else text
+
+
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+
+
+def field_name(text: str) -> bytes:
+    """
+    A field name from the settings, as ``Fields`` spells it.
+
+    Raises:
+        ValueError: it is none (RFC 9110 section 5.1).
+    """
+    if not _FIELD_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} cannot be the name of a header")
+    return text.lower().encode("ascii")

@@ -19,6 +19,7 @@ from attrs import frozen
 
 from gateway.core.exchange import Exchange
 from gateway.core.hosts import HostPattern, split_port, without_dot
+from gateway.core.overlay import Overlay
 from gateway.core.patterns import parse
 from gateway.core.route_explanation import Considered, explain_match
 from gateway.core.route_table import Candidate, Match, PathTable, Rule, edit, edit_table
@@ -66,7 +67,7 @@ class Router(Generic[T]):
         gone = (set(removed_ids) | fresh.keys()) & self.entries.keys()
         if not fresh and not gone:
             return self
-        entries = dict(self.entries)
+        entries = Overlay(self.entries)
         removed = [candidate for id in gone for candidate in entries.pop(id)]
         for id, rule in fresh.items():
             entries[id] = tuple(_candidates(rule))

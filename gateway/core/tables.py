@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
 
 from gateway.core.certificates import ServedSsl
 from gateway.core.consumers import ConsumerEntry, Identity
+from gateway.core.overlay import Overlay
 from gateway.core.owners import Owned, Owner
 from gateway.core.snapshot import CompiledRoute, CompiledUpstream, Plugins, Snapshot, Sources
 from gateway.model.consumer import Consumer
@@ -28,19 +29,19 @@ class Work:
     """The tables of a snapshot in the making: copies of the last one's, plus what has to be redone."""
 
     services: dict[str, Service]
-    routes: dict[str, Route]
-    orders: dict[str, int]
+    routes: MutableMapping[str, Route]
+    orders: MutableMapping[str, int]
     routes_of: dict[str, set[str]]
     next_order: int
     global_rules: dict[str, GlobalRule]
-    owners: dict[str, Owner]
-    owned: dict[str, Owned]
+    owners: MutableMapping[str, Owner]
+    owned: MutableMapping[str, Owned]
     plugin_configs: dict[str, Plugins]
     consumer_groups: dict[str, Plugins]
     metadata: dict[str, Mapping[str, Any]]
     ssls: dict[str, ServedSsl]
     upstreams: dict[str, CompiledUpstream]
-    compiled: dict[str, CompiledRoute]
+    compiled: MutableMapping[str, CompiledRoute]
     consumers: dict[str, ConsumerEntry]
     identities: dict[str, dict[str, Identity]]
     quarantined: dict[Key, str]
@@ -63,6 +64,13 @@ class Work:
             shared: Any = have
             return shared  # type: ignore[no-any-return]
 
+        def large(have: Mapping[str, _T], *touched_by: str) -> MutableMapping[str, _T]:
+            # Of what no request looks at there may be ten thousand: those are not copied whole.
+            if any(kind in kinds for kind in touched_by):
+                return Overlay(have)
+            shared: Any = have
+            return shared  # type: ignore[no-any-return]
+
         routing = ("service", "route", "upstream", "plugin_config", "plugin_metadata")
         owning = ("consumer", "credential", "consumer_group")
         identities = last.identities
@@ -70,19 +78,19 @@ class Work:
             identities = {plugin: dict(keys) for plugin, keys in identities.items()}
         return cls(
             services=table(src.services, "service"),
-            routes=table(src.routes, "route"),
-            orders=table(src.orders, "route"),
+            routes=large(src.routes, "route"),
+            orders=large(src.orders, "route"),
             routes_of=table(src.routes_of, "route"),
             next_order=src.next_order,
             global_rules=table(src.global_rules, "global_rule"),
-            owners=table(src.owners, *owning),
-            owned=table(src.owned, *owning),
+            owners=large(src.owners, *owning),
+            owned=large(src.owned, *owning),
             plugin_configs=table(src.plugin_configs, "plugin_config"),
             consumer_groups=table(src.consumer_groups, "consumer_group"),
             metadata=table(src.metadata, "plugin_metadata"),
             ssls=table(src.ssls, "ssl"),
             upstreams=table(last.upstreams, "upstream", "service_upstream"),
-            compiled=table(last.routes, *routing),
+            compiled=large(last.routes, *routing),
             consumers=table(last.consumers, *owning),
             identities=table(identities),  # type: ignore[arg-type]  # a copy by now, where one is needed
             quarantined=dict(last.quarantined),

@@ -35,6 +35,4 @@ def unused(kind: str, document: Mapping[str, Any]) -> list[str]:
     inline = document.get("upstream")
     if isinstance(inline, Mapping):
         found += _of_upstream(inline, "upstream.")
-    if kind in ("route", "service") and document.get("enable_websocket") is True:
-        found.append("enable_websocket: WebSocket connections are not proxied yet")
     return found

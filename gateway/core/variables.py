@@ -250,23 +250,21 @@ def _upstream_uri(exchange: Exchange) -> object:
 
 
 def _limits(exchange: Exchange) -> object:
-    """What limits said of the request, as a JSON array."""
+    """What limits said of the request, as a JSON array; the first one first."""
     told = exchange.context.get("rate_limiting_info")
-    if not told:
-        return None
-    rows = [
-        {
+    rows: list[dict[str, object]] = []
+    while told is not None:
+        policy, _, key, limit, quota, told = told
+        row = {
             "policy": policy,
-            "key": window.key,
-            "limit": window.limit,
+            "key": key,
+            "limit": limit,
             "remaining": quota.remaining,
             "reset": round(quota.reset_s, 2),
             "rejected": not quota.admitted,
         }
-        for policy, quotas in told
-        for (_, window), quota in quotas
-    ]
-    return json.dumps(rows, separators=(",", ":"))
+        rows.insert(0, row)
+    return json.dumps(rows, separators=(",", ":")) if rows else None
 
 
 _host_field = _field("host")

@@ -65,6 +65,32 @@ class Refused(Exception):
     """The server answered with an error; the text is its own."""
 
 
+def within(seconds: float, work: Deferred[Any], reactor: Any, name: str) -> Deferred[Any]:
+    """
+    What *work* comes to, if it does in time.
+
+    Returns:
+        Fails with ``CountersFailed`` after so many seconds; *work* is cancelled then.
+    """
+    answered: Deferred[Any] = Deferred(lambda _: work.cancel())
+
+    def too_slow() -> None:
+        if not answered.called:
+            answered.errback(CountersFailed(f"{name}: no answer within {seconds:g} s"))
+        work.cancel()
+
+    timer = reactor.callLater(seconds, too_slow)
+
+    def over(result: Any) -> None:
+        if timer.active():
+            timer.cancel()
+        if not answered.called:
+            answered.callback(result)
+
+    work.addBoth(over)
+    return answered
+
+
 class _State(Enum):
     IDLE = "idle"
     CONNECTING = "connecting"
@@ -313,8 +339,9 @@ class _Connections(Factory):
         ended = protocol.connectionLost
 
         def connection_lost(reason: Failure) -> None:
-            ended(reason)
+            # First: whoever is told that its request failed may ask again at once.
             self._lost(protocol, self._why or reason.getErrorMessage())
+            ended(reason)
 
         protocol.connectionLost = connection_lost
         protocol.whenConnected().addCallback(self._ask).addErrback(lambda _: None)

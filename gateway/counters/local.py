@@ -18,11 +18,14 @@ _HEADER = struct.Struct("qqq32s")
 _HEADER_WORDS = 8
 _COUNT, _BEFORE, _SINCE = VALUES, VALUES + 1, VALUES + 2
 _EXCESS, _LAST = VALUES, VALUES + 1
+_BAD, _GOOD, _OPENED = VALUES, VALUES + 1, VALUES + 2
 _FOR_EVER = 1e300
+_BREAKER_S = 86400.0
+"""How long a breaker is remembered that nothing happens to."""
 
 
 class LocalCounters:
-    """``gateway.interfaces.Counters`` whose methods return at once."""
+    """``gateway.interfaces.Counters`` and ``Breakers`` whose methods return at once."""
 
     def __init__(self, memory: SharedMemory, now: Callable[[], float], *, shared: bool) -> None:
         """
@@ -34,6 +37,7 @@ class LocalCounters:
         self._memory = memory
         self._now = now
         self._shared = shared
+        self._words, self._floats = memory.words, memory.floats
         size, columns, _, secret = _HEADER.unpack_from(memoryview(memory.words).cast("B"))
         self._columns = columns
         rows = 2 * size
@@ -94,29 +98,36 @@ class LocalCounters:
 
     # -- quotas
 
-    def take(self, window: Window) -> Quota:
+    def take(self, key: str, limit: int, window_s: float, cost: int = 1, sliding: bool = False) -> Quota:
         """See ``Counters.take``."""
-        key, limit, window_s, cost, sliding = window
         now = self._now()
-        place, lock = self._meters.acquire(key, now)
-        try:
-            if sliding:
-                return self._slide(place, now, limit, window_s, cost)
-            words, floats = self._meters.words, self._meters.floats
-            ends = floats[place + ENDS]
-            if now >= ends:
-                # In this order: whoever dies in between leaves a window that has ended.
-                words[place + _COUNT] = cost
-                floats[place + ENDS] = now + window_s
-                return Quota(cost <= limit, max(limit - cost, 0), window_s)
-            count = words[place + _COUNT] + cost
-            words[place + _COUNT] = count
-            return Quota(count <= limit, max(limit - count, 0), ends - now)
-        finally:
-            self._meters.release(lock)
+        meters = self._meters
+        if self._shared:
+            place, lock = meters.acquire(key, now)
+            try:
+                return self._take(place, now, limit, window_s, cost, sliding)
+            finally:
+                meters.release(lock)
+        return self._take(meters.acquire(key, now)[0], now, limit, window_s, cost, sliding)
+
+    def _take(self, place: int, now: float, limit: int, window_s: float, cost: int, sliding: bool) -> Quota:
+        if sliding:
+            return self._slide(place, now, limit, window_s, cost)
+        words, floats = self._words, self._floats
+        ends = floats[place + ENDS]
+        if now >= ends:
+            # In this order: whoever dies in between leaves a window that has ended.
+            words[place + _COUNT] = cost
+            floats[place + ENDS] = now + window_s
+            return Quota(cost <= limit, max(limit - cost, 0), window_s)
+        count = words[place + _COUNT] + cost
+        words[place + _COUNT] = count
+        if count <= limit:
+            return Quota(True, limit - count, ends - now)
+        return Quota(False, 0, ends - now)
 
     def _slide(self, place: int, now: float, limit: int, window_s: float, cost: int) -> Quota:
-        words, floats = self._meters.words, self._meters.floats
+        words, floats = self._words, self._floats
         since, count, before = floats[place + _SINCE], words[place + _COUNT], words[place + _BEFORE]
         passed = now - since
         if passed >= 2 * window_s or now >= floats[place + ENDS]:
@@ -139,7 +150,7 @@ class LocalCounters:
         """See ``Counters.take_all``."""
         found = []
         for window in windows:
-            quota = self.take(window)
+            quota = self.take(*window)
             found.append(quota)
             if not quota.admitted:
                 break
@@ -152,7 +163,7 @@ class LocalCounters:
         now = self._now()
         place, lock = self._meters.acquire(key, now)
         try:
-            floats = self._meters.floats
+            floats = self._floats
             excess = 0.0
             if now < floats[place + ENDS]:
                 excess = floats[place + _EXCESS] - rate_per_s * (now - floats[place + _LAST]) + 1
@@ -166,6 +177,52 @@ class LocalCounters:
         finally:
             self._meters.release(lock)
 
+    # -- breakers
+
+    def opened(self, key: str) -> tuple[int, float] | None:
+        """See ``Breakers.opened``."""
+        try:
+            place, lock = self._meters.acquire(key, 0.0, make=False)
+        except CountersFailed:
+            return None
+        try:
+            if place < 0 or not self._floats[place + _OPENED]:
+                return None
+            ago_s = self._now() - self._floats[place + _OPENED]
+            return self._words[place + _BAD], ago_s
+        finally:
+            self._meters.release(lock)
+
+    def failed(self, key: str, every: int) -> None:
+        """See ``Breakers.failed``."""
+        now = self._now()
+        try:
+            place, lock = self._meters.acquire(key, now)
+        except CountersFailed:
+            return
+        words, floats = self._words, self._floats
+        words[place + _BAD] += 1
+        words[place + _GOOD] = 0
+        if words[place + _BAD] % every == 0:
+            floats[place + _OPENED] = now
+        floats[place + ENDS] = now + _BREAKER_S
+        self._meters.release(lock)
+
+    def succeeded(self, key: str, enough: int) -> None:
+        """See ``Breakers.succeeded``."""
+        try:
+            place, lock = self._meters.acquire(key, 0.0, make=False)
+        except CountersFailed:
+            return
+        words = self._words
+        if place >= 0:
+            words[place + _GOOD] += 1
+            if words[place + _GOOD] >= enough:
+                for value in (_BAD, _GOOD, _OPENED):
+                    words[place + value] = 0
+                self._floats[place + ENDS] = 0.0
+        self._meters.release(lock)
+
     # -- concurrency
 
     def enter(self, key: str, limit: int, token: str, ttl_s: float) -> int:
@@ -177,13 +234,13 @@ class LocalCounters:
             self._pay()
         place, lock = self._rooms.acquire(key, self._now())
         try:
-            words = self._rooms.words
+            words = self._words
             cells = place + VALUES
             inside = sum(words[cells : cells + self._columns])
             if inside >= limit:
                 return 0
             words[cells + column] += 1
-            self._rooms.floats[place + ENDS] = _FOR_EVER
+            self._floats[place + ENDS] = _FOR_EVER
             return inside + 1
         finally:
             self._rooms.release(lock)
@@ -197,12 +254,12 @@ class LocalCounters:
         except CountersFailed:
             self._owed.append(key)
             return
-        words = self._rooms.words
+        words = self._words
         cells = place + VALUES
         if words[cells + self._column] > 0:
             words[cells + self._column] -= 1
         if not any(words[cells : cells + self._columns]):
-            self._rooms.floats[place + ENDS] = 0.0
+            self._floats[place + ENDS] = 0.0
         self._rooms.release(lock)
 
     def _pay(self) -> None:
@@ -221,7 +278,7 @@ class LocalCounters:
         raise CountersFailed("too many worker processes are ending at the same time")
 
     def _clear(self, column: int) -> None:
-        words, floats = self._rooms.words, self._rooms.floats
+        words, floats = self._words, self._floats
         for place in self._rooms.places():
             if words[place + VALUES + column]:
                 lock = self._rooms.lock_of(place)

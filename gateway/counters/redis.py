@@ -31,9 +31,11 @@ class RedisCounters:
         self._server = server
         self._together = together
 
-    def take(self, window: Window) -> Awaitable[Quota]:
+    def take(
+        self, key: str, limit: int, window_s: float, cost: int = 1, sliding: bool = False
+    ) -> Awaitable[Quota]:
         """See ``Counters.take``."""
-        return self._take([window]).addCallback(lambda quotas: quotas[0])
+        return self._take([Window(key, limit, window_s, cost, sliding)]).addCallback(lambda quotas: quotas[0])
 
     def take_all(self, windows: Sequence[Window]) -> Awaitable[Sequence[Quota]]:
         """See ``Counters.take_all``."""

@@ -17,6 +17,7 @@ import mmap
 import os
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,7 +29,8 @@ TAG, ENDS, VALUES = 0, 2, 3
 """Words of a row: two that say whose it is, one that says until when, and what is counted."""
 LOCK_LIMIT_S = 0.5
 """How long a lock is waited for. They are held for microseconds; a process that was stopped holds on."""
-_SECRET_WORDS = 4
+_KNOWN = 10_000
+"""Keys whose place a process remembers."""
 _WORD = 8
 
 
@@ -52,6 +54,7 @@ class SharedMemory:
         view = memoryview(self._map)
         self.words = view.cast("q")
         self.floats = view.cast("d")
+        weakref.finalize(self, os.close, fd)
 
     @classmethod
     def make(cls, words: int) -> SharedMemory:
@@ -158,8 +161,15 @@ class Table:
         finally:
             self.release(lock)
 
-    def acquire(self, key: str, now: float) -> tuple[int, int]:
-        """As ``row``, without the costs of a context manager: the place, and the lock to ``release``."""
+    def acquire(self, key: str, now: float, *, make: bool = True) -> tuple[int, int]:
+        """
+        As ``row``, without the costs of a context manager.
+
+        Args:
+            make: Whether a key that was not there gets a row.
+        Returns:
+            The place, -1 if there is none, and the lock to ``release``.
+        """
         known = self._known.get(key)
         if known is None:
             known = self._locate(key)
@@ -170,7 +180,7 @@ class Table:
         if words[place] == high and words[place + 1] == low:
             return place, lock
         try:
-            place = self._find(key, now, lock, high, low)
+            place = self._find(key, now, lock, high, low, make)
         except BaseException:
             self.release(lock)
             raise
@@ -189,13 +199,13 @@ class Table:
         high = int.from_bytes(digest[:8], "little", signed=True) or 1
         low = int.from_bytes(digest[8:], "little", signed=True)
         bucket = (high & 0x7FFFFFFFFFFFFFFF) % self._buckets
-        if len(self._known) >= self._rows:
+        if len(self._known) >= _KNOWN:
             self._known.clear()
         first = self._start + bucket * self._bucket_words
         known = self._known[key] = (first, self._lock_start + bucket, high, low)
         return known
 
-    def _find(self, key: str, now: float, lock: int, high: int, low: int) -> int:
+    def _find(self, key: str, now: float, lock: int, high: int, low: int, make: bool) -> int:
         """Look for the key's row, or take one for it. The lock is held."""
         words, floats, step = self.words, self.floats, self._row_words
         first = self._start + (lock - self._lock_start) * self._bucket_words
@@ -207,6 +217,8 @@ class Table:
             ends = floats[place + ENDS] if words[place] else float("-inf")
             if ends < victim_ends:
                 victim, victim_ends = place, ends
+        if not make:
+            return -1
         if victim_ends > now:
             self.evictions += 1
         # Whoever dies in here leaves a row of nobody: its name comes last.

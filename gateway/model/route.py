@@ -45,7 +45,9 @@ class Route:
     Attributes:
         name: Empty if it has none: the APISIX dialect does not ask for one.
         service_id: None for a route that stands by itself.
-        paths: Path patterns, each starting with ``/``; the service's prefix is not yet in front.
+        paths: Path patterns, each starting with ``/``.
+        below_prefix: Whether the service's prefix still has to be put in front of them. The APISIX
+            dialect has no prefixes and writes paths whole.
         hosts: Host patterns of its own; empty to inherit the service's.
         methods: Method names, or None for any.
         vars: The raw expression (data-plane contract §4); None if there is none.
@@ -74,6 +76,7 @@ class Route:
     upstream: Upstream | None = None
     upstream_id: str | None = None
     plugin_config_id: str | None = None
+    below_prefix: bool = True
 
     @classmethod
     def parse(cls, id: str, document: Mapping[str, Any]) -> Route:
@@ -107,6 +110,7 @@ class Route:
             upstream=None if nodes is None else Upstream.parse(nodes),
             upstream_id=reference(document, "upstream_id"),
             plugin_config_id=reference(document, "plugin_config_id"),
+            below_prefix="paths" in document,
         )
 
 

@@ -128,6 +128,8 @@ class LimitConn:
 
     def access(self, exchange: Exchange) -> Reply | Coroutine[Any, Any, Reply | None] | None:
         """See ``IAccessPhase``."""
+        if limiting.SKIPPED in exchange.context and NAME in exchange.context[limiting.SKIPPED]:
+            return None
         limits = self._limits(exchange)
         if not limits:
             return None if self.allow_degradation else _BROKEN
@@ -194,7 +196,8 @@ class LimitConn:
 
     def _delay(self, stay: Stay, inside: int, conn: int) -> None:
         if inside > conn:
-            stay.delay_s = max(stay.delay_s, self.unit_s * ((inside - 1) // conn))
+            delay_s = self.unit_s * ((inside - 1) // conn)
+            stay.delay_s = min(max(stay.delay_s, delay_s), limiting.DELAY_AT_MOST_S)
 
     async def _wait(self, stay: Stay) -> None:
         await self.sleep(stay.delay_s)
@@ -262,11 +265,11 @@ class Factory:
         filled = fill(_SCHEMA, config)
         return LimitConn(
             rules=_rules(filled, limiting.identity(NAME, services.origin, config)),
-            unit_s=filled["default_conn_delay"],
+            unit_s=float(min(filled["default_conn_delay"], limiting.DELAY_AT_MOST_S)),
             adapts=not filled["only_use_default_delay"],
             refused=limiting.refusal(filled, "limit_conn_exceeded"),
             allow_degradation=filled["allow_degradation"],
-            ttl_s=filled["key_ttl"],
+            ttl_s=min(filled["key_ttl"], 10**9),
             counters=services.counters(filled),
             sleep=services.sleep,
             clock=services.clock,

@@ -17,6 +17,7 @@ from gateway.interfaces import (
     IAccessPhase,
     IHeaderFilterPhase,
     IPluginFactory,
+    ISharedSettings,
     PluginServices,
     Quota,
     Window,
@@ -27,7 +28,7 @@ NAME = "limit-count"
 INFO = "rate_limiting_info"
 """In ``Exchange.context``: what limits said of this request, for the variable of that name."""
 
-_POLICY = limiting.policy_schema()
+_POLICY = limiting.policy_schema(sentinel=True)
 _NUMBER = {"oneOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]}
 _SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -51,7 +52,7 @@ _SCHEMA: dict[str, Any] = {
                     "key": {"type": "string", "minLength": 1, "description": "Text with variables."},
                     "header_prefix": {
                         "type": "string",
-                        "pattern": "^[0-9A-Za-z_-]{1,64}$",
+                        "pattern": r"^[0-9A-Za-z_-]{1,64}$(?!\n)",
                         "description": "Its fields are X-<this>-RateLimit-…; by default its place, from 1.",
                     },
                 },
@@ -86,7 +87,7 @@ _METADATA_SCHEMA: dict[str, Any] = {
     "properties": {
         name: {
             "type": "string",
-            "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$",
+            "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$(?!\n)",
             "default": default,
         }
         for name, default in (
@@ -112,24 +113,44 @@ class Rule:
         prefix: What its counters' keys start with.
         key: Tells the rest; None if the rule is not for this request.
         limit, window_s: Numbers, or what reads them from a request.
-        names: Of the response fields: limit, remaining, reset.
+        spelt: The names of the response fields: limit, remaining, reset. names: The same, to look them up.
     """
 
     prefix: str
     key: Callable[[Exchange], str | None]
     limit: Number
     window_s: Number
-    names: tuple[bytes, ...]
+    spelt: tuple[bytes, ...]
+    names: frozenset[bytes] = field(init=False)
+
+    @names.default
+    def _names(self) -> frozenset[bytes]:
+        return frozenset(self.spelt)
+
+
+Only = tuple[Rule, Callable[[Exchange], str], int, int]
 
 
 class _Unresolved(Exception):
     """A request lacks what its limit is made of."""
 
 
+Told = tuple[str, "Rule", str, int, Quota, Any]
+"""
+What one limit said of a request: where the counter is, which limit, its key and number, the answer; and
+what was said before, or None. A plain tuple: one is made for each request.
+"""
+
+
 @implementer(IAccessPhase)
 @frozen(eq=False)
 class LimitCount:
-    """limit-count with one configuration."""
+    """
+    limit-count with one configuration.
+
+    Attributes:
+        only: The rule, if it is the only one and the same for every request: what most routes have.
+    """
 
     rules: Sequence[Rule]
     sliding: bool
@@ -138,30 +159,42 @@ class LimitCount:
     counters: Counters = field(repr=False)
     memory: str
     policy: str
+    only: Only | None
 
     def access(self, exchange: Exchange) -> Reply | Coroutine[Any, Any, Reply | None] | None:
         """See ``IAccessPhase``."""
+        context = exchange.context
+        if limiting.SKIPPED in context and NAME in context[limiting.SKIPPED]:
+            return None
         found: Quota | Sequence[Quota] | Awaitable[Quota] | Awaitable[Sequence[Quota]]
         try:
-            windows = self._windows(exchange)
-            found = (
-                self.counters.take(windows[0][1])
-                if len(windows) == 1
-                else self.counters.take_all([window for _, window in windows])
-            )
+            only = self.only
+            if only is not None:
+                rule, read, limit, window_s = only
+                key = rule.prefix + read(exchange)
+                found = self.counters.take(key, limit, window_s, 1, self.sliding)
+                if type(found) is Quota:
+                    told: Told = (self.policy, rule, key, limit, found, context.get(INFO))
+                    context[INFO] = told
+                    context[self.memory] = (told,)
+                    return None if found[0] else self.refused
+                asked: Sequence[tuple[Rule, Window]] = ((rule, Window(key, limit, window_s)),)
+            else:
+                asked = self._asked(exchange)
+                found = self.counters.take_all([window for _, window in asked])
         except _Unresolved as error:
             return self._broken(error, _BROKEN)
         except CountersFailed as error:
             return self._broken(error, _FAILED)
-        if type(found) is Quota:
-            return self._decide(exchange, windows, (found,))
         if isinstance(found, Awaitable):
-            return self._later(exchange, windows, found)
+            return self._later(exchange, asked, found)
         quotas: Any = found
-        return self._decide(exchange, windows, quotas)
+        return self._decide(exchange, asked, quotas)
 
-    def _windows(self, exchange: Exchange) -> list[tuple[Rule, Window]]:
-        windows = []
+    def _asked(self, exchange: Exchange) -> Sequence[tuple[Rule, Window]]:
+        """What to ask the counters for this request."""
+        asked = []
+        sliding = self.sliding
         for rule in self.rules:
             key = rule.key(exchange)
             if key is None:
@@ -173,27 +206,32 @@ class LimitCount:
                 window_s = window_s(exchange) or 0
             if not limit or not window_s:
                 raise _Unresolved("count or time_window is not a positive number for this request")
-            windows.append((rule, Window(rule.prefix + key, limit, window_s, 1, self.sliding)))
-        if not windows:
+            asked.append((rule, Window(rule.prefix + key, limit, window_s, 1, sliding)))
+        if not asked:
             raise _Unresolved("no rule applies to this request")
-        return windows
+        return asked
 
     async def _later(
-        self, exchange: Exchange, windows: list[tuple[Rule, Window]], waiting: Awaitable[Any]
+        self, exchange: Exchange, asked: Sequence[tuple[Rule, Window]], waiting: Awaitable[Any]
     ) -> Reply | None:
         try:
             found = await waiting
         except CountersFailed as error:
             return self._broken(error, _FAILED)
-        return self._decide(exchange, windows, (found,) if type(found) is Quota else found)
+        return self._decide(exchange, asked, (found,) if type(found) is Quota else found)
 
     def _decide(
-        self, exchange: Exchange, windows: list[tuple[Rule, Window]], quotas: Sequence[Quota]
+        self, exchange: Exchange, asked: Sequence[tuple[Rule, Window]], quotas: Sequence[Quota]
     ) -> Reply | None:
         context = exchange.context
+        said = []
+        last: Told | None = context.get(INFO)
         # The first that refuses is the last that was asked.
-        told = context[self.memory] = list(zip(windows, quotas, strict=False))
-        context.setdefault(INFO, []).append((self.policy, told))
+        for (rule, window), quota in zip(asked, quotas, strict=False):
+            last = (self.policy, rule, window.key, window.limit, quota, last)
+            said.append(last)
+        context[INFO] = last
+        context[self.memory] = said
         return None if quotas[-1].admitted else self.refused
 
     def _broken(self, error: Exception, reply: Reply) -> Reply | None:
@@ -207,15 +245,23 @@ class TellingLimitCount(LimitCount):
 
     def header_filter(self, exchange: Exchange) -> None:
         """See ``IHeaderFilterPhase``."""
-        told = exchange.context.get(self.memory)
-        if told is None:
+        said: Sequence[Told] | None = exchange.context.get(self.memory)
+        if said is None:
             return
         fields = exchange.response_fields
-        for (rule, window), quota in told:
-            limit, remaining, reset = rule.names
-            fields.set(limit, b"%d" % window.limit)
-            fields.set(remaining, b"%d" % quota.remaining)
-            fields.set(reset, limiting.decimal(quota.reset_s))
+        for _, rule, _, number, quota, _ in said:
+            names = rule.names
+            for name, _ in fields.pairs:
+                if name in names:
+                    # An upstream that limits, too, or a limit that this one comes after.
+                    fields.pairs = [pair for pair in fields.pairs if pair[0] not in names]
+                    break
+            limit, remaining, reset = rule.spelt
+            fields.pairs += (
+                (limit, b"%d" % number),
+                (remaining, b"%d" % quota[1]),
+                (reset, limiting.decimal(quota[2])),
+            )
 
 
 def _rules(config: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any]) -> list[Rule]:
@@ -242,10 +288,19 @@ def _rules(config: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any]) 
     return rules
 
 
-@implementer(IPlugin, IPluginFactory)
+def _only(config: Mapping[str, Any], rules: Sequence[Rule]) -> Only | None:
+    if "rules" in config:
+        return None
+    rule = rules[0]
+    if callable(rule.limit) or callable(rule.window_s):
+        return None
+    return rule, limiting.key_reader(config["key"], config["key_type"]), rule.limit, rule.window_s
+
+
+@implementer(IPlugin, IPluginFactory, ISharedSettings)
 @frozen(eq=False)
 class Factory:
-    """Provides ``IPluginFactory``."""
+    """Provides ``IPluginFactory`` and ``ISharedSettings``."""
 
     name: str = NAME
     version: str = "0.1"
@@ -270,7 +325,7 @@ class Factory:
         interval = config.get("sync_interval", -1)
         if interval == -1:
             return
-        if config.get("policy", "local") not in ("redis", "redis-cluster"):
+        if config.get("policy", "local") not in ("redis", "redis-cluster", "redis-sentinel"):
             raise ValueError("sync_interval is only for counters in redis")
         if interval < 0.1:
             raise ValueError("sync_interval must be at least 0.1, or -1")
@@ -288,14 +343,16 @@ class Factory:
         filled = fill(_SCHEMA, config)
         prefix = limiting.identity(NAME, services.origin, config, filled.get("group"))
         kind = TellingLimitCount if filled["show_limit_quota_header"] else LimitCount
+        rules = _rules(filled, prefix, services.metadata)
         return kind(
-            rules=_rules(filled, prefix, services.metadata),
+            rules=rules,
             sliding=filled["window_type"] == "sliding",
             refused=limiting.refusal(filled, "limit_count_exceeded"),
             allow_degradation=filled["allow_degradation"],
             counters=services.counters(filled),
             memory=f"{NAME} {services.origin}",
             policy=filled["policy"],
+            only=_only(filled, rules),
         )
 
 

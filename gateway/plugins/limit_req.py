@@ -78,11 +78,11 @@ class LimitReq:
         if wait_s < 0:
             return self.refused
         if not self.nodelay and wait_s >= limiting.DELAY_AT_LEAST_S:
-            await self.sleep(wait_s)
+            await self.sleep(min(wait_s, limiting.DELAY_AT_MOST_S))
         return None
 
     async def _wait(self, wait_s: float) -> None:
-        await self.sleep(wait_s)
+        await self.sleep(min(wait_s, limiting.DELAY_AT_MOST_S))
 
     def _failed(self, error: CountersFailed) -> Reply | None:
         return None if self.allow_degradation else evolve(_FAILED, detail=str(error))
@@ -110,8 +110,8 @@ class Factory:
         return LimitReq(
             prefix=limiting.identity(NAME, services.origin, config),
             key=limiting.key_reader(filled["key"], filled["key_type"]),
-            rate_per_s=filled["rate"],
-            burst=filled["burst"],
+            rate_per_s=float(min(filled["rate"], limiting.LARGEST)),
+            burst=float(min(filled["burst"], limiting.LARGEST)),
             nodelay=filled["nodelay"],
             refused=limiting.refusal(filled, "limit_req_exceeded"),
             allow_degradation=filled["allow_degradation"],

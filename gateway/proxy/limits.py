@@ -14,7 +14,7 @@ class ProxyLimits:
         max_body_bytes: Content of one request; more is answered 413. 0 is no limit.
         max_request_line_bytes: A longer request line is answered 414.
         max_header_bytes, max_headers: A request's head in bytes, and the number of its field
-            lines; more is answered 431. They hold for trailers too.
+            lines; more is answered 431. Trailers may have as many bytes.
         max_chunk_line_bytes: The line of a chunk's size with its extensions; longer is answered 400.
         max_pipelined_bytes: What a client has sent of its next requests that is kept while one of
             its requests is served; reading stops there.

@@ -68,6 +68,7 @@ class RequestBody:
         self._passed_bytes = 0
         self._gathering: Deferred[bytes] | None = None
         self._gather_limit = 0
+        self._copies: list[_Copy] = []
         self._recorded: bytearray | None = None
         self._record_limit = 0
 
@@ -86,6 +87,8 @@ class RequestBody:
     def data(self, data: bytes) -> None:
         """A piece has arrived."""
         self.received += len(data)
+        if self._copies:
+            self._copies = [copy for copy in self._copies if copy.add(data)]
         if self._recorded is not None and len(self._recorded) < self._record_limit:
             self._recorded += data[: self._record_limit - len(self._recorded)]
         if self._dropping:
@@ -104,6 +107,9 @@ class RequestBody:
     def end(self) -> None:
         """Everything has arrived."""
         self.complete = True
+        copies, self._copies = self._copies, []
+        for copy in copies:
+            copy.end()
         if self._gathering is not None:
             self._gathered(None)
         self._finish_if_done()
@@ -150,6 +156,17 @@ class RequestBody:
         self.want()
         self._source.resume_reading()
         return gathering
+
+    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
+        """See ``gateway.core.exchange.ContentSource.copy``."""
+        if self._passed is None or self._dropping or max(self.received, self.expected or 0) > max_bytes:
+            then(None)
+            return
+        copy = _Copy(self._passed + self._held, max_bytes, then)
+        if self.complete:
+            copy.end()
+        else:
+            self._copies.append(copy)
 
     def _forget_gathering(self) -> None:
         self._gathering = None
@@ -243,6 +260,29 @@ class RequestBody:
             done, self._done = self._done, None
             self._consumer = None
             done.callback(None)
+
+
+class _Copy:
+    """Content that somebody wants a copy of, as far as it has arrived."""
+
+    def __init__(self, pieces: list[bytes], max_bytes: int, then: Callable[[bytes | None], None]) -> None:
+        self._pieces = pieces
+        self._left = max_bytes - sum(map(len, pieces))
+        self._then = then
+
+    def add(self, data: bytes) -> bool:
+        """Keep one more piece; False if that is too much."""
+        self._left -= len(data)
+        if self._left < 0:
+            self._pieces.clear()
+            self._then(None)
+            return False
+        self._pieces.append(data)
+        return True
+
+    def end(self) -> None:
+        """That was all."""
+        self._then(b"".join(self._pieces))
 
 
 @implementer(IBodyProducer)

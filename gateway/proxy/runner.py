@@ -630,6 +630,8 @@ class Run:
             hook(exchange)
         for _, hook in chain.header_filter:
             hook(exchange)
+        if general.header_filter or chain.header_filter or not exchange.from_upstream:
+            exchange.response_fields.clean()
         if general.body_filter or chain.body_filter:
             length = None
         status = exchange.status

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -33,6 +33,7 @@ _TAG_BYTES = 16
 _SECRETS_BY_KIND: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "ssl": (("key",), ("keys",)),
     "certificate": (("key",), ("keys",)),
+    "authority": (("key",),),
     "secret": (("token",), ("secret_access_key",), ("session_token",), ("auth_config", "private_key")),
     "secret_provider": (
         ("token",),
@@ -69,7 +70,21 @@ def secret_places(kind: str, value: Mapping[str, Any], secret_fields: SecretFiel
     if isinstance(plugins, Mapping):
         for name in plugins:
             places.update(("plugins", name, field) for field in secret_fields(name))
+    if kind == "service_version":
+        for path, document in _inside_version(value):
+            places.update((*path, *place) for place in secret_places("service", document, secret_fields))
     return places
+
+
+def _inside_version(value: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The documents a version of a service holds: the service, and its routes by id."""
+    if isinstance(value.get("service"), Mapping):
+        yield ("service",), value["service"]
+    for member in ("routes", "stream_routes"):
+        routes = value.get(member)
+        for id, route in routes.items() if isinstance(routes, Mapping) else ():
+            if isinstance(route, Mapping):
+                yield (member, id), route
 
 
 def _rewritten(value: Any, path: Path, secret: bool, places: set[Path], each: _Rewrite) -> Any:

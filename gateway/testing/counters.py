@@ -13,7 +13,8 @@ from gateway.interfaces import CountersFailed, Quota, Window
 @define
 class FakeCounters:
     """
-    ``gateway.interfaces.Counters`` that answers at once; called, it is a ``CounterSource`` of itself.
+    ``gateway.interfaces.Counters`` and ``Breakers`` that answer at once; called, they are a ``CounterSource``
+    of themselves.
 
     Attributes:
         now: The time, in seconds; turn it by hand.
@@ -25,6 +26,7 @@ class FakeCounters:
     _windows: dict[str, tuple[float, float, int, int]] = field(factory=dict)
     _buckets: dict[str, tuple[float, float, float]] = field(factory=dict)
     _rooms: dict[str, dict[str, float]] = field(factory=dict)
+    _breakers: dict[str, tuple[int, int, float | None]] = field(factory=dict)
 
     def __call__(self, settings: Mapping[str, Any]) -> FakeCounters:
         """See ``CounterSource``."""
@@ -34,10 +36,9 @@ class FakeCounters:
         if self.down:
             raise CountersFailed("the counters are down")
 
-    def take(self, window: Window) -> Quota:
+    def take(self, key: str, limit: int, window_s: float, cost: int = 1, sliding: bool = False) -> Quota:
         """See ``Counters.take``."""
         self._check()
-        key, limit, window_s, cost, sliding = window
         ends, since, count, before = self._windows.get(key, (self.now, self.now, 0, 0))
         if self.now >= ends:
             since, count, before = self.now, 0, 0
@@ -58,7 +59,7 @@ class FakeCounters:
         """See ``Counters.take_all``."""
         found: list[Quota] = []
         for window in windows:
-            found.append(self.take(window))
+            found.append(self.take(*window))
             if not found[-1].admitted:
                 break
         return found
@@ -88,3 +89,21 @@ class FakeCounters:
     def leave(self, key: str, token: str) -> None:
         """See ``Counters.leave``."""
         self._rooms.get(key, {}).pop(token, None)
+
+    def opened(self, key: str) -> tuple[int, float] | None:
+        """See ``Breakers.opened``."""
+        bad, _, at = self._breakers.get(key, (0, 0, None))
+        return None if at is None else (bad, self.now - at)
+
+    def failed(self, key: str, every: int) -> None:
+        """See ``Breakers.failed``."""
+        bad, _, at = self._breakers.get(key, (0, 0, None))
+        self._breakers[key] = (bad + 1, 0, self.now if (bad + 1) % every == 0 else at)
+
+    def succeeded(self, key: str, enough: int) -> None:
+        """See ``Breakers.succeeded``."""
+        bad, good, at = self._breakers.get(key, (0, 0, None))
+        if bad and good + 1 >= enough:
+            del self._breakers[key]
+        elif bad:
+            self._breakers[key] = (bad, good + 1, at)

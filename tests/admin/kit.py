@@ -21,7 +21,7 @@ from gateway.admin.calls import Limits
 from gateway.admin.tokens import bootstrap_change
 from gateway.control.control import Control
 from gateway.control.state import State
-from gateway.interfaces import ICredentialFactory, IPluginFactory
+from gateway.interfaces import ICredentialFactory, IPluginFactory, ISharedSettings
 from gateway.model.record import Change, Revision
 from gateway.registry import PluginRegistry
 from gateway.store.memory import MemoryStore
@@ -59,7 +59,7 @@ class Publisher:
         self.published.append(revision)
 
 
-@implementer(IPluginFactory)
+@implementer(IPluginFactory, ISharedSettings)
 @define
 class Limiter:
     """An ordinary plugin."""
@@ -73,6 +73,7 @@ class Limiter:
             "type": "object",
             "properties": {
                 "count": {"type": "integer", "minimum": 1},
+                "group": {"type": "string"},
                 "nodes": {"type": "array", "items": {"type": "object", "required": ["host"]}},
                 "redis_password": {"type": "string", "minLength": 8, "pattern": "^[a-z]+$"},
             },
@@ -85,6 +86,10 @@ class Limiter:
     def check(self, config: Mapping[str, Any]) -> None:
         if config["count"] == 13:
             raise ValueError("13 brings bad luck")
+
+    def shared_name(self, config: Mapping[str, Any]) -> str | None:
+        group = config.get("group")
+        return group if isinstance(group, str) else None
 
     def make(self, config: Mapping[str, Any], services: Any) -> object:
         return object()

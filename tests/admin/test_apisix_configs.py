@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.errors import ConfigErrors, Problem
 from tests.admin.apisix_kit import UPSTREAM, ApisixGateway
 from tests.admin.kit import Reply
 
@@ -221,6 +222,13 @@ class StandaloneTests(SynchronousTestCase):
         self.assertEqual(self.gateway.control.state.all("default", "route"), {})
         self.assertEqual(self.put({}, "x" * 300).status, 400)
         self.assertEqual(self.gateway.send("DELETE", "/configs").status, 404)
+
+    def test_not_served(self) -> None:
+        """What could not be served is told with the document it is about."""
+        problem = Problem(("route", "1", "vars"), "value", "no such thing")
+        self.gateway.publisher.fault = ConfigErrors([problem])
+        text = self.refused({"routes": [{"id": "1", **ROUTE}]})
+        self.assertEqual(text, "invalid configuration: route/1: no such thing")
 
     def test_yaml(self) -> None:
         """A configuration comes and goes as YAML, too."""

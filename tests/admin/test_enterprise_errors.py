@@ -43,6 +43,14 @@ class ProblemTests(SynchronousTestCase):
             ],
         )
 
+    def test_hints_at_words(self) -> None:
+        """A word in the wrong letter case, or misspelt, is met with the right one; alternatives are told."""
+        body = {**GUIDE[1][1], "methods": ["get", "DELET"]}
+        _, errors = self._errors("/routes/r", body)
+        self.assertEqual([e["hint"] for e in errors], ['did you mean "GET"?', 'did you mean "DELETE"?'])
+        _, errors = self._errors("/secret_providers/gcp/x", {})
+        self.assertEqual(errors[0]["hint"], 'value must have "auth_config", or "auth_file"')
+
     def test_hints(self) -> None:
         """A misspelt member or plugin is met with the one that was meant, or where it belongs."""
         body = {

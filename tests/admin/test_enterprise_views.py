@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.model.record import Change
+from tests import certs
 from tests.admin.kit import Gateway, done
 
 ADMIN = "/apisix/admin"
@@ -114,7 +115,8 @@ class ViewTests(SynchronousTestCase):
 
     def test_hidden(self) -> None:
         """A private key goes in and never comes out, not even by a patch."""
-        value = self._put("certificates/c", {"cert": "C", "key": "K"})["value"]
+        pair = certs.pair("a.test")
+        value = self._put("certificates/c", {"cert": pair.cert, "key": pair.key})["value"]
         self.assertEqual({"cert"}, {"cert", "key"} & value.keys())
         path = f"{ADMIN}/certificates/c"
         self.assertNotIn("key", self.gateway.call("GET", path).value)
@@ -130,7 +132,22 @@ class ViewTests(SynchronousTestCase):
         self.assertEqual((patched.status, patched.value["desc"]), (200, "d"))
         record = self.gateway.control.state.get("default", "certificate", "c")
         assert record is not None
-        self.assertEqual(record.value["key"], "K")
+        self.assertEqual(record.value["key"], pair.key)
+
+    def test_hidden_and_written_back(self) -> None:
+        """What was read can be written back: the key stays, unless the certificate is another."""
+        pair, other = certs.pair("a.test"), certs.pair("b.test")
+        body = {"cert": pair.cert, "key": pair.key, "snis": ["a.test"]}
+        for path in ("ssls/1", "certificates/1"):
+            document = body if path == "ssls/1" else {"cert": pair.cert, "key": pair.key}
+            self._put(path, document)
+            read = self.gateway.call("GET", f"{ADMIN}/{path}").value
+            self._put(path, {**read, "labels": {"a": "b"}})
+            record = self.gateway.control.state.get("default", path[: -len("s/1")], "1")
+            assert record is not None
+            self.assertEqual(record.value["key"], pair.key)
+            reply = self.gateway.call("PUT", f"{ADMIN}/{path}", {**read, "cert": other.cert})
+            self.assertEqual((reply.status, reply.json["errors"][0]["pointer"]), (400, "/key"))
 
     def test_publish_info(self) -> None:
         """Who asks for publish information gets the versions of a route and its service."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from cryptography import x509
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -104,6 +105,22 @@ class GroupTests(SynchronousTestCase):
         for path in ("instance_token", "admin_key"):
             self.assertEqual(self.gateway.call("GET", f"{PATH}/default/{path}").status, 405)
         self.assertEqual(self.gateway.call("PUT", f"{PATH}/none/admin_key").status, 404)
+
+    def test_client_certificates(self) -> None:
+        """Each data plane gets a certificate of its own from one authority, whose key stays here."""
+        first, second = (
+            self.gateway.call("POST", f"{PATH}/default/dp_client_certificates", {}) for _ in range(2)
+        )
+        self.assertEqual((first.status, first.field("Cache-Control")), (200, "no-store"))
+        self.assertEqual(first.value["ca_certificate"], second.value["ca_certificate"])
+        self.assertNotEqual(first.value["certificate"], second.value["certificate"])
+        body = {"cert": first.value["certificate"], "key": first.value["private_key"]}
+        self.assertEqual(self.gateway.call("PUT", "/api/validate_cert_key", body).status, 200)
+        issued, authority = (
+            x509.load_pem_x509_certificate(first.value[n].encode()) for n in ("certificate", "ca_certificate")
+        )
+        issued.verify_directly_issued_by(authority)
+        self.assertEqual(self.gateway.call("POST", f"{PATH}/none/dp_client_certificates").status, 404)
 
     def test_services(self) -> None:
         """The services of a group are found by its path too, and can be taken out of it."""

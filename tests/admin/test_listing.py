@@ -4,6 +4,7 @@ from urllib.parse import urlencode
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import certs
 from tests.admin.kit import Gateway
 
 ADMIN = "/apisix/admin"
@@ -111,3 +112,48 @@ class ListingTests(SynchronousTestCase):
         """A query that is not UTF-8, or has no end, is 400."""
         for query in ("gateway_group_id=%FF", "&".join("a=1" for _ in range(500))):
             self.assertEqual(self.gateway.call("GET", f"{ADMIN}/services", query=query).status, 400)
+
+
+class SpecialTests(SynchronousTestCase):
+    """Parameters that only one kind of resource has."""
+
+    def _ids(self, gateway: Gateway, path: str, **query: str) -> set[str]:
+        reply = gateway.call("GET", f"{ADMIN}/{path}", query={"gateway_group_id": "default", **query})
+        self.assertEqual(reply.status, 200, reply.raw)
+        return {item["id"] for item in reply.json["list"]}
+
+    def test_certificates(self) -> None:
+        """Certificates are found by the name they are served for, and by when they end."""
+        gateway = Gateway()
+        for id in ("a", "b"):
+            pair = certs.pair(f"{id}.test")
+            body = {"cert": pair.cert, "key": pair.key}
+            self.assertEqual(gateway.call("PUT", f"{ADMIN}/certificates/{id}", body).status, 200)
+            sni = {"domain": f"{id}.test", "certificate_id": id, "mtls_enabled": id == "b"}
+            self.assertEqual(gateway.call("PUT", f"{ADMIN}/snis/sni-{id}", sni).status, 200)
+        self.assertEqual(self._ids(gateway, "certificates", sni_id="sni-a"), {"a"})
+        self.assertEqual(self._ids(gateway, "certificates", sni_name="b.test"), {"b"})
+        self.assertEqual(self._ids(gateway, "certificates", sni_name="c.test"), set())
+        self.assertEqual(self._ids(gateway, "certificates", exptime="1000"), set())
+        self.assertEqual(self._ids(gateway, "certificates", exptime="99999999999"), {"a", "b"})
+        self.assertEqual(self._ids(gateway, "certificates", exptime="x"), set())
+        self.assertEqual(self._ids(gateway, "snis", mtls_enabled="true"), {"sni-b"})
+        self.assertEqual(self._ids(gateway, "snis", domain="a.test"), {"sni-a"})
+        reply = gateway.call("PUT", f"{ADMIN}/snis/x", {"domain": "x.test", "certificate_id": "none"})
+        self.assertEqual((reply.status, reply.error), (400, "certificate none not found"))
+
+    def test_unhealthy(self) -> None:
+        """Services are found by whether one of their nodes is not well."""
+        nodes = [{"status": "healthy"}, {"status": "unhealthy"}]
+        health = [
+            {"name": "/apisix/services/s1", "nodes": nodes},
+            {"name": "/apisix/services/s2", "nodes": nodes[:1]},
+        ]
+        gateway = Gateway(status=lambda: {"health": health})
+        for id in ("s1", "s2"):
+            gateway.call("PUT", f"{ADMIN}/services/{id}", {"name": id})
+        self.assertEqual(self._ids(gateway, "services", unhealthy_nodes="true"), {"s1"})
+        self.assertEqual(self._ids(gateway, "services", unhealthy_nodes="false"), {"s1", "s2"})
+        base = "/api/gateway_groups/default/services"
+        self.assertEqual(gateway.call("GET", f"{base}/s1/healthcheck").json["list"], health[:1])
+        self.assertEqual(gateway.call("GET", f"{base}/none/healthcheck").status, 404)

@@ -35,6 +35,27 @@ class ReferenceTests(SynchronousTestCase):
         words = "the service is of type stream, a route needs one of type http"
         self._refused("/routes/r", {**ROUTE_BODY, "service_id": "tcp"}, 400, words)
 
+    def test_shared_settings(self) -> None:
+        """Places of one group have the same settings, whatever kind they are; another group has its own."""
+
+        def limited(**settings: Any) -> dict[str, Any]:
+            return {**ROUTE_BODY, "plugins": {"limit-count": settings}}
+
+        def put(path: str, body: object) -> int:
+            return self.gateway.call("PUT", ADMIN + path, body).status
+
+        self.assertEqual(put("/routes/a", limited(count=1, group="g")), 200)
+        same = {"count": 1, "group": "g", "_meta": {"disable": False}}
+        self.assertEqual(put("/routes/b", limited(**same)), 200)
+        self.assertEqual(put("/consumers/jack", {"plugins": {"limit-count": same}}), 200)
+        words = "failed to check the configuration of plugin limit-count err: group conf mismatched"
+        for path in ("/routes/a", "/routes/c"):
+            self._refused(path, limited(count=2, group="g"), 400, words)
+        other = {"plugins": {"limit-count": {"count": 3, "group": "g"}}}
+        self._refused("/consumers/jack", other, 400, f"invalid plugins configuration: {words}")
+        self.assertEqual(put("/routes/a", limited(count=2, group="h")), 200)
+        self.assertEqual(put("/routes/a", limited(count=2)), 200)
+
     def test_consumer_of_a_credential(self) -> None:
         """A credential's consumer must exist, for every call on it."""
         self._refused("/consumers/none/credentials/c", CREDENTIAL_BODY, 404, "consumer not found")

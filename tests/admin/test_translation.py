@@ -52,6 +52,16 @@ class TranslationTests(SynchronousTestCase):
             },
         )
 
+    def test_prefixes(self) -> None:
+        """Whole paths of a route stay whole below a service with a prefix, and lose it in the other view."""
+        service = {"name": "s", "path_prefix": "/v1", "upstream": {"nodes": NODES}}
+        self.enterprise("PUT", "/services/s", service)
+        self.enterprise("PUT", "/routes/r", {"name": "r", "service_id": "s", "paths": ["/a", "/b/*"]})
+        shown = self.apisix("/routes/r")
+        self.gateway.put("/routes/r", {**shown, "uris": [*shown["uris"], "/v1x"]})
+        self.assertEqual(self.apisix("/routes/r")["uris"], ["/v1/a", "/v1/b/*", "/v1x"])
+        self.assertEqual(self.enterprise("GET", "/routes/r")["value"]["paths"], ["/a", "/b/*", "/v1x"])
+
     def test_apisix_to_enterprise(self) -> None:
         """What only the apisix dialect has is kept in the store, and not shown."""
         self.gateway.put("/upstreams/u", {"nodes": {"127.0.0.1:1980": 1, "b.test": 2}, "scheme": "https"})

@@ -92,6 +92,11 @@ class ValidationTests(SynchronousTestCase):
             ],
         )
 
+    def test_metadata_of_no_plugin(self) -> None:
+        """Metadata says whose it is."""
+        (error,) = self._errors({"plugin_metadata": [{"log_format": {}}]})
+        self.assertIn('property "id" is missing', error["error"])
+
     def test_duplicates(self) -> None:
         """The second document of an id is an error."""
         route, credential = GUIDE[1][1], GUIDE[3][1]

@@ -36,3 +36,9 @@ class ExpandTests(SynchronousTestCase):
     def test_discriminator(self) -> None:
         """A member that names the alternative decides which is meant."""
         self.assertEqual(self._told(KEYS, {"alg": "RS"}), [("/public", "required"), ("/size", "required")])
+
+    def test_what_is_missing_least(self) -> None:
+        """Where alternatives differ in what they need, the one that misses least is explained."""
+        schema = {"oneOf": [{"required": ["a", "b"]}, {"required": ["c", "b"]}]}
+        self.assertEqual(self._told(schema, {"a": 1}), [("/b", "required")])
+        self.assertEqual(self._told(schema, {}), [("", "oneOf")])

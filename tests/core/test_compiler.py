@@ -83,6 +83,16 @@ class RouteTests(CompilerTestCase):
         self.assertIsNone(matched(snapshot, "/x", host="a.example"))
         self.assertIsNone(matched(snapshot, "/api/x", host="b.example"))
 
+    def test_whole_paths(self) -> None:
+        """Paths that the apisix dialect wrote are whole: they get no prefix, and lose it on the way on."""
+        whole = change("route", "r", {"uris": ["/api/x", "/y"], "service_id": "s"})
+        snapshot = self.load(service("s", path_prefix="/api"), whole)
+        got = matched(snapshot, "/api/x")
+        assert got is not None
+        self.assertEqual(got.strip_prefix, "/api")
+        self.assertIsNotNone(matched(snapshot, "/y"))
+        self.assertIsNone(matched(snapshot, "/api/api/x"))
+
     def test_prefix_kept(self) -> None:
         """With strip_path_prefix false the upstream sees the whole path."""
         snapshot = self.load(service("s", path_prefix="/api", strip_path_prefix=False), route("r", "/x"))

@@ -98,6 +98,14 @@ class FieldsTests(SynchronousTestCase):
         self.assertEqual((first.pairs, second.pairs), ([(b"a", b"1"), (b"b", b"3")], [(b"a", b"2")]))
         self.assertEqual(source, ((b"a", b"1"),))
 
+    def test_clean(self) -> None:
+        """No value ends its line early, whoever had a say in it; a name that is none is a bug."""
+        made = Fields([(b"a", b"1\r\nset-cookie: x\x00"), (b"b", b"2\t\xc3\xa9"), (b"a", b"")])
+        made.clean()
+        self.assertEqual(made.pairs, [(b"a", b"1  set-cookie: x "), (b"b", b"2\t\xc3\xa9"), (b"a", b"")])
+        for name in (b"", b"a b", b"a:", b"a\r\nb"):
+            self.assertRaises(ValueError, Fields([(name, b"1")]).clean)
+
     def test_repr(self) -> None:
         """The repr tells names only: values may be credentials."""
         self.assertEqual(repr(Fields([(b"authorization", b"Bearer hunter2")])), "<Fields ['authorization']>")

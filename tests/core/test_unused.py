@@ -14,8 +14,7 @@ class UnusedTests(SynchronousTestCase):
             ("service", {"upstream": discovered}, ["upstream.service_name"]),
             ("service_upstream", discovered, ["service_name"]),
             ("upstream", {"scheme": "grpc"}, ["scheme"]),
-            ("route", {"enable_websocket": True, "upstream": 1}, ["enable_websocket"]),
-            ("route", {"enable_websocket": False}, []),
+            ("route", {"upstream": 1}, []),
             ("service", {"upstream": {"nodes": [], "scheme": "https"}}, []),
             ("consumer", discovered, []),
         ):

@@ -13,6 +13,54 @@ from gateway.interfaces import Quota, Window
 _numbers = count()
 
 
+class BreakersContract:
+    """
+    Mixed into a trial TestCase beside ``CountersContract``.
+
+    Attributes:
+        counters: The provider under test, of ``gateway.interfaces.Breakers`` too.
+    """
+
+    counters: Any
+
+    async def pass_time(self, seconds: float) -> None:
+        """As ``CountersContract.pass_time``."""
+        raise NotImplementedError
+
+    async def test_breaker(self: Any) -> None:
+        """Every so many failures open it; it knows how many there were, and since when it is open."""
+        key = self.key()
+        self.assertIsNone(self.counters.opened(key))
+        for _ in range(2):
+            self.counters.failed(key, 3)
+        self.assertIsNone(self.counters.opened(key))
+        self.counters.failed(key, 3)
+        self.assertEqual(self.counters.opened(key)[0], 3)
+        await self.pass_time(5)
+        failures, ago_s = self.counters.opened(key)
+        self.assertEqual((failures, round(ago_s, 6)), (3, 5))
+        for _ in range(3):
+            self.counters.failed(key, 3)
+        failures, ago_s = self.counters.opened(key)
+        self.assertEqual((failures, round(ago_s, 6)), (6, 0))
+
+    async def test_breaker_heals(self: Any) -> None:
+        """Enough successes in a row, and all is well; a failure in between begins anew."""
+        key = self.key()
+        for _ in range(4):
+            self.counters.failed(key, 4)
+        self.counters.succeeded(key, 2)
+        self.counters.failed(key, 4)
+        self.counters.succeeded(key, 2)
+        self.assertIsNotNone(self.counters.opened(key))
+        self.counters.succeeded(key, 2)
+        self.assertIsNone(self.counters.opened(key))
+        for _ in range(3):
+            self.counters.failed(key, 4)
+        self.assertIsNone(self.counters.opened(key))
+        self.counters.succeeded(self.key(), 2)
+
+
 class CountersContract:
     """
     Mixed into a trial TestCase.
@@ -36,7 +84,7 @@ class CountersContract:
         return f"key-{next(_numbers)}"
 
     async def take(self, *args: Any, **named: Any) -> Quota:
-        quota: Quota = await self.value(self.counters.take(Window(*args, **named)))
+        quota: Quota = await self.value(self.counters.take(*args, **named))
         return quota
 
     async def test_fixed_window(self: Any) -> None:

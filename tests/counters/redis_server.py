@@ -32,7 +32,7 @@ class RedisProcess:
         """
         Args:
             case: The test that ends it: has ``addCleanup``.
-            options: More of its command line.
+            options: More of its command line. The name of a configuration file may be the first.
         """
         if shutil.which("redis-server") is None:
             raise AssertionError("these tests need redis-server (on Debian: apt-get install redis-server)")
@@ -47,8 +47,11 @@ class RedisProcess:
     def start(self) -> None:
         """Start it, and return once it answers."""
         for _ in range(5):
-            command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-            command += ["--appendonly", "no", "--dir", str(self._directory), *self._options]
+            config = [option for option in self._options[:1] if not option.startswith("--")]
+            command = ["redis-server", *config, "--port", str(self.port), "--bind", "127.0.0.1"]
+            if "--sentinel" not in self._options:
+                command += ["--save", "", "--appendonly", "no"]
+            command += ["--dir", str(self._directory), *self._options[len(config) :]]
             with open(self._directory / "log", "ab") as log:
                 self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             if self._answers():

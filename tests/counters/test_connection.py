@@ -16,7 +16,7 @@ from twisted.trial.unittest import TestCase
 from gateway.counters.connection import RedisServer, Target
 from gateway.counters.redis import RedisCounters
 from gateway.counters.scripts import TAKE
-from gateway.interfaces import CountersFailed, Window
+from gateway.interfaces import CountersFailed
 from gateway.upstream.tls import ClientTLS
 from tests.certs import pair
 from tests.counters.redis_server import LIMIT_S, RedisProcess, free_port
@@ -37,14 +37,14 @@ class ConnectionCase(TestCase):
 
     async def failure(self, server: RedisServer) -> str:
         with self.assertRaises(CountersFailed) as caught:
-            await RedisCounters(server).take(Window("k", 1, 60.0))
+            await RedisCounters(server).take("k", 1, 60.0)
         return str(caught.exception)
 
     async def until_up(self, server: RedisServer) -> None:
         deadline = reactor.seconds() + LIMIT_S  # type: ignore[attr-defined]
         while reactor.seconds() < deadline:  # type: ignore[attr-defined]
             try:
-                await RedisCounters(server).take(Window("up", 1, 60.0))
+                await RedisCounters(server).take("up", 1, 60.0)
                 return
             except CountersFailed:
                 await self.wait(0.02)
@@ -72,7 +72,7 @@ class DownTests(ConnectionCase):
         async def load() -> None:
             while going:
                 try:
-                    answered.append((await counters.take(Window("k", 10**9, 600.0))).admitted)
+                    answered.append((await counters.take("k", 10**9, 600.0)).admitted)
                 except CountersFailed as error:
                     failed.append(str(error))
                     await self.wait(0.01)
@@ -107,6 +107,19 @@ class DownTests(ConnectionCase):
         self.assertLess(reactor.seconds() - started, 10)  # type: ignore[attr-defined]
         redis.signal(signal.SIGCONT)
         await self.until_up(server)
+
+    async def test_asked_again_at_once(self) -> None:
+        """Whoever asks again the moment a request has failed has a new connection, or is told at once."""
+        redis = RedisProcess(self)
+        server = self.server(redis.port, timeout_s=LIMIT_S)
+        await self.until_up(server)
+        redis.signal(signal.SIGSTOP)
+        again: list[Deferred[str]] = []
+        waiting = Deferred.fromCoroutine(self.failure(server))
+        waiting.addCallback(lambda _: again.append(Deferred.fromCoroutine(self.failure(server))))
+        redis.kill()
+        await waiting
+        self.assertIn("cannot connect", await again[0])
 
     async def test_says_nothing(self) -> None:
         """What takes connections and never answers counts as down."""
@@ -152,7 +165,7 @@ class IdleTests(ConnectionCase):
         for _ in range(3):
             redis.command("client", "kill", "type", "normal")
             await self.wait(0.2)
-            await RedisCounters(server).take(Window("k", 9, 60.0))
+            await RedisCounters(server).take("k", 9, 60.0)
 
     async def test_scripts_forgotten(self) -> None:
         """A server that has forgotten the scripts is told them again."""
@@ -185,7 +198,7 @@ class GuardedTests(ConnectionCase):
     async def test_database(self) -> None:
         """Counters are kept in the database that is named; one that is not there is told."""
         redis = RedisProcess(self)
-        await RedisCounters(self.server(redis.port, database=3)).take(Window("where", 1, 60.0))
+        await RedisCounters(self.server(redis.port, database=3)).take("where", 1, 60.0)
         self.assertEqual(redis.command("-n", "3", "exists", "where"), "1")
         self.assertIn("dbid", await self.failure(self.server(redis.port, database=9999)))
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gateway.counters.local import LocalCounters
-from gateway.interfaces import Window
-from tests.counters.contract import CountersContract
+from tests.counters.contract import BreakersContract, CountersContract
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +22,7 @@ counters = LocalCounters.adopt(int(sys.argv[1]), time.monotonic)
 for line in sys.stdin:
     name, *args = json.loads(line)
     if name == "many":
-        found = [sum(counters.take(Window("many", 5000, 600.0)).admitted for _ in range(args[0]))]
+        found = [sum(counters.take("many", 5000, 600.0).admitted for _ in range(args[0]))]
     elif name == "swing":
         found = [sum(bool(counters.enter("swing", 1000, "", 1)) for _ in range(args[0]))]
         for _ in range(args[0]):
@@ -42,7 +41,7 @@ class Time:
         return self.now
 
 
-class AloneTests(CountersContract, TestCase):
+class AloneTests(CountersContract, BreakersContract, TestCase):
     """Counters of one process."""
 
     processes = 0
@@ -69,20 +68,20 @@ class RoomTests(SynchronousTestCase):
         time = Time()
         counters = LocalCounters.make(64, time)
         for number in range(10_000):
-            self.assertTrue(counters.take(Window(f"k{number}", 1, 60.0)).admitted)
+            self.assertTrue(counters.take(f"k{number}", 1, 60.0).admitted)
         self.assertGreater(counters.evictions, 9000)
-        self.assertFalse(counters.take(Window("k9999", 1, 60.0)).admitted)
+        self.assertFalse(counters.take("k9999", 1, 60.0).admitted)
 
     def test_ended_first(self) -> None:
         """A counter whose time is over gives its place away before one that still counts does."""
         time = Time()
         counters = LocalCounters.make(1000, time)
         for number in range(500):
-            counters.take(Window(f"long{number}", 1, 1e6))
+            counters.take(f"long{number}", 1, 1e6)
         for number in range(20_000):
-            counters.take(Window(f"short{number}", 1, 1.0))
+            counters.take(f"short{number}", 1, 1.0)
             time.now += 0.01
-        admitted = sum(counters.take(Window(f"long{number}", 1, 1e6)).admitted for number in range(500))
+        admitted = sum(counters.take(f"long{number}", 1, 1e6).admitted for number in range(500))
         self.assertEqual(admitted, 0)
 
     def test_those_who_left(self) -> None:

@@ -43,7 +43,7 @@ class RedisCountersTests(CountersContract, RedisCase):
         key = self.key()
         other: Any = RedisCounters(self.server())
         self.assertTrue((await self.take(key, 2, 60.0)).admitted)
-        self.assertTrue((await other.take(Window(key, 2, 60.0))).admitted)
+        self.assertTrue((await other.take(key, 2, 60.0)).admitted)
         self.assertFalse((await self.take(key, 2, 60.0)).admitted)
 
     async def test_one_round_trip(self) -> None:

@@ -51,6 +51,26 @@ class SourceTests(SynchronousTestCase):
         ):
             self.assertIsNot(self.server(**change), one, change)
 
+    def test_cluster(self) -> None:
+        """Plugins that use a cluster the same way share it, and its servers."""
+        settings = {
+            **REDIS,
+            "policy": "redis-cluster",
+            "redis_cluster_nodes": ["127.0.0.1:7000", "[::1]:7001"],
+            "redis_cluster_ssl": True,
+            "redis_cluster_ssl_verify": False,
+            "redis_password": "hush",
+        }
+        one: Any = self.source(settings)
+        two: Any = self.source(dict(settings))
+        self.assertIs(one._server, two._server)
+        self.assertIsNot(self.source({**settings, "redis_password": "other"}), one)
+        server = one._server._connect("127.0.0.1", 7000)
+        self.assertEqual(
+            (server.target.name, server.target.tls, server.target.password), ("127.0.0.1:7000", True, "hush")
+        )
+        self.assertIs(one._server._connect("127.0.0.1", 7000), server)
+
     def test_target(self) -> None:
         """Settings are in milliseconds; the password is in no text."""
         target = self.server(redis_timeout=250, redis_password="hush", redis_username="u").target

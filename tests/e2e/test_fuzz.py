@@ -29,6 +29,8 @@ CHECKS = [
     response_schema_conformance,
 ]
 KNOWN = {"service_id": "s", "consumer_id": "c"}
+LIKE_PUT = ("routes", "upstreams", "credentials", "protos", "ssls", "certificates", "snis", "global_rules")
+"""Collections whose POST takes what the PUT of an item takes: passed over in a short run."""
 SEED = (
     ("/apisix/admin/services/s", {"name": "s"}),
     ("/apisix/admin/services/t", {"name": "t", "type": "stream"}),
@@ -55,6 +57,8 @@ class FuzzTests(EndToEndCase):
         called = 0
         for found in schemathesis.openapi.from_dict(openapi.document()).get_all_operations():
             operation = found.ok()
+            if EXAMPLES == 1 and operation.method == "post" and operation.path.endswith(LIKE_PUT):
+                continue
             own = {each.name for each in operation.path_parameters}
             chosen: dict[str, Any] = {"path_parameters": {n: v for n, v in KNOWN.items() if n in own}}
             if any(each.name == "gateway_group_id" for each in operation.query):
@@ -63,7 +67,7 @@ class FuzzTests(EndToEndCase):
             modes = list(GenerationMode) if operation.body else [GenerationMode.POSITIVE]
             for mode in modes:
                 called += self._call(operation, mode, chosen, transport)
-        self.assertGreater(called, 150)
+        self.assertGreater(called, 130)
         self.assertEqual(gateway.get("/").status, 404)
         self.assertEqual(gateway.admin("GET", "/api/status")[1]["value"]["bugs"], 0)
 

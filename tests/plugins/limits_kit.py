@@ -47,7 +47,9 @@ class World:
 
     def services(self, origin: str = "route/r1", **more: Any) -> PluginServices:
         counters: Any = (lambda settings: Lagging(self)) if self.lag else self.counters
-        made = PluginServices(self, self, origin=origin, counters=counters, sleep=self.sleep)
+        made = PluginServices(
+            self, self, origin=origin, counters=counters, breakers=self.counters, sleep=self.sleep
+        )
         return evolve(made, **more)
 
 

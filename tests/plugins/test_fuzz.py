@@ -10,7 +10,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
@@ -127,6 +127,9 @@ class Recorded(Source):
     def record(self, max_bytes: int) -> None:
         self.recorded = self.content[:max_bytes]
 
+    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
+        then(self.content if len(self.content) <= max_bytes else None)
+
     recorded = b""
 
 
@@ -195,6 +198,7 @@ def services(choose: random.Random) -> PluginServices:
         ),
         "random": choose.random,
         "counters": FakeCounters(),
+        "breakers": FakeCounters(),
         "settings": {"jwt_auth_token_cache": "10"},
     }
     return evolve(World().services(), **more)
@@ -288,10 +292,33 @@ class FuzzTests(SynchronousTestCase):
             self.assertNotRegex(value, rb"[\r\n\0]")
 
 
+_ACTIONS = st.sampled_from(
+    [
+        ["return", {"code": 403}],
+        ["return", {"code": 100}],
+        ["limit-count", {"count": 1, "time_window": 1}],
+        ["limit-conn", {"conn": 1, "burst": 1, "default_conn_delay": 1, "key": "http_x"}],
+    ]
+)
+_RULES = st.fixed_dictionaries(
+    {"actions": st.lists(_ACTIONS, min_size=1, max_size=2)},
+    optional={
+        "case": st.sampled_from([[["arg_a", "==", "1"]], ["OR", ["http_x", "~~", "a"], ["uri", "in", []]]])
+    },
+)
+# What a schema does not say of settings, and chance does not find.
+_OWN = {"workflow": st.lists(_RULES, min_size=1, max_size=3).map(lambda rules: {"rules": rules})}
+
+
 def _test(name: str) -> Any:
     def test(self: FuzzTests) -> None:
         @PROFILE
-        @given(documents(REGISTRY.factory(name).schema), requests(), _ANSWERS, st.integers(0, 1000))
+        @given(
+            _OWN[name] if name in _OWN else documents(REGISTRY.factory(name).schema),
+            requests(),
+            _ANSWERS,
+            st.integers(0, 1000),
+        )
         def one(config: dict[str, Any], sent: Exchange, answer: Any, seed: int) -> None:
             self.check(name, config, sent, answer, seed)
 

@@ -266,6 +266,21 @@ class FailureTests(LimitCase):
             self.assertEqual(None if reply is None else reply.status, status)
 
 
+class ExtremeTests(LimitCase):
+    def test_large_numbers(self) -> None:
+        """Numbers beyond all measure are limits that nobody reaches."""
+        plugin = self.plugin(count=10**400, time_window=10**400)
+        self.assertEqual(self.statuses(plugin, 3), [200] * 3)
+
+    def test_field_names(self) -> None:
+        """What cannot be part of a header's name is refused."""
+        registry = PluginRegistry([(limit_count.plugin, "here")])
+        for name in ("X-A\n", "X A", "X:A", ""):
+            self.assertNotEqual(registry.check_metadata("limit-count", {"limit_header": name}), [], name)
+            rule = {"count": 1, "time_window": 1, "key": "$a", "header_prefix": name}
+            self.assertNotEqual(registry.check("limit-count", {"rules": [rule]}), [], name)
+
+
 class VariableTests(LimitCase):
     def test_rate_limiting_info(self) -> None:
         """The variable rate_limiting_info says what was decided, for logs."""

@@ -99,6 +99,15 @@ class LimitReqTests(SynchronousTestCase):
         self.world.answers[-1].callback(None)
         self.assertEqual(self.successResultOf(verdict).status, 500)
 
+    def test_extremes(self) -> None:
+        """Nobody waits for ever, however slow the rate; no number is too large."""
+        plugin = self.plugin(rate=1e-300, burst=10**400)
+        self.assertIsNone(access(plugin, exchange()))
+        outcome(plugin.access(exchange()))
+        self.assertEqual(self.world.slept, [3600.0])
+        plugin = self.plugin(rate=10**400, burst=0)
+        self.assertIsNone(access(plugin, exchange(client_ip="10.0.0.7")))
+
     def test_settings(self) -> None:
         """What is accepted as settings."""
         registry = PluginRegistry([(limit_req.plugin, "here")])

@@ -258,3 +258,56 @@ class HeldBodyTests(SynchronousTestCase):
             consumer = FakeConsumer()
             self.successResultOf(body.startProducing(consumer))
             self.assertEqual((body.length, consumer.written, body.can_start), (3, [b"abc"], True))
+
+
+class CopyTests(SynchronousTestCase):
+    """A copy of content for somebody else."""
+
+    def setUp(self) -> None:
+        self.source = FakeSource()
+        self.copies: list[bytes | None] = []
+        self.consumer = FakeConsumer()
+
+    def test_as_it_passes(self) -> None:
+        """The copy is there once all has passed; what is passed on is not held up for it."""
+        body = RequestBody(None, self.source, read_ahead=4)
+        body.data(b"ab")
+        body.copy(100, self.copies.append)
+        body.copy(100, self.copies.append)
+        body.startProducing(self.consumer)
+        for data in (b"cdefgh", b"ijklmnop"):
+            body.data(data)
+        self.assertEqual((b"".join(self.consumer.written), self.copies), (b"abcdefghijklmnop", []))
+        body.end()
+        self.assertEqual(self.copies, [b"abcdefghijklmnop"] * 2)
+
+    def test_complete(self) -> None:
+        """Content that is there already is copied at once."""
+        body = RequestBody(2, self.source, read_ahead=4)
+        body.data(b"ab")
+        body.end()
+        body.copy(2, self.copies.append)
+        self.assertEqual(self.copies, [b"ab"])
+
+    def test_too_large(self) -> None:
+        """Content beyond the limit gives no copy, announced or not, and nothing of it is kept."""
+        RequestBody(5, self.source, read_ahead=4).copy(4, self.copies.append)
+        self.assertEqual(self.copies, [None])
+        body = RequestBody(None, self.source, read_ahead=4)
+        body.copy(4, self.copies.append)
+        body.startProducing(self.consumer)
+        for data in (b"abc", b"def", b"ghi"):
+            body.data(data)
+        body.end()
+        self.assertEqual((self.copies, b"".join(self.consumer.written)), ([None, None], b"abcdefghi"))
+
+    def test_dropped(self) -> None:
+        """An answer that comes early does not end the copy; content that is gone cannot be copied."""
+        body = RequestBody(None, self.source, read_ahead=4)
+        body.copy(10, self.copies.append)
+        body.data(b"ab")
+        body.drop()
+        body.copy(10, self.copies.append)
+        body.data(b"cd")
+        body.end()
+        self.assertEqual(self.copies, [None, b"abcd"])

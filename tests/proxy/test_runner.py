@@ -493,6 +493,21 @@ class BugTests(RunnerTestCase):
             self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
             self.assertEqual(gateway.request("GET", "/nothing")[0].status, 404)
 
+    def test_line_breaks_in_a_field(self) -> None:
+        """A plugin that puts a client's line break into a field of the answer adds no field by it."""
+        value = b"1\r\nSet-Cookie: evil=1"
+        for hooks in (
+            {"header_filter": lambda exchange: exchange.response_fields.set(b"x-a", value)},
+            {"access": lambda exchange: Reply(403, b"", ((b"x-a", value),))},
+        ):
+            self.plugins.hooks = {"careless": hooks}
+            gateway = self.gateway(service("s"), route("r", "/x", plugins={"careless": {}}))
+            client, _ = gateway.request("GET", "/x")
+            if client.status is None:
+                gateway.dispatcher.answer(FakeResponse())
+            self.assertEqual(client.fields[b"x-a"], b"1  Set-Cookie: evil=1")
+            self.assertEqual(gateway.runner.bugs, 0)
+
     def test_log_phase(self) -> None:
         """After a bug the log phase runs all the same: what was taken for the request is given back."""
         ended: list[int] = []

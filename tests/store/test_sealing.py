@@ -101,6 +101,20 @@ class PlaceTests(SynchronousTestCase):
         """What opens a secret manager is secret."""
         self.check("secret_provider", {"uri": "https://v", "token": "t"}, {"token"})
 
+    def test_versions_of_a_service(self) -> None:
+        """The secrets of a service and its routes are secret in a version of them, too."""
+        document = with_secret("s")
+        self.check(
+            "service_version",
+            {"service": document, "routes": {"r": document}, "stream_routes": {"t": document}},
+            {f"{where}.plugins.jwt-auth.secret" for where in ("service", "routes.r", "stream_routes.t")},
+        )
+        self.check("service_version", {"service": 1, "routes": {"r": 2}, "stream_routes": [3]}, set())
+
+    def test_authority(self) -> None:
+        """The key of the authority that signs data planes' certificates is secret."""
+        self.check("authority", {"cert": "c", "key": "k"}, {"key"})
+
     def test_documents_of_another_shape(self) -> None:
         """A document that is not shaped as expected is no error."""
         for value in ({}, {"plugins": []}, {"plugins": {"jwt-auth": 7}}, {"upstream": [1]}, {"keys": 3}):

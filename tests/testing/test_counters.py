@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from gateway.interfaces import CountersFailed, Window
+from gateway.interfaces import CountersFailed
 from gateway.testing.counters import FakeCounters
-from tests.counters.contract import CountersContract
+from tests.counters.contract import BreakersContract, CountersContract
 
 
-class FakeCountersTests(CountersContract, TestCase):
+class FakeCountersTests(CountersContract, BreakersContract, TestCase):
     """The fake keeps the promises of the real ones."""
 
     def setUp(self) -> None:
@@ -30,6 +30,6 @@ class TimeTests(SynchronousTestCase):
     def test_down(self) -> None:
         """A test can have the counters fail."""
         counters = FakeCounters(down=True)
-        self.assertRaises(CountersFailed, counters.take, Window("k", 1, 1))
+        self.assertRaises(CountersFailed, counters.take, "k", 1, 1)
         self.assertRaises(CountersFailed, counters.leak, "k", 1, 1)
         self.assertRaises(CountersFailed, counters.enter, "k", 1, "t", 1)
