@@ -88,6 +88,22 @@ class ICredentialFactory(Interface):
         """
 
 
+class INestingFactory(Interface):
+    """What the factory of a plugin provides besides ``IPluginFactory`` if others stand in its settings."""
+
+    nested_kind = Attribute("The kind they must be of, ``auth`` say: str; None if it does not matter.")
+
+    def nested(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+        """
+        Find them, so that a writer is told what is wrong with them.
+
+        Args:
+            config: Settings that fit the schema and passed ``check``.
+        Returns:
+            Name and settings of each. ``make`` binds them with ``PluginServices.nested``.
+        """
+
+
 class IRewritePhase(Interface):
     """The first phase; authentication happens here."""
 

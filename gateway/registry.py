@@ -16,8 +16,9 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 import gateway.plugins
+from gateway.core import schema_words
 from gateway.errors import PluginLoadError
-from gateway.interfaces import ICredentialFactory, IPluginFactory
+from gateway.interfaces import ICredentialFactory, INestingFactory, IPluginFactory
 from gateway.model.problems import Problem
 from gateway.model.schema import Checker, is_reference
 
@@ -44,6 +45,7 @@ class _Entry:
     checker: Checker
     credential_checker: Checker | None
     metadata_checker: Checker | None
+    nests: bool = False
 
 
 def _with_meta(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,6 +69,7 @@ _ATTRIBUTES: dict[Any, dict[str, tuple[Any, str]]] = {
         "credential_secret_fields": _TEXTS,
         "key_field": (str, "a str"),
     },
+    INestingFactory: {"nested_kind": ((str, type(None)), "a str or None")},
 }
 
 
@@ -125,12 +128,16 @@ class PluginRegistry:
                 auth = ICredentialFactory.providedBy(factory)
                 if auth:
                     _verify(ICredentialFactory, factory)
+                nests = INestingFactory.providedBy(factory)
+                if nests:
+                    _verify(INestingFactory, factory)
                 entry = _Entry(
                     factory,
                     origin,
                     Checker(_with_meta(factory.schema), references=True),
                     Checker(_with_meta(factory.credential_schema), references=True) if auth else None,
                     None if factory.metadata_schema is None else Checker(factory.metadata_schema),
+                    nests,
                 )
             except Exception as error:
                 faults.append(f"plugin {name} ({origin}) is broken: {_words(error)}")
@@ -197,7 +204,21 @@ class PluginRegistry:
                     entry.factory.check(config)
             except ValueError as error:
                 found.append(Problem((), "value", str(error)))
+        if entry.nests and not credential and not found:
+            found.extend(Problem((), "value", text) for text in self._nested_faults(entry.factory, config))
         return found
+
+    def _nested_faults(self, factory: Any, config: Mapping[str, Any]) -> list[str]:
+        """What is wrong with the plugins in a plugin's settings (plugin contract §1, multi-auth)."""
+        faults = []
+        for name, settings in factory.nested(config):
+            if name not in self._entries:
+                faults.append(f"{name} plugin did not found")
+            elif factory.nested_kind == "auth" and not self.is_auth(name):
+                faults.append(f"{name} plugin is not supported")
+            elif problems := self.check(name, settings):
+                faults.append(f"plugin {name} check schema failed: {schema_words.text(problems[0])}")
+        return faults
 
     def check_metadata(self, name: str, document: Mapping[str, Any]) -> list[Problem]:
         """

@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway import __version__
+from gateway.registry import load_plugins
 from gateway.settings import ACCESS_FORMAT, KEYS, load_settings, settings_from, variable
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,6 +90,30 @@ class SettingsTests(SynchronousTestCase):
     def test_shipped_file_loads(self) -> None:
         """conf/gw.ini is fine as it is."""
         self.assertEqual(load_settings(ROOT / "conf" / "gw.ini", {}).warnings, settings_from({}).warnings)
+
+
+class PluginPageTests(SynchronousTestCase):
+    """Every plugin has a page that tells all of it."""
+
+    def test_every_plugin_has_a_page(self) -> None:
+        """The page is called like the plugin, tells its priority, and has a worked example."""
+        registry = load_plugins(None)
+        for name in registry.names:
+            page = (DOCS / "plugins" / f"{name}.md").read_text()
+            self.assertTrue(page.startswith(f"# {name}\n"), name)
+            self.assertIn(f"{registry.factory(name).priority}", page, name)
+            self.assertRegex(page, "\n## .*[Ee]xample", name)
+
+    def test_every_setting_is_told(self) -> None:
+        """The page names every setting, on routes and on credentials; those of Redis stand elsewhere."""
+        registry = load_plugins(None)
+        for name in registry.names:
+            page = (DOCS / "plugins" / f"{name}.md").read_text()
+            for credential in (False, True):
+                schema = registry.published_schema(name, credential=credential) or {"properties": {}}
+                for setting in schema["properties"]:
+                    if not setting.startswith(("_meta", "redis_", "sentinel_")):
+                        self.assertRegex(page, f"`{setting}\\b", name)
 
 
 class LinkTests(SynchronousTestCase):

@@ -23,9 +23,10 @@ TABLE: Mapping[str, frozenset[str]] = {
     "core": frozenset({"model"}),
     "errors": frozenset({"model"}),
     "interfaces": frozenset({"model", "core"}),
+    "factories": frozenset({"model", "core", "interfaces"}),
     # Plugins: not a shell in sight; what they need is handed to them.
-    "plugins": frozenset({"model", "core", "interfaces"}),
-    "testing": frozenset({"model", "core", "interfaces"}),
+    "plugins": frozenset({"model", "core", "interfaces", "factories"}),
+    "testing": frozenset({"model", "core", "interfaces", "factories", "registry", "binding"}),
     # Shells.
     "files": frozenset(),
     "certificates": frozenset({"files"}),

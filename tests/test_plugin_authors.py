@@ -127,12 +127,18 @@ class PageTests(SynchronousTestCase):
         ]
         for name in (*factory.names(), *hooks):
             self.assertRegex(self.text, rf"`{name}[`(]")
-        for name in (*phases, *META_SCHEMA["properties"], "ICredentialFactory", "IPureHooks"):
+        for name in (
+            *phases,
+            *META_SCHEMA["properties"],
+            "ICredentialFactory",
+            "INestingFactory",
+            "IPureHooks",
+        ):
             self.assertIn(f"`{name}`", self.text)
 
     def test_imports_exist(self) -> None:
         """Every module of the gateway that the page names is there."""
-        for name in set(re.findall(r"gateway\.(?:core|model|interfaces|testing)[.\w]*", self.text)):
+        for name in set(re.findall(r"gateway\.(?:core|model|interfaces|factories|testing)[.\w]*", self.text)):
             module, _, attribute = name.rpartition(".")
             try:
                 importlib.import_module(name)

@@ -20,7 +20,8 @@ from gateway.admin.preconditions import entity_tag
 from gateway.admin.refusals import BadBody, BadParameter, Denied, Forbidden, NotAllowed, NotFound, Refusal
 from gateway.admin.resources import Place, Resources, Stored, group_exists
 from gateway.admin.validation import Validation
-from gateway.model.record import Record
+from gateway.control.state import State
+from gateway.model.record import Change, Record
 
 _COLLECTION = {"L": "GET", "C": "POST"}
 _ITEM = {"G": "GET", "U": "PUT", "P": "PATCH", "D": "DELETE"}
@@ -142,6 +143,8 @@ class Enterprise:
             case _:
                 if place.kind.name == "service_upstream" and id == place.parent:
                     raise Forbidden("the default upstream of a service cannot be deleted: change the service")
+                if place.kind.name == "global_rule":
+                    return self.deleted(await self._delete_rule(call, place, id))
                 return self.deleted(await self._resources.delete(place, id, call.caller))
         return self.stored(place.kind, stored)
 
@@ -169,6 +172,25 @@ class Enterprise:
         there = id is not None and self._resources.state.get(place.group, "service", id) is not None
         if place.kind.name in ("route", "stream_route") or (place.kind.name == "service" and not there):
             raise Denied("this gateway group takes services and routes by publication only")
+
+    async def _delete_rule(self, call: Call, place: Place, id: str) -> int:
+        """Delete a global rule; one that is shown, but stands among others in a rule, leaves that rule."""
+        records = self._resources.all(place)
+        inside = next((r for r in records if r.id != id and id in r.value.get("plugins", {})), None)
+        if inside is None or any(record.id == id for record in records):
+            return await self._resources.delete(place, id, call.caller)
+        whole = inside.id
+
+        def plan(state: State) -> Sequence[Change]:
+            record = state.get(place.group, place.kind.name, whole)
+            plugins = {} if record is None else dict(record.value.get("plugins", {}))
+            if record is None or plugins.pop(id, None) is None:
+                raise NotFound()
+            call.caller.preconditions.check(record)
+            value = {**record.value, "plugins": plugins} if plugins else None
+            return [Change(*record.key, value, record.dialect)]
+
+        return (await self._resources.write(plan, call.caller)).state.revision
 
     def _records(self, place: Place, service_id: str | None) -> Sequence[Record]:
         records = self._resources.all(place, service_id)

@@ -1,20 +1,22 @@
 """The OpenAPI 3.1 document of the Admin API, made from the schemas that check it.
 
 The resources of a gateway group come from the table of kinds; the calls of the control plane from
-``gateway.admin.openapi_calls``. ``python -m gateway.admin.openapi`` writes the document that is
-shipped as ``docs/openapi.json``.
+``gateway.admin.openapi_calls``. ``python -m gateway.admin.openapi [apisix]`` writes the documents that are
+shipped as ``docs/openapi.json`` and ``docs/openapi-apisix.json``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway import __version__
+from gateway.admin import openapi_apisix
 from gateway.admin.kind import Kind
 from gateway.admin.kinds import KINDS
 from gateway.admin.openapi_calls import CALLS, Operation
+from gateway.admin.openapi_schema import converted
 from gateway.model.schema import Schema
 
 Node = dict[str, Any]
@@ -73,33 +75,6 @@ _WAIT: Node = {
     "schema": {"enum": ["served", "stored"], "default": "served"},
     "description": "When to answer: once the change is served, or once it is stored",
 }
-
-
-def converted(schema: Any) -> Any:
-    """
-    A draft 7 schema in the words of JSON Schema 2020-12, which OpenAPI 3.1 uses.
-
-    Keywords of our own become standard ones, or go.
-    """
-    if isinstance(schema, list | tuple):
-        return [converted(item) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    made: Node = {}
-    for name, value in schema.items():
-        if name == "properties":
-            made[name] = {member: converted(inner) for member, inner in value.items()}
-        elif name in ("default", "enum", "const", "example", "examples", "required"):
-            made[name] = value
-        elif name == "dependencies":
-            for member, needed in value.items():
-                word = "dependentRequired" if isinstance(needed, list) else "dependentSchemas"
-                made.setdefault(word, {})[member] = converted(needed)
-        elif name not in ("x-or", "x-default"):
-            made[name] = converted(value)
-    if "x-or" in schema:
-        return {"anyOf": [made, converted(schema["x-or"])]}
-    return made
 
 
 def document(dialect: str = "enterprise") -> Node:
@@ -278,7 +253,7 @@ def _operation(call: Operation) -> Node:
     return made
 
 
-_DIALECTS = {"enterprise": _enterprise}
+_DIALECTS = {"enterprise": _enterprise, "apisix": openapi_apisix.document}
 
 
 def text(dialect: str = "enterprise") -> str:
@@ -304,4 +279,4 @@ def _compact(value: object) -> str:
 if __name__ == "__main__":
     import sys
 
-    sys.stdout.write(text())
+    sys.stdout.write(text(*sys.argv[1:2]))

@@ -5,9 +5,13 @@ Whatever is hidden is cut out of the received bytes; what stays is not re-encode
 
 from __future__ import annotations
 
+import base64
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
+
+from attrs import frozen
 
 from gateway.core.consumers import attach
 from gateway.core.exchange import Exchange, Reply
@@ -186,3 +190,54 @@ def anonymous(
     exchange.context[FAILURE] = failure.reason
     attach(exchange, consumer, None)
     return None
+
+
+def parse_basic(value: bytes) -> tuple[str, bytes] | None:
+    """
+    Read Basic credentials from an ``Authorization`` field.
+
+    Returns:
+        The user name and the password, which may hold colons and spaces; None if it is of another scheme,
+        not base64, without a colon, or its user name not UTF-8.
+    Source:
+        RFC 7617 section 2; RFC 9110 section 11.1: schemes are case-insensitive.
+    """
+    scheme, _, encoded = value.partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded.strip(b" \t"), validate=True).partition(b":")
+        return (user.decode("utf-8"), password) if colon else None
+    except ValueError:
+        return None
+
+
+@frozen
+class Refusals:
+    """
+    What happens to a request that fails: 401, or it goes on as the anonymous consumer.
+
+    Attributes:
+        challenge: From ``challenge``. messages: Reason code → what the client is told.
+        anonymous_consumer: Its name, or None.
+    """
+
+    challenge: tuple[Pair, ...]
+    messages: Mapping[str, str]
+    anonymous_consumer: str | None = None
+
+    def __call__(self, exchange: Exchange, reason: str, detail: str = "") -> Reply | None:
+        """
+        Refuse.
+
+        Args:
+            reason: One of ``messages``. detail: More words for the log.
+        Returns:
+            None if the request goes on as the anonymous consumer.
+        """
+        failure = Reply.json(
+            401, {"message": self.messages[reason]}, fields=self.challenge, reason=reason, detail=detail
+        )
+        if self.anonymous_consumer is None:
+            return failure
+        return anonymous(exchange, self.anonymous_consumer, failure, self.challenge)

@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NAME_BYTES = bytes(byte for byte in range(256) if _NAME.fullmatch(bytes([byte])))
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL_BYTES = bytes(byte for byte in range(256) if _CONTROL.fullmatch(bytes([byte])))
 
 Pair = tuple[bytes, bytes]
 
@@ -115,6 +117,14 @@ class Fields:
         Source:
             RFC 9110 sections 5.1 and 5.5.
         """
+        names = [name for name, _ in self.pairs]
+        values = b"".join([value for _, value in self.pairs])
+        if (
+            not b"".join(names).translate(None, _NAME_BYTES)
+            and values.translate(None, _CONTROL_BYTES) == values
+            and b"" not in names
+        ):
+            return  # One look at all of them together: nearly always they are fine.
         for index, (name, value) in enumerate(self.pairs):
             if _NAME.fullmatch(name) is None:
                 raise ValueError(f"not a field name: {name!r}")
@@ -124,3 +134,25 @@ class Fields:
     def copy(self) -> Fields:
         """A list of its own with the same lines."""
         return Fields(self.pairs)
+
+
+def configured_name(text: str) -> bytes:
+    """
+    A field name from the configuration, as ``Fields`` spells it.
+
+    Raises:
+        ValueError: it is none (RFC 9110 section 5.1).
+    """
+    name = text.lower().encode("utf-8", "replace")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{text[:100]!r} is not the name of a header")
+    return name
+
+
+def configured_value(text: str) -> bytes:
+    """Text as a field value: UTF-8, without the control characters that none has (RFC 9110 section 5.5)."""
+    try:
+        value = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        value = text.encode("utf-8", "replace")  # Half a surrogate pair, which JSON can spell.
+    return _CONTROL.sub(b"", value).strip(b" \t")

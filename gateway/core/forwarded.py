@@ -13,6 +13,7 @@ computed beforehand. Two attacks are kept in mind:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import product
 
 from gateway.core.consumers import CONSUMER_FIELDS
@@ -97,17 +98,20 @@ def strip_consumer_fields(fields: Fields, watched: bytes | None = None) -> bool:
     Source:
         jwt-auth contract §6.
     """
-    consumer_fields = _CONSUMER_FIELDS
-    seen = strip = False
-    for pair in fields.pairs:
-        name = pair[0]
-        if name == watched:
-            seen = True
-        elif name in consumer_fields:
-            strip = True
-    if strip:
-        fields.pairs = [pair for pair in fields.pairs if pair[0] not in consumer_fields]
-    return seen
+    names = _CONSUMER_FIELDS if watched is None else _and_consumer_fields(watched)
+    pairs = fields.pairs
+    for pair in pairs:
+        if pair[0] in names:
+            kept = [pair for pair in pairs if pair[0] not in _CONSUMER_FIELDS]
+            if len(kept) != len(pairs):
+                fields.pairs = kept
+            return any(name == watched for name, _ in kept)
+    return False
+
+
+@lru_cache(8)
+def _and_consumer_fields(name: bytes) -> frozenset[bytes]:
+    return _CONSUMER_FIELDS | {name}
 
 
 def _named(pairs: Sequence[Pair]) -> set[bytes]:

@@ -204,12 +204,12 @@ def key_reader(key: str, key_type: str) -> KeyReader:
 
         def combined(exchange: Exchange) -> str:
             text, found = template.resolve(exchange)
-            return short(text) if found and text else exchange.connection.client_ip
+            return short(text) if found and text else exchange.client_ip
 
         return combined
     read = getter(key.removeprefix("$"))
     if read is REMOTE_ADDR:
-        return lambda exchange: exchange.connection.client_ip
+        return lambda exchange: exchange.client_ip
 
     def single(exchange: Exchange) -> str:
         value = read(exchange)

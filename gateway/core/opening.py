@@ -42,6 +42,8 @@ def open_exchange(
         target=head.target,
         fields=fields,
         snapshot=snapshot,
+        client_ip=connection.client_ip,
+        client_port=connection.client_port,
     )
     if told and real_ip is not None:
         client = real_ip.client(connection.client_ip, head.fields)

@@ -12,6 +12,12 @@ Not passed on. ``h2c`` and TLS would open a way to the upstream on which request
 no plugin has seen; HTTP's own versions are each hop's own affair.
 """
 
+_PASSED_OPTIONS = frozenset({b"upgrade", b"keep-alive", b"close"})
+"""
+Of a client's ``Connection``. Others name fields that the next hop is to drop, and those may be the
+gateway's own: who the consumer is, say (RFC 9110 section 7.6.1).
+"""
+
 
 def requested(fields: Fields, version: tuple[int, int]) -> tuple[bytes, bytes] | None:
     """
@@ -26,11 +32,13 @@ def requested(fields: Fields, version: tuple[int, int]) -> tuple[bytes, bytes] |
     upgrade = b", ".join(fields.get_all(b"upgrade"))
     if not upgrade or version < (1, 1):
         return None
-    connection = b", ".join(fields.get_all(b"connection"))
-    if b"upgrade" not in {option.strip().lower() for option in connection.split(b",")}:
+    named = b",".join(fields.get_all(b"connection")).split(b",")
+    options = [option.strip(b" \t") for option in named]
+    kept = [option for option in options if option.lower() in _PASSED_OPTIONS]
+    if not any(option.lower() == b"upgrade" for option in kept):
         return None
     names = {item.strip().lower().partition(b"/")[0] for item in upgrade.split(b",")}
-    return None if names & _REFUSED else (connection, upgrade)
+    return None if names & _REFUSED else (b", ".join(kept), upgrade)
 
 
 def answered(pairs: Sequence[Pair]) -> bytes | None:

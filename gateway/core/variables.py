@@ -129,6 +129,12 @@ def _request_uri(exchange: Exchange) -> object:
     return exchange.path + _text(mark + query)
 
 
+def _original_forwarded_for(exchange: Exchange) -> object:
+    """X-Forwarded-For as the client sent it, whatever is sent upstream (data-plane contract §9.1)."""
+    lines = [value for name, value in exchange.request.fields if name == b"x-forwarded-for"]
+    return _text(b", ".join(lines)) if lines else None
+
+
 def _request_line(exchange: Exchange) -> object:
     head = exchange.request
     return f"{_text(head.method)} {_text(head.target)} {_protocol(exchange)}"
@@ -292,6 +298,7 @@ _VARIABLES: dict[str, Getter] = {
     "content_length": _field("content-length"),
     "remote_addr": lambda exchange: exchange.client_ip,
     "remote_port": lambda exchange: str(exchange.client_port) if exchange.client_port else None,
+    "original_x_forwarded_for": _original_forwarded_for,
     "realip_remote_addr": lambda exchange: exchange.connection.client_ip,
     "realip_remote_port": lambda exchange: str(exchange.connection.client_port),
     "remote_user": _remote_user,

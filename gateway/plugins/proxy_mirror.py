@@ -146,7 +146,7 @@ def _fields(exchange: Exchange) -> list[Pair]:
         exchange.fields,
         host=host,
         client_host=client_host or exchange.host.encode(),
-        client_ip=connection.client_ip.encode(),
+        client_ip=exchange.client_ip.encode(),
         scheme=b"https" if connection.tls else b"http",
         port=port_of(client_host, connection.server_port),
         trusted=None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, fail, succeed
 
 from gateway.core.consumers import ConsumerEntry, Identity
-from gateway.core.exchange import Connection, Exchange, RequestHead
+from gateway.core.exchange import Connection, ContentTooLarge, Exchange, RequestHead
 from gateway.core.fields import Fields
 from gateway.core.hosts import split_port, without_dot
 from gateway.core.opening import open_exchange
@@ -23,6 +24,29 @@ class FakeSnapshot:
     identities: dict[str, dict[str, Identity]] = field(factory=dict)
     consumers: dict[str, ConsumerEntry] = field(factory=dict)
     revision: int = 1
+
+
+@define
+class FakeContent:
+    """Content that has arrived (``gateway.core.exchange.ContentSource``)."""
+
+    data: bytes = field(repr=False)
+    recorded: bytes = field(default=b"", repr=False)
+
+    @property
+    def received(self) -> int:
+        return len(self.data)
+
+    def record(self, max_bytes: int) -> None:
+        self.recorded = max(self.recorded, self.data[:max_bytes], key=len)
+
+    def gather(self, max_bytes: int) -> Deferred[bytes]:
+        if len(self.data) > max_bytes:
+            return fail(ContentTooLarge(max_bytes, len(self.data)))
+        return succeed(self.data)
+
+    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
+        then(self.data if len(self.data) <= max_bytes else None)
 
 
 def consumer(username: str = "jack", **more: Any) -> ConsumerEntry:
@@ -42,6 +66,7 @@ def exchange(
     identities: dict[str, dict[str, Identity]] | None = None,
     consumers: dict[str, ConsumerEntry] | None = None,
     path: str | None = None,
+    content: bytes | None = None,
 ) -> Exchange:
     """
     An exchange as the runner hands it to the first hook.
@@ -53,11 +78,12 @@ def exchange(
         headers: Names in any letter case; values as text (Latin-1).
         identities: plugin → key → identity, as ``Snapshot.identities``.
         path: The normalised path; by default *target* up to ``?``, undecoded.
+        content: The request's content, all of which has arrived; None if it has none.
     """
     pairs = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers)
     host = (Fields(pairs).get(b"host") or b"").decode("latin-1").lower()
     snapshot: Any = FakeSnapshot(identities or {}, consumers or {})
-    return open_exchange(
+    made = open_exchange(
         RequestHead(method.encode(), target.encode("latin-1"), pairs),
         Connection(client_ip, 50000, "127.0.0.1", 9080, tls),
         snapshot,
@@ -66,3 +92,7 @@ def exchange(
         started_s=now,
         id="0123456789abcdef",
     )
+    if content is not None:
+        made.source = FakeContent(content)
+        made.bytes_received = len(content)
+    return made

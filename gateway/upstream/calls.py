@@ -10,7 +10,7 @@ from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IPolicyForHTTPS
@@ -35,6 +35,12 @@ class _Policy:
     def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
         name = hostname.decode("ascii")
         return self.tls.creator(Peer("https", name, port, name, self.verify))
+
+
+class _QuietFactory(_HTTP11ClientFactory):
+    """Without two lines in the log for each connection."""
+
+    noisy = False
 
 
 class TreqCalls:
@@ -62,6 +68,7 @@ class TreqCalls:
         # One each: a connection to whoever answered must not serve a call that asks who it is.
         self._pools = {verify: HTTPConnectionPool(reactor) for verify in (False, True)}
         for pool in self._pools.values():
+            pool._factory = _QuietFactory
             pool.maxPersistentPerHost = connections
             pool.cachedConnectionTimeout = _IDLE_S
         self._agents = {

@@ -202,3 +202,9 @@ class OtherDialectTests(SynchronousTestCase):
             self.gateway.call("GET", f"{ADMIN}/global_rules/key-auth").value["plugins"], {"key-auth": {}}
         )
         self.assertEqual(self.gateway.call("GET", f"{ADMIN}/global_rules/jwt-auth").status, 404)
+        self.assertEqual(self.gateway.call("DELETE", f"{ADMIN}/global_rules/key-auth").json, {})
+        listed = self.gateway.call("GET", f"{ADMIN}/global_rules").json
+        self.assertEqual([item["id"] for item in listed["list"]], ["limit-count"])
+        self.assertEqual(self.gateway.call("DELETE", f"{ADMIN}/global_rules/limit-count").json, {})
+        self.assertEqual(self.gateway.call("GET", f"{ADMIN}/global_rules").json["total"], 0)
+        self.assertEqual(self.gateway.call("DELETE", f"{ADMIN}/global_rules/limit-count").status, 404)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.admin.kind_rules import secret_id
-from tests.admin.kit import Gateway
+from gateway.model.record import Change
+from tests.admin.kit import Gateway, done
 
 ADMIN = "/apisix/admin"
 
@@ -57,6 +59,8 @@ class CascadeTests(SynchronousTestCase):
             ("secret_providers/vault/v", {"uri": "u", "prefix": "p", "token": "t"}),
         ):
             self.assertEqual(self.gateway.call("PUT", f"{ADMIN}/{path}", body, query=query).status, 200, path)
+        other = Change(group, "plugin_config", "1", {"plugins": {}}, "apisix")
+        done(Deferred.fromCoroutine(self.gateway.control.write(lambda state: [other], author="test")))
         self.assertEqual(self.gateway.call("DELETE", f"/api/gateway_groups/{group}").status, 200)
         self.assertEqual([r.key for r in self.gateway.store._load().records if r.group == group], [])
 

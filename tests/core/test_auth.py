@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -166,3 +167,49 @@ class FieldNameTests(SynchronousTestCase):
         """A configured header is found in any letter case; an impossible name is only never found."""
         self.assertEqual(auth.field_name("X-Token"), b"x-token")
         self.assertIsNone(exchange().fields.get(auth.field_name("ключ \ud800")))
+
+
+class BasicTests(SynchronousTestCase):
+    def test_read(self) -> None:
+        """User name and password are split at the first colon; spaces and colons stay in the password."""
+        for value, read in (
+            (b"Basic dXNlcjpwYXNz", ("user", b"pass")),
+            (b"bASIC  dXNlcjpwYXNz ", ("user", b"pass")),
+            (b"Basic dXNlcjpwOmEgcyA=", ("user", b"p:a s ")),
+            (b"Basic dXNlcjo=", ("user", b"")),
+            (b"Basic OnB3", ("", b"pw")),
+            (b"Basic w6k6w6k=", ("é", "é".encode())),
+        ):
+            self.assertEqual(auth.parse_basic(value), read, value)
+
+    def test_others(self) -> None:
+        """Other schemes, text that is not base64, and credentials without a colon are none."""
+        for value in (
+            b"",
+            b"Basic",
+            b"Basic ",
+            b"Bearer dXNlcjpwYXNz",
+            b"Basic dXNlcg==",
+            b"Basic @@@@",
+            b"Basic /zpw",
+        ):
+            self.assertIsNone(auth.parse_basic(value), value)
+
+
+class RefusalsTests(SynchronousTestCase):
+    refusals = auth.Refusals(auth.challenge("x", "r"), {"code": "words"})
+
+    def test_refused(self) -> None:
+        """A request that fails is answered 401 with the words of the reason, and challenged."""
+        reply = self.refusals(exchange(), "code", "more")
+        assert reply is not None
+        self.assertEqual((reply.status, reply.body), (401, b'{"message":"words"}\n'))
+        self.assertEqual((reply.reason, reply.detail), ("code", "more"))
+        self.assertIn((b"www-authenticate", b'x realm="r"'), reply.fields)
+
+    def test_anonymous(self) -> None:
+        """Or it goes on as the anonymous consumer."""
+        sent = exchange(consumers={"guest": consumer("guest")})
+        self.assertIsNone(evolve(self.refusals, anonymous_consumer="guest")(sent, "code"))
+        assert sent.consumer is not None
+        self.assertEqual((sent.consumer.username, sent.context[auth.FAILURE]), ("guest", "code"))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core import fields
-from gateway.core.fields import Fields, wire_name
+from gateway.core.fields import Fields, configured_name, configured_value, wire_name
 
 NAMES = st.sampled_from([b"a", b"b", b"x-c"])
 PAIRS = st.lists(st.tuples(NAMES, st.binary(max_size=2)), max_size=8)
@@ -122,3 +122,17 @@ class FieldsTests(SynchronousTestCase):
         self.assertEqual(made.pairs, [*others, (name, value)])
         made.remove(name)
         self.assertEqual(made.pairs, others)
+
+
+class ConfiguredTests(SynchronousTestCase):
+    def test_names(self) -> None:
+        """A name from the configuration is spelt as fields are; what is no name is refused."""
+        self.assertEqual(configured_name("X-Request_Id"), b"x-request_id")
+        for text in ("", "a b", "a:b", "a\r\nb", "ключ", "a\n"):
+            self.assertRaises(ValueError, configured_name, text)
+
+    def test_values(self) -> None:
+        """A value from the configuration has no line ends and no surrounding spaces."""
+        self.assertEqual(configured_value(" a\r\nb\tc\x00 "), b"ab\tc")
+        self.assertEqual(configured_value("é\udcff"), b"\xc3\xa9\xff")
+        self.assertEqual(configured_value("a\ud800"), b"a?")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,15 @@ def refusal(text: bytes) -> Refusal:
     found = jose.parse(text)
     assert isinstance(found, Refusal), "accepted"
     return found
+
+
+class _Unread(bytes):
+    """Bytes that only tell how many they are."""
+
+    def _read(self, *args: object) -> Any:
+        raise AssertionError("it was read")
+
+    split = partition = __iter__ = __getitem__ = __contains__ = _read
 
 
 class ParseTests(SynchronousTestCase):
@@ -99,9 +109,7 @@ class ParseTests(SynchronousTestCase):
         head, _, tail = text.partition(b".")
         grown = head + b"." + b"A" * (jose.MAX_TOKEN_BYTES + 1 - len(text)) + tail
         self.assertIn("over 16384 bytes", refusal(grown).detail)
-        started = time.perf_counter()
-        refusal(b"." * 50_000_000)
-        self.assertLess(time.perf_counter() - started, 0.5)
+        self.assertIn("over 16384 bytes", refusal(_Unread(jose.MAX_TOKEN_BYTES + 1)).detail)
 
     def test_no_token_in_repr(self) -> None:
         """A parsed token does not show its signature."""
@@ -166,9 +174,9 @@ class StrictObjectTests(SynchronousTestCase):
     def test_depth_is_measured_fast(self) -> None:
         """Texts made to be slow to scan are not."""
         for text in (b'"\\' * 8000, b'[{"' * 5000, b'{"' + b'\\"' * 8000, b"[" * 16000 + b'"\\'):
-            started = time.perf_counter()
+            began = time.process_time()
             self.assertRaises(ValueError, jose.strict_object, b"[{" * 20 + text)
-            self.assertLess(time.perf_counter() - started, 0.25)
+            self.assertLess(time.process_time() - began, 2)
 
     def test_large_whole_numbers(self) -> None:
         """A number of some hundred digits is read exactly."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+import gateway
 from gateway.core.addresses import AddressSet
 from gateway.core.real_ip import RealIp, parse_address, told_in_list
 
@@ -69,6 +73,30 @@ class ListTests(SynchronousTestCase):
             (b"", ""),
         ):
             self.assertEqual(told_in_list([value], PROXIES), wanted, value)
+
+
+class ClientAddressTests(SynchronousTestCase):
+    """Who asks for the client's address asks the exchange; who asks for the peer's has a reason."""
+
+    PEER = frozenset(
+        {
+            "core/exchange.py",  # where the client's comes from
+            "core/opening.py",
+            "core/variables.py",  # realip_remote_addr
+            "plugins/redirect.py",  # whether a forwarding field is believed
+            "proxy/dispatch.py",
+        }
+    )
+
+    def test_nobody_asks_for_the_peer(self) -> None:
+        """Limits, logs and plugins go by the client, also behind a proxy."""
+        package = Path(gateway.__file__).parent
+        found = {
+            file.relative_to(package).as_posix()
+            for file in package.rglob("*.py")
+            if re.search(r"connection\.client_(ip|port)", file.read_text())
+        }
+        self.assertEqual(found - self.PEER, set(), "use exchange.client_ip")
 
 
 class RuleTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ def asked(connection: bytes, upgrade: bytes, version: tuple[int, int] = (1, 1)) 
 
 class RequestedTests(SynchronousTestCase):
     def test_asked(self) -> None:
-        """A request asks with both fields; their values are passed on as they are."""
+        """A request asks with both fields; what they say about the connection is passed on as it is."""
         self.assertEqual(asked(b"Upgrade", b"websocket"), (b"Upgrade", b"websocket"))
         self.assertEqual(
             asked(b"keep-alive, UPGRADE", b"foo/2, bar"), (b"keep-alive, UPGRADE", b"foo/2, bar")
@@ -25,6 +25,11 @@ class RequestedTests(SynchronousTestCase):
             (b"upgrade", b"b"),
         ]
         self.assertEqual(requested(Fields(lines), (1, 1)), (b"close, upgrade", b"a, b"))
+
+    def test_options_that_drop_fields(self) -> None:
+        """A client cannot have the next hop drop a field that the gateway has set."""
+        asks = b"x-consumer-username, Upgrade, x-real-ip"
+        self.assertEqual(asked(asks, b"websocket"), (b"Upgrade", b"websocket"))
 
     def test_not_asked(self) -> None:
         """One field alone, HTTP/1.0, or none at all is no question (RFC 9110 section 7.8)."""

@@ -73,6 +73,9 @@ class GetterTests(SynchronousTestCase):
                 "request_id": "0123456789abcdef",
             },
         )
+        sent = exchange(headers=[("X-Forwarded-For", "1.1.1.1"), ("X-Forwarded-For", "2.2.2.2")])
+        sent.fields.remove(b"x-forwarded-for")
+        self.check(sent, {"original_x_forwarded_for": "1.1.1.1, 2.2.2.2", "http_x_forwarded_for": None})
         subject.client_ip, subject.client_port = "192.0.2.7", 0
         self.check(
             subject, {"remote_addr": "192.0.2.7", "remote_port": None, "realip_remote_addr": "10.0.0.1"}

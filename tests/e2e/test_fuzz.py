@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gateway.admin import openapi
-from tests.e2e.gateway_process import LIMIT_S, EndToEndCase
+from tests.e2e.gateway_process import LIMIT_S, EndToEndCase, GatewayProcess
 
 EXAMPLES = int(os.environ.get("GATEWAY_FUZZ_EXAMPLES", "1"))
 """Calls of each operation that fit the document, and as many that do not. More find more, and take longer."""
@@ -28,7 +28,7 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-KNOWN = {"service_id": "s", "consumer_id": "c"}
+KNOWN = {"service_id": "s", "consumer_id": "c", "username": "c"}
 LIKE_PUT = ("routes", "upstreams", "credentials", "protos", "ssls", "certificates", "snis", "global_rules")
 """Collections whose POST takes what the PUT of an item takes: passed over in a short run."""
 SEED = (
@@ -39,23 +39,24 @@ SEED = (
 
 
 class FuzzTests(EndToEndCase):
-    def test_every_operation(self) -> None:
-        """Whatever is sent, the answer is one the document tells of, and no error of the server's."""
-        gateway = self.gateway(environ={"GATEWAY_LOG_LEVEL": "error", "GATEWAY_ADMIN_LOGIN_ATTEMPTS": "1000"})
-        gateway.start()
+    def setUp(self) -> None:
+        super().setUp()
+        self.session = requests.Session()
+        self.addCleanup(self.session.close)
+
+    def started(self) -> GatewayProcess:
+        """A gateway that hardly logs, and has not been asked for a password too often."""
+        environ = {"GATEWAY_LOG_LEVEL": "error", "GATEWAY_ADMIN_LOGIN_ATTEMPTS": "1000"}
+        gateway = self.gateway(environ=environ).start()
         for path, body in SEED:
             self.assertEqual(gateway.admin("PUT", path, body)[0], 200)
-        session = requests.Session()
-        self.addCleanup(session.close)
-        transport: dict[str, Any] = {
-            "session": session,
-            "base_url": f"https://127.0.0.1:{gateway.ports['admin']}",
-            "headers": {"X-API-KEY": gateway.token},
-            "verify": str(gateway.data_dir / "admin.crt"),
-            "timeout": LIMIT_S,
-        }
+        return gateway
+
+    def fuzz(self, dialect: str, gateway: GatewayProcess, **transport: Any) -> int:
+        """Call every operation of a dialect. Returns how many calls that were."""
+        transport = {"session": self.session, "timeout": LIMIT_S, **transport}
         called = 0
-        for found in schemathesis.openapi.from_dict(openapi.document()).get_all_operations():
+        for found in schemathesis.openapi.from_dict(openapi.document(dialect)).get_all_operations():
             operation = found.ok()
             if EXAMPLES == 1 and operation.method == "post" and operation.path.endswith(LIKE_PUT):
                 continue
@@ -67,9 +68,33 @@ class FuzzTests(EndToEndCase):
             modes = list(GenerationMode) if operation.body else [GenerationMode.POSITIVE]
             for mode in modes:
                 called += self._call(operation, mode, chosen, transport)
-        self.assertGreater(called, 130)
-        self.assertEqual(gateway.get("/").status, 404)
+        self.assertTrue(gateway.running())
         self.assertEqual(gateway.admin("GET", "/api/status")[1]["value"]["bugs"], 0)
+        return called
+
+    def test_enterprise(self) -> None:
+        """Whatever is sent, the answer is one the document tells of, and no error of the server's."""
+        gateway = self.started()
+        called = self.fuzz(
+            "enterprise",
+            gateway,
+            base_url=f"https://127.0.0.1:{gateway.ports['admin']}",
+            headers={"X-API-KEY": gateway.token},
+            verify=str(gateway.data_dir / "admin.crt"),
+        )
+        self.assertGreater(called, 130)
+
+    def test_apisix(self) -> None:
+        """The same of the other dialect, on its own listener."""
+        gateway = self.started()
+        key = (gateway.data_dir / "apisix-admin-key").read_text().strip()
+        called = self.fuzz(
+            "apisix",
+            gateway,
+            base_url=f"http://127.0.0.1:{gateway.ports['apisix']}",
+            headers={"X-API-KEY": key},
+        )
+        self.assertGreater(called, 50)
 
     def _call(self, operation: Any, mode: Any, chosen: dict[str, Any], transport: dict[str, Any]) -> int:
         strategy = operation.as_strategy(generation_mode=mode, **chosen)

@@ -52,6 +52,10 @@ def documents(schema: Mapping[str, Any], name: str = "") -> st.SearchStrategy[An
         return st.just(schema["const"])
     if "enum" in schema:
         return st.sampled_from(list(schema["enum"]))
+    if "examples" in schema:
+        # What most texts are not: an address, a URL, the name of a plugin.
+        plain = {name: value for name, value in schema.items() if name != "examples"}
+        return st.sampled_from(schema["examples"]) | documents(plain, name)
     kind = schema.get("type")
     branches = schema.get("oneOf") or schema.get("anyOf")
     if branches and kind != "object":

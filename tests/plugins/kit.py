@@ -21,6 +21,10 @@ class Source:
     def __init__(self, content: bytes) -> None:
         self.content = content
 
+    @property
+    def received(self) -> int:
+        return len(self.content)
+
     def gather(self, max_bytes: int) -> Awaitable[bytes]:
         if len(self.content) > max_bytes:
             raise ContentTooLarge(max_bytes, len(self.content))

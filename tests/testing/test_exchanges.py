@@ -3,9 +3,11 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.consumers import Identity
+from gateway.core.exchange import ContentTooLarge
 from gateway.core.owners import entry_of
 from gateway.model.consumer import Consumer
 from gateway.testing.exchanges import consumer, exchange
+from gateway.testing.plugins import finish
 
 
 class ExchangeTests(SynchronousTestCase):
@@ -16,6 +18,21 @@ class ExchangeTests(SynchronousTestCase):
         self.assertEqual((ex.connection.client_ip, ex.connection.tls), ("127.0.0.1", False))
         self.assertEqual((ex.route, ex.consumer, ex.outcome, ex.status), (None, None, None, 0))
         self.assertEqual((dict(ex.snapshot.identities), dict(ex.snapshot.consumers)), ({}, {}))
+
+    def test_content(self) -> None:
+        """Content has arrived; a hook may wait for it, up to a limit, and have its beginning recorded."""
+        ex = exchange("POST", content=b"hello")
+        self.assertEqual(finish(ex.read_content(5)), b"hello")
+        self.assertRaises(ContentTooLarge, finish, ex.read_content(4))
+        assert ex.source is not None
+        ex.source.record(3)
+        ex.source.record(2)
+        self.assertEqual((ex.source.recorded, ex.source.received, ex.bytes_received), (b"hel", 5, 5))
+        self.assertEqual(finish(exchange().read_content(5)), b"")
+        copies: list[bytes | None] = []
+        for limit in (5, 4):
+            ex.source.copy(limit, copies.append)
+        self.assertEqual(copies, [b"hello", None])
 
     def test_request(self) -> None:
         """What was asked for is there, as the wire would have brought it."""

@@ -1,0 +1,60 @@
+"""Plugin factories as values: a name, a place, schemas, functions to check settings and make instances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from gateway.interfaces import ICredentialFactory, INestingFactory, IPluginFactory, PluginServices
+
+
+def _fine(config: Mapping[str, Any]) -> None:
+    """The schema says it all."""
+
+
+@implementer(IPlugin, IPluginFactory)
+@frozen(eq=False, kw_only=True)
+class Factory:
+    """
+    ``IPluginFactory`` from its parts. A module of ``gateway.plugins``, or of another distribution, holds one.
+
+    Attributes:
+        make: Settings and services → an instance (``IPluginFactory.make``).
+        check: Raises ValueError for settings that the schema lets pass (``IPluginFactory.check``).
+    """
+
+    name: str
+    priority: int
+    schema: Mapping[str, Any] = field(repr=False)
+    make: Callable[[Mapping[str, Any], PluginServices], object] = field(repr=False)
+    check: Callable[[Mapping[str, Any]], None] = field(default=_fine, repr=False)
+    version: str = "0.1"
+    kind: str = "general"
+    metadata_schema: Mapping[str, Any] | None = field(default=None, repr=False)
+    secret_fields: tuple[str, ...] = ()
+
+
+@implementer(ICredentialFactory)
+@frozen(eq=False, kw_only=True)
+class AuthFactory(Factory):
+    """As ``Factory``, of a plugin that has credentials (``ICredentialFactory``)."""
+
+    key_field: str
+    credential_schema: Mapping[str, Any] = field(repr=False)
+    credential: Callable[[Mapping[str, Any]], object] = field(repr=False)
+    check_credential: Callable[[Mapping[str, Any]], None] = field(default=_fine, repr=False)
+    credential_secret_fields: tuple[str, ...] = ()
+    kind: str = "auth"
+
+
+@implementer(INestingFactory)
+@frozen(eq=False, kw_only=True)
+class NestingFactory(Factory):
+    """As ``Factory``, of a plugin whose settings hold other plugins' settings (``INestingFactory``)."""
+
+    nested: Callable[[Mapping[str, Any]], list[tuple[str, Mapping[str, Any]]]] = field(repr=False)
+    nested_kind: str | None = None

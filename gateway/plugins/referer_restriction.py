@@ -1,0 +1,98 @@
+"""referer-restriction: lets requests in, or keeps them out, by the page they come from (Referer)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+from zope.interface import implementer
+
+from gateway.core.exchange import Exchange, Reply
+from gateway.core.hosts import HostPattern, without_dot
+from gateway.factories import Factory
+from gateway.interfaces import IAccessPhase, IPureHooks, PluginServices
+from gateway.model.fields import HOST_PATTERN
+from gateway.model.schema import fill
+
+_LIST: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"type": "string", "pattern": HOST_PATTERN},
+}
+
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "bypass_missing": {
+            "type": "boolean",
+            "default": False,
+            "description": "Let requests without a Referer, or with one that is no URL, in.",
+        },
+        "whitelist": {**_LIST, "description": "Hosts whose pages may; *.example.com is every host below."},
+        "blacklist": {**_LIST, "description": "Hosts whose pages may not."},
+        "message": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 1024,
+            "default": "Your referer host is not allowed",
+            "description": "What is answered.",
+        },
+    },
+    "oneOf": [{"required": ["whitelist"]}, {"required": ["blacklist"]}],
+}
+
+MISSING = "referer_missing"
+DENIED = "referer_not_allowed"
+
+# Without user information: it makes one host look like another. IPv6 hosts are matched by no pattern.
+_REFERER = re.compile(
+    rb"(?:https?:)?//(\[[0-9a-f:.]+\]|[^\[\]:/?#@\s]+)(?::[0-9]{1,5})?(?:[/?#]|\Z)", re.IGNORECASE
+)
+
+
+@implementer(IAccessPhase, IPureHooks)
+@frozen(eq=False)
+class RefererRestriction:
+    """
+    referer-restriction with one configuration.
+
+    Attributes:
+        hosts: Plain ones, to be looked up. wildcards: The others.
+        wanted: Whether a host must be among them, or must not.
+        missing: What a request without a host is answered, or None to let it in.
+    """
+
+    hosts: frozenset[str]
+    wildcards: tuple[HostPattern, ...]
+    wanted: bool
+    missing: Reply | None
+    refusal: Reply
+
+    def access(self, exchange: Exchange) -> Reply | None:
+        """See ``IAccessPhase``."""
+        value = exchange.fields.get(b"referer")
+        found = None if value is None else _REFERER.match(value)
+        if found is None:
+            return self.missing
+        host = without_dot(found[1].decode("latin-1").lower())
+        listed = host in self.hosts or any(pattern.covers(host, None) for pattern in self.wildcards)
+        return None if listed is self.wanted else self.refusal
+
+
+def _make(config: Mapping[str, Any], services: PluginServices) -> RefererRestriction:
+    filled = fill(_SCHEMA, config)
+    wanted = "whitelist" in filled
+    patterns = [HostPattern.parse(text) for text in filled["whitelist" if wanted else "blacklist"]]
+    body = {"message": filled["message"]}
+    return RefererRestriction(
+        frozenset(pattern.name for pattern in patterns if not pattern.wildcard),
+        tuple(pattern for pattern in patterns if pattern.wildcard),
+        wanted,
+        None if filled["bypass_missing"] else Reply.json(403, body, reason=MISSING),
+        Reply.json(403, body, reason=DENIED),
+    )
+
+
+plugin = Factory(name="referer-restriction", priority=2990, schema=_SCHEMA, make=_make)
