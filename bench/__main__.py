@@ -1,114 +1,50 @@
-"""``python -m bench``: the gateway and its peers side by side, in interleaved rounds.
+"""
+``python -m bench [WHAT]``: see what the gateway costs on this machine.
 
-Every server is pinned to one core, the load and the upstream to another. What counts is the ratio of CPU time
-per request within a round; its median over the rounds is printed. Needs wrk and nginx; HAProxy is
-measured where it is installed. Loopback only, bounded in time.
+Needs wrk, nginx and taskset. Loopback only; every run is bounded in time; what is started is stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from bench import servers
-from bench.processes import Server, memory_mb
-from bench.workloads import Result, Workload, run, workloads
+from bench import churn, content, idle, latency, routes, servers, side_by_side, soak, workers
 
-MAX_SECONDS = 600
-
-
-def arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--workloads", default="W0,W1,W2,W3,W4")
-    parser.add_argument("--peers", default="nginx,haproxy")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=2, help="per run")
-    parser.add_argument("--routes", type=int, default=1000, help="routes besides the measured ones")
-    parser.add_argument("--set", action="append", default=[], metavar="GATEWAY_X_Y=VALUE", help="a setting")
-    parser.add_argument("--write", type=Path, help="a Markdown file to put the table into")
-    given = parser.parse_args()
-    if given.rounds * given.seconds > MAX_SECONDS:
-        parser.error(f"at most {MAX_SECONDS} seconds per workload and server")
-    return given
+PARTS = {
+    "side": side_by_side,
+    "routes": routes,
+    "workers": workers,
+    "latency": latency,
+    "churn": churn,
+    "idle": idle,
+    "content": content,
+    "soak": soak,
+}
 
 
 def main() -> int:
     """Measure and print. Returns 0, 1 if anything was answered wrongly, 2 if a tool is missing."""
-    given = arguments()
-    missing = [tool for tool in ("wrk", "nginx", "taskset") if not servers.installed(tool)]
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--write", type=Path, help="a Markdown file to put the result into")
+    parts = parser.add_subparsers(dest="what", required=True)
+    for name, module in PARTS.items():
+        module.add_arguments(parts.add_parser(name, help=(module.__doc__ or "").strip().splitlines()[0]))
+    given = parser.parse_args()
+    missing = [tool for tool in ("wrk", "nginx", "taskset", "openssl") if not servers.program(tool)]
     if missing:
         print(f"needed, and not installed: {', '.join(missing)}", file=sys.stderr)
         return 2
-    peers = [name for name in given.peers.split(",") if name and servers.installed(name)]
-    chosen = [workloads()[name] for name in given.workloads.split(",")]
-    environ = dict(pair.split("=", 1) for pair in given.set)
-    started: list[Server] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)
-        try:
-            upstream = servers.upstream(directory, core=0)
-            started.append(upstream.start())
-            gateway = servers.gateway(directory, 1, upstream.port, routes=given.routes, environ=environ)
-            started.append(gateway)
-            measured = [gateway]
-            for peer in peers:
-                measured.append(servers.PEERS[peer](directory, 1, upstream.port).start())
-                started.append(measured[-1])
-            results = measure(chosen, measured, given.rounds, given.seconds, directory)
-            text = table(chosen, measured, results)
-            memory = ", ".join(f"{server.name} {memory_mb(server.pid):.0f} MB" for server in measured)
-        finally:
-            for server in reversed(started):
-                server.stop()
-    print(f"{text}\nMemory after the load: {memory}.")
+        text, fine = PARTS[given.what].main(given, directory)
+    print(text)
     if given.write:
-        given.write.write_text(f"{text}\nMemory after the load: {memory}.\n")
-    return 1 if any(result.errors for runs in results.values() for result in runs) else 0
-
-
-Results = dict[tuple[str, str], list[Result]]
-
-
-def measure(
-    chosen: list[Workload], measured: list[Server], rounds: int, seconds: int, directory: Path
-) -> Results:
-    """Every workload against every server, round by round, the order turned round each time."""
-    results: Results = {(w.name, s.name): [] for w in chosen for s in measured}
-    for workload in chosen:
-        for server in measured:
-            run(workload, server, 1, core=0, directory=directory)
-        for number in range(rounds):
-            for server in measured if number % 2 == 0 else reversed(measured):
-                result = run(workload, server, seconds, core=0, directory=directory)
-                results[workload.name, server.name].append(result)
-    return results
-
-
-def table(chosen: list[Workload], measured: list[Server], results: Results) -> str:
-    """A Markdown table: medians, and the median ratio of the gateway to each peer."""
-    lines = [
-        "| load | server | CPU µs/request | requests/s | p99 ms | errors | gateway ÷ peer, CPU |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for workload in chosen:
-        ours = results[workload.name, "gateway"]
-        for server in measured:
-            runs = results[workload.name, server.name]
-            ratios = [mine.cpu_us / max(0.001, its.cpu_us) for mine, its in zip(ours, runs, strict=True)]
-            ratio = "" if server.name == "gateway" else f"{statistics.median(ratios):.2f}"
-            lines.append(
-                f"| {workload.name}: {workload.what} | {server.name} "
-                f"| {statistics.median(r.cpu_us for r in runs):.0f} "
-                f"| {statistics.median(r.rate for r in runs):.0f} "
-                f"| {statistics.median(r.p99_ms for r in runs):.1f} "
-                f"| {sum(r.errors for r in runs)} | {ratio} |"
-            )
-    return "\n".join(lines)
+        given.write.write_text(text + "\n")
+    return 0 if fine else 1
 
 
 if __name__ == "__main__":

@@ -49,6 +49,19 @@ def memory_mb(pid: int) -> float:
     return total / 1024
 
 
+def private_mb(pid: int) -> float:
+    """Memory in user space that belongs to the process tree alone, in MB: not the kernel's socket buffers."""
+    total = 0
+    for member in family(pid):
+        try:
+            for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
+                if line.startswith(("Private_Clean:", "Private_Dirty:")):
+                    total += int(line.split()[1])
+        except OSError:
+            pass
+    return total / 1024
+
+
 def free_port() -> int:
     """A port nobody listens on at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -61,7 +74,7 @@ class Server:
     A server under measurement.
 
     Attributes:
-        name: For the tables. port: Where it takes requests on loopback.
+        name: For the tables. port: Where it takes requests on loopback; tls_port: over TLS, 0 for nowhere.
     """
 
     def __init__(
@@ -70,13 +83,15 @@ class Server:
         command: list[str],
         port: int,
         *,
-        core: int,
+        core: int | None,
         directory: Path,
+        tls_port: int = 0,
         environ: dict[str, str] | None = None,
     ) -> None:
         self.name = name
         self.port = port
-        self._command = ["taskset", "-c", str(core), *command]
+        self.tls_port = tls_port
+        self._command = command if core is None else ["taskset", "-c", str(core), *command]
         self._directory = directory
         self._environ = {**os.environ, **(environ or {})}
         self._child: subprocess.Popen[bytes] | None = None

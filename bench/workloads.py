@@ -42,6 +42,7 @@ class Workload:
     path: str
     script: str = ""
     connections: int = CONNECTIONS
+    tls: bool = False
 
 
 def workloads() -> dict[str, Workload]:
@@ -61,6 +62,7 @@ def workloads() -> dict[str, Workload]:
         Workload("W2", "an answer of 64 KiB", "/large"),
         Workload("W3", "a request of 1 MiB", "/sink", upload, 16),
         Workload("W4", f"{MANY_TOKENS} tokens in turn", "/jwt", many),
+        Workload("TLS", "W1 over TLS, kept connections", "/jwt", bearer, tls=True),
     )
     return {one.name: one for one in all_of_them}
 
@@ -68,12 +70,10 @@ def workloads() -> dict[str, Workload]:
 _SCALE = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
-def run(workload: Workload, server: Server, seconds: int, *, core: int, directory: Path) -> Result:
+def run(workload: Workload, server: Server, seconds: int, *, core: int | None, directory: Path) -> Result:
     """Load *server* for *seconds*, and read the CPU time it took."""
     command = [
-        "taskset",
-        "-c",
-        str(core),
+        *([] if core is None else ["taskset", "-c", str(core)]),
         "wrk",
         "-t1",
         f"-c{workload.connections}",
@@ -86,7 +86,8 @@ def run(workload: Workload, server: Server, seconds: int, *, core: int, director
             script.write_text(workload.script)
         command += ["-s", str(script)]
     before = cpu_seconds(server.pid)
-    url = f"http://127.0.0.1:{server.port}{workload.path}"
+    origin = f"https://127.0.0.1:{server.tls_port}" if workload.tls else f"http://127.0.0.1:{server.port}"
+    url = origin + workload.path
     done = subprocess.run([*command, url], capture_output=True, text=True, timeout=seconds + 60, check=True)
     used = cpu_seconds(server.pid) - before
     return read(done.stdout, used)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from twisted.application.service import Service
@@ -21,6 +22,7 @@ from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.server import Site
 
 from gateway import __version__, bootstrap, certificates
@@ -60,10 +62,12 @@ from gateway.data_plane import (
     maybe,
     metrics_directory,
 )
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, SettingsErrors
+from gateway.inherited import Sockets, inherited, variables
 from gateway.interfaces import CountersFailed, IConfigStore
 from gateway.model.record import Change, Key, StoreView
 from gateway.registry import PluginRegistry, load_plugins
+from gateway.reload import Reload, Source, merge
 from gateway.settings import Settings
 from gateway.settings_fields import Address
 from gateway.settings_text import to_text
@@ -81,9 +85,12 @@ MAX_CALL_BYTES = 65536
 """Content of a call of the control API, which has none to speak of."""
 
 
-def make_service(settings: Settings, reactor: Any) -> GatewayService:
+def make_service(settings: Settings, reactor: Any, source: Source | None = None) -> GatewayService:
     """
     Build the gateway; nothing listens and nothing is opened yet.
+
+    Args:
+        source: Where the settings came from; None if they cannot be read again.
 
     Raises:
         SettingsErrors, PluginLoadError: it cannot be started with these settings.
@@ -94,7 +101,9 @@ def make_service(settings: Settings, reactor: Any) -> GatewayService:
     bootstrap.ensure_data_dir(settings)
     token = bootstrap.admin_token(settings)
     key = bootstrap.apisix_key(settings)
-    return GatewayService(settings, reactor, registry, token, key)
+    # Before twistd forks: the process it is said to be for is this one.
+    sockets = inherited(settings, variables(os.environ), os.getpid())
+    return GatewayService(settings, reactor, registry, token, key, sockets, source)
 
 
 class GatewayService(Service):
@@ -109,11 +118,16 @@ class GatewayService(Service):
         registry: PluginRegistry,
         token: bootstrap.AdminToken,
         apisix_key: bootstrap.AdminToken,
+        sockets: Sockets = MappingProxyType({}),
+        source: Source | None = None,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._registry = registry
         self._token = token
+        self._sockets = sockets
+        self._source = source
+        self._admin_tls: certificates.ReplaceableOptions | None = None
         self._apisix_key = apisix_key
         self._clock = SystemClock()
         self._listeners: list[Listener] = []
@@ -132,9 +146,9 @@ class GatewayService(Service):
         super().startService()
         bootstrap.remove_ports(self._settings.gateway.data_dir)
         try:
-            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reopen_logs))
+            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload))
         except ValueError:
-            pass  # not the main thread: whoever embeds the gateway so calls reopen_logs
+            pass  # not the main thread: whoever embeds the gateway so calls reload
         Deferred.fromCoroutine(self._start()).addCallbacks(self.started.callback, self._start_failed)
 
     def _start_failed(self, failure: Any) -> None:
@@ -275,7 +289,9 @@ class GatewayService(Service):
         """Hold the addresses of the data plane; no worker is started yet."""
         proxy = self._settings.proxy
         for kind, wanted in (("proxy", proxy.listen), ("proxy_tls", proxy.tls_listen)):
-            for address in wanted:
+            for one in self._sockets.get(kind, ()):
+                self._shared.append(SharedAddress.inherited(kind, one))
+            for address in () if kind in self._sockets else wanted:
                 self._shared.append(SharedAddress.reserve(kind, address))
         return Workers(
             count,
@@ -347,8 +363,49 @@ class GatewayService(Service):
 
     # -- while it runs
 
+    def reload(self) -> None:
+        """SIGHUP: gw.ini may have changed, certificates too, and log files may have been moved away."""
+        try:
+            fresh = None if self._source is None else self._source.load()
+            if fresh is not None:
+                bootstrap.check_formats(fresh)
+        except SettingsErrors as errors:
+            log.error("the settings are wrong and are left as they were:")
+            for problem in errors.problems:
+                log.error("{problem}", problem=problem)
+            fresh = None
+        if fresh is None:
+            self.reopen_logs()
+            return
+        try:
+            self._go_on_with(merge(self._settings, fresh))
+        except (OSError, ValueError):
+            log.failure("the settings cannot be changed; the old ones are kept")
+
+    def _go_on_with(self, change: Reload) -> None:
+        settings = change.settings
+        if self._admin_tls is not None and settings.admin.certificate is not None:
+            assert settings.admin.private_key is not None
+            self._admin_tls.replace(
+                certificates.CertificateFiles(settings.admin.certificate, settings.admin.private_key)
+            )
+        if self._plane is not None:
+            self._plane.reload(settings)
+        if self._workers is not None:
+            packed = pack({"settings": to_text(settings)})
+            self._workers.reload(packed, settings.proxy.worker_timeout_s)
+        self._settings = settings
+        if self._source is not None:
+            self._source.set_log_level(settings.log.level)
+        warning = bootstrap.allow_open_files(settings)
+        if warning:
+            log.warn("{text}", text=warning)
+        log.info("settings read again: {keys}", keys=", ".join(change.applied) or "nothing has changed")
+        if change.waiting:
+            log.warn("these wait for a restart: {keys}", keys=", ".join(change.waiting))
+
     def reopen_logs(self) -> None:
-        """SIGHUP: the files of the access log may have been moved away."""
+        """The files of the access log may have been moved away."""
         log.info("opening the access log anew")
         if self._plane is not None:
             self._plane.reopen_logs()
@@ -373,8 +430,9 @@ class GatewayService(Service):
             api.resource(admin.allow), max_body_bytes=admin.max_body_bytes, reactor=self._reactor, timeout=60
         )
         _mute(admin_site)
-        for address in admin.listen:
-            self._open("admin", address, admin_site, pair if admin.tls else None)
+        if pair is not None:
+            self._admin_tls = certificates.ReplaceableOptions(pair)
+        self._open("admin", admin.listen, admin_site, self._admin_tls)
         apisix_site = AdminSite(
             api.resource(settings.apisix.allow_admin, page=True),
             max_body_bytes=admin.max_body_bytes,
@@ -383,33 +441,31 @@ class GatewayService(Service):
             timeout=60,
         )
         _mute(apisix_site)
-        for address in settings.apisix.listen:
-            self._open("apisix", address, apisix_site)
+        self._open("apisix", settings.apisix.listen, apisix_site)
         plane = self._plane
         if plane is not None:
-            for address in proxy.listen:
-                plane.listen("proxy", address)
-            for address in proxy.tls_listen:
-                plane.listen("proxy_tls", address)
-        for address in settings.status.listen:
-            site = Site(status.resource(why_not), reactor=self._reactor, timeout=60)
-            _mute(site)
-            self._open("status", address, site)
+            for kind, wanted in (("proxy", proxy.listen), ("proxy_tls", proxy.tls_listen)):
+                for one in self._sockets.get(kind, ()):
+                    with one:
+                        plane.adopt(kind, one)
+                for address in () if kind in self._sockets else wanted:
+                    plane.listen(kind, address)
+        site = Site(status.resource(why_not), reactor=self._reactor, timeout=60)
+        _mute(site)
+        self._open("status", settings.status.listen, site)
 
     def _listen_inside(self, observation: Observation, control_api: ControlAPI) -> None:
         """The listeners for those who look after the gateway."""
-        for address in self._settings.control.listen:
-            calls = AdminSite(
-                control_api.resource(), max_body_bytes=MAX_CALL_BYTES, reactor=self._reactor, timeout=60
-            )
-            _mute(calls)
-            self._open("control", address, calls)
+        calls = AdminSite(
+            control_api.resource(), max_body_bytes=MAX_CALL_BYTES, reactor=self._reactor, timeout=60
+        )
+        _mute(calls)
+        self._open("control", self._settings.control.listen, calls)
         metrics = self._settings.metrics
         exposition = Exposition(observation.gather, self._count)
-        for address in metrics.listen:
-            site = Site(exposition.resource(metrics.path), reactor=self._reactor, timeout=60)
-            _mute(site)
-            self._open("metrics", address, site)
+        site = Site(exposition.resource(metrics.path), reactor=self._reactor, timeout=60)
+        _mute(site)
+        self._open("metrics", metrics.listen, site)
 
     def _certificate(self) -> certificates.CertificateFiles:
         admin = self._settings.admin
@@ -418,16 +474,23 @@ class GatewayService(Service):
         return certificates.ensure_self_signed(self._settings.gateway.data_dir, socket.gethostname())
 
     def _open(
-        self, kind: str, address: Address, site: Site, pair: certificates.CertificateFiles | None = None
+        self,
+        kind: str,
+        wanted: Sequence[Address],
+        site: Site,
+        tls: certificates.ReplaceableOptions | None = None,
     ) -> None:
-        if pair is None:
-            port = self._reactor.listenTCP(address.port, site, backlog=BACKLOG, interface=address.host)
-        else:
-            context = certificates.server_options(pair)
-            port = self._reactor.listenSSL(
-                address.port, site, context, backlog=BACKLOG, interface=address.host
+        factory: Any = site if tls is None else TLSMemoryBIOFactory(tls, False, site)
+        ports = []
+        for one in self._sockets.get(kind, ()):
+            with one:
+                one.setblocking(False)
+                ports.append(self._reactor.adoptStreamPort(one.fileno(), one.family, factory))
+        for address in () if kind in self._sockets else wanted:
+            ports.append(
+                self._reactor.listenTCP(address.port, factory, backlog=BACKLOG, interface=address.host)
             )
-        self._listeners.append(Listener(kind, port, site))
+        self._listeners.extend(Listener(kind, port, site) for port in ports)
 
     def _addresses(self) -> Mapping[str, Sequence[Address]]:
         found: dict[str, list[Address]] = {}

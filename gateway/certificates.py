@@ -16,8 +16,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from OpenSSL import crypto
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions, TLSVersion
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
 
 from gateway.files import write_atomically
 
@@ -176,6 +179,27 @@ def fingerprint(certificate: Path) -> str:
     """The SHA-256 fingerprint of a PEM certificate, as tools print it: ``AB:CD:…``."""
     digest = x509.load_pem_x509_certificate(certificate.read_bytes()).fingerprint(hashes.SHA256())
     return digest.hex(":").upper()
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ReplaceableOptions:
+    """
+    How a listener serves a pair that may be replaced while it listens: the next handshake has the new one.
+    """
+
+    def __init__(self, files: CertificateFiles) -> None:
+        """Raises as ``server_options``."""
+        self._context = server_options(files).getContext()
+
+    def replace(self, files: CertificateFiles) -> None:
+        """Serve *files* from now on. Raises as ``server_options``; then nothing has changed."""
+        self._context = server_options(files).getContext()
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """As ``IOpenSSLServerConnectionCreator``."""
+        connection = SSL.Connection(self._context, None)
+        connection.set_app_data(tlsProtocol)
+        return connection
 
 
 def server_options(files: CertificateFiles) -> CertificateOptions:

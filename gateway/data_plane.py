@@ -66,6 +66,9 @@ from gateway.upstream.sockets import SocketSender
 
 log = Logger()
 
+FIRST_REQUEST_S = 1.0
+"""When the gateway stops: how long a client that has connected may take over its first request."""
+LOOK_AGAIN_S = 0.02
 LAST_ENTRIES_S = 5.0
 """How long log entries that are left may take when the gateway stops."""
 BACKLOG = 4096
@@ -76,11 +79,9 @@ BACKLOG = 4096
 class SystemClock:
     """Time, as it is (``gateway.interfaces.Clock``)."""
 
-    def time(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
+    # Nothing between the caller and the system.
+    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)
 
 
 @frozen
@@ -108,6 +109,24 @@ class Listener:
     kind: str
     port: IListeningPort
     site: Site | LeanFactory
+    tls: TLSListenerFactory | None = None
+
+    @property
+    def expecting(self) -> bool:
+        """Whether some client has connected and not asked for anything yet."""
+        return bool(getattr(self.site, "expecting", False) or (self.tls is not None and self.tls.waiting))
+
+    def drain_rest(self) -> None:
+        """Wait for those no longer."""
+        for one in (self.tls, self.site):
+            if isinstance(one, (TLSListenerFactory, LeanFactory)):
+                one.drain_rest()
+
+    def set_limits(self, limits: ProxyLimits) -> None:
+        """Other limits for clients that have not said yet whom they want."""
+        if self.tls is not None:
+            self.tls.hello_timeout_s = limits.header_timeout_s
+            self.tls.max_waiting = limits.max_connections
 
     @property
     def address(self) -> Address:
@@ -270,7 +289,7 @@ class DataPlane:
         """
         factory = self._factory(kind == "proxy_tls")
         port = eager.listen(self._reactor, address.port, factory, BACKLOG, address.host)
-        self.listeners.append(Listener(kind, port, _site_of(factory)))
+        self._opened(kind, port, factory)
 
     def adopt(self, kind: str, listening: socket.socket) -> None:
         """As ``listen``, on a socket that is bound already. The caller keeps *listening* and may close it."""
@@ -278,7 +297,11 @@ class DataPlane:
         listening.listen(BACKLOG)
         factory = self._factory(kind == "proxy_tls")
         port = eager.adopt(self._reactor, listening, factory)
-        self.listeners.append(Listener(kind, port, _site_of(factory)))
+        self._opened(kind, port, factory)
+
+    def _opened(self, kind: str, port: IListeningPort, factory: Any) -> None:
+        tls = factory if isinstance(factory, TLSListenerFactory) else None
+        self.listeners.append(Listener(kind, port, _site_of(factory), tls))
 
     def _factory(self, tls: bool) -> Any:
         """What makes the protocols of one listener."""
@@ -307,9 +330,19 @@ class DataPlane:
             if isinstance(listener.site, (ProxySite, LeanFactory)):
                 listener.site.drain()
 
+    async def _first_requests(self, wait_s: float) -> None:
+        """Who was accepted and has not been heard yet is served, too, if it says something soon."""
+        until_s = time.monotonic() + wait_s
+        listeners = [one for one in self.listeners if isinstance(one.site, LeanFactory)]
+        while time.monotonic() < until_s and any(listener.expecting for listener in listeners):
+            await deferLater(self._reactor, LOOK_AGAIN_S)
+        for listener in listeners:
+            listener.drain_rest()
+
     async def drain(self, grace_s: float) -> None:
         """Return once no request is in flight; those that last longer than *grace_s* are cut."""
         runner = self.runner
+        await self._first_requests(min(grace_s, FIRST_REQUEST_S))
         if not runner.runs:
             return
         log.info("waiting for {count} requests in flight", count=len(runner.runs))
@@ -391,6 +424,10 @@ class DataPlane:
         self._files.reopen()
         logs = self._settings.log
         if logs.access is None:
+            old, self._access_log = self._access_log, None
+            if old is not None:
+                self.runner.on_end = _nobody
+                old.close()
             return
         try:
             fresh = AccessLog(
@@ -413,6 +450,37 @@ class DataPlane:
             old.close()
             self._lost_lines += old.dropped
 
+    def reload(self, settings: Settings) -> None:
+        """
+        Go on with other settings: those of ``gateway.reload.APPLIED``.
+
+        Connections keep the idle time they were given; everything else counts from the next request on.
+
+        Raises:
+            OSError, ValueError: the fallback certificate cannot be read, or not be used. Nothing has changed.
+        """
+        fallback = fallback_context(settings)
+        proxy = settings.proxy
+        self._settings = settings
+        self.certificates.fallback = fallback
+        self.certificates.fallback_sni = proxy.tls_fallback_sni
+        runner = self.runner
+        limits = runner.limits = _limits(settings)
+        runner.server = _server(settings)
+        runner.show_upstream_status = proxy.show_upstream_status
+        runner.real_ip = _real_ip(settings)
+        self._agent.limit_heads(
+            proxy.upstream_max_header_bytes, proxy.upstream_max_headers, proxy.upstream_max_interim
+        )
+        self._resolver.ttl_s = proxy.dns_ttl_s
+        for listener in self.listeners:
+            site: Any = listener.site
+            site.limits = limits
+            if isinstance(site, ProxySite):
+                site.timeOut = limits.idle_timeout_s
+            listener.set_limits(limits)
+        self.reopen_logs()
+
     # -- parts
 
     def _make_agent(self) -> UpstreamAgent:
@@ -424,6 +492,7 @@ class DataPlane:
             max_header_bytes=proxy.upstream_max_header_bytes,
             max_headers=proxy.upstream_max_headers,
             max_interim=proxy.upstream_max_interim,
+            known_heads=proxy.known_heads,
             max_idle=proxy.upstream_max_idle,
         )
 
@@ -436,8 +505,8 @@ class DataPlane:
             ),
             clock=SystemClock(),
             limits=_limits(self._settings),
-            on_end=lambda exchange: None,
-            server=f"gateway/{__version__}".encode() if proxy.server_tokens else b"gateway",
+            on_end=_nobody,
+            server=_server(self._settings),
             show_upstream_status=proxy.show_upstream_status,
             real_ip=_real_ip(self._settings),
         )
@@ -449,11 +518,6 @@ def _plugin_settings(settings: Settings) -> Mapping[str, str]:
     if not settings.plugins.redirect_https_port and settings.proxy.tls_listen:
         limits["redirect_https_port"] = str(settings.proxy.tls_listen[0].port)
     return limits
-
-
-def _trusted(settings: Settings) -> AddressSet | None:
-    trusted = settings.proxy.trusted_addresses
-    return None if trusted is None else AddressSet.parse([str(network) for network in trusted])
 
 
 def in_thread(reactor: Any) -> Callable[[Callable[[], bytes]], Deferred[bytes]]:
@@ -474,6 +538,19 @@ def maybe(result: Any) -> Deferred[Any]:
 def _site_of(factory: Any) -> Site | LeanFactory:
     site: Site | LeanFactory = getattr(factory, "wrappedFactory", factory)
     return site
+
+
+def _nobody(exchange: Exchange) -> None:
+    """There is no access log."""
+
+
+def _server(settings: Settings) -> bytes:
+    return f"gateway/{__version__}".encode() if settings.proxy.server_tokens else b"gateway"
+
+
+def _trusted(settings: Settings) -> AddressSet | None:
+    trusted = settings.proxy.trusted_addresses
+    return None if trusted is None else AddressSet.parse([str(network) for network in trusted])
 
 
 def _cut(runner: Runner) -> None:

@@ -146,6 +146,7 @@ class ProxySection:
         linger_s, linger_bytes: After an answer that came before the request's end, how much of
             the rest is still read and dropped.
         read_ahead_bytes: Content kept in memory while the upstream takes none.
+        known_heads: Heads of requests, and of responses, that are remembered with what was made of them.
         variables_max_bytes: Content that is gathered for variables which are read from it.
         tunnel_idle_timeout_s: How long nothing may pass through a tunnel (WebSocket) where the route has
             no ``timeout``; 0: the upstream's ``timeout.read``.
@@ -185,6 +186,7 @@ class ProxySection:
     linger_s: float = setting(fields.seconds(0, 600), "5")
     linger_bytes: int = setting(fields.whole(0), "1048576")
     read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")
+    known_heads: int = setting(fields.whole(0, 65536), "1024")
     variables_max_bytes: int = setting(fields.whole(0, 2**30), "67108864")
     tunnel_idle_timeout_s: float = setting(fields.seconds(0), "0")
     upstream_max_header_bytes: int = setting(fields.whole(1024, 2**20), "65536")
@@ -265,7 +267,7 @@ class PluginsSection:
     """
 
     enabled: tuple[str, ...] | None = setting(fields.names_or_all, "", many=True)
-    jwt_auth_token_cache: int = setting(fields.whole(0, 10_000_000), "10000")
+    jwt_auth_token_cache: int = setting(fields.whole(0, 10_000_000), "20000")
     redirect_https_port: int = setting(fields.whole(0, 65535), "0")
     counters_keys: int = setting(fields.whole(16, 10_000_000), "100000")
     redis_retry_s: float = setting(fields.seconds(0.1, 600), "2")

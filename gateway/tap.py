@@ -20,6 +20,7 @@ from twisted.python import usage
 from twisted.scripts._twistd_unix import ServerOptions, UnixAppLogger
 
 from gateway.errors import GatewayError, PluginLoadError, SettingsErrors
+from gateway.reload import Source
 from gateway.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def makeService(options: Options) -> IService:
 
     for text in options.settings.warnings:
         log.warn("{text}", text=text)
-    service: IService = _or_exit(lambda: make_service(options.settings, reactor))
+    source = Source(os.path.abspath(options["config"]), dict(os.environ), _set_log_level)
+    service: IService = _or_exit(lambda: make_service(options.settings, reactor, source))
     return service
 
 
@@ -123,6 +125,13 @@ def _filter_log(parent: Any, level: str) -> None:
         parent["logger"] = "gateway.tap.filtered_observer"
 
 
+def _set_log_level(level: str) -> None:
+    """Log from *level* on. Where somebody else made the observer, it is theirs to say."""
+    predicate = _twistd.get("predicate")
+    if predicate is not None:
+        predicate.setLogLevelForNamespace("", LogLevel.levelWithName(level))
+
+
 def filtered_observer() -> Any:
     """
     Make the log observer twistd would make by itself, without the events below ``[log] level``.
@@ -134,4 +143,5 @@ def filtered_observer() -> Any:
     made = UnixAppLogger({**_twistd["options"], "logger": None})._getLogObserver()
     stock = made if ILogObserver.providedBy(made) else LegacyLogObserverWrapper(made)
     predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.levelWithName(_twistd["level"]))
+    _twistd["predicate"] = predicate
     return FilteringLogObserver(stock, [predicate])

@@ -125,6 +125,19 @@ class WorkerService:
         if self._plane is not None:
             self._plane.reopen_logs()
 
+    def reload(self, document: Any) -> None:
+        """Go on with other settings."""
+        settings = from_text(document["settings"])
+        self._observer.level = LogLevel.levelWithName(settings.log.level)
+        if self._plane is not None:
+            try:
+                self._plane.reload(settings)
+            except (OSError, ValueError):
+                # They were fine where they were checked, a moment ago. What serves goes on.
+                log.failure("the settings cannot be changed; the old ones are kept")
+                return
+        self._settings = settings
+
     def drain(self, grace_s: float) -> None:
         """End, gracefully."""
         if not self._ending:

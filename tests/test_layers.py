@@ -40,6 +40,8 @@ TABLE: Mapping[str, frozenset[str]] = {
     "settings_fields": frozenset({"model", "errors"}),
     "settings_source": frozenset({"model", "errors"}),
     "settings": frozenset({"model", "errors", "certificates", "settings_fields", "settings_source"}),
+    "inherited": frozenset({"errors", "settings", "settings_fields"}),
+    "reload": frozenset({"settings"}),
     "bootstrap": frozenset({"errors", "files", "settings", "settings_fields", "telemetry"}),
     # Finding plugins (the folder, no plugin by name), and binding them into chains.
     "registry": _VALUES | {"plugins"},
@@ -53,11 +55,11 @@ TABLE: Mapping[str, frozenset[str]] = {
     # The composition roots, of the first process and of a worker, see all but the kit for tests.
     "app": _VALUES
     | _SHELLS
-    | {"admin", "binding", "bootstrap", "certificates", "control", "data_plane", "registry"}
-    | {"settings", "settings_fields", "settings_text"},
+    | {"admin", "binding", "bootstrap", "certificates", "control", "data_plane", "inherited", "registry"}
+    | {"reload", "settings", "settings_fields", "settings_text"},
     "worker": _VALUES
     | {"certificates", "control", "counters", "data_plane", "http1", "registry", "settings", "settings_text"},
-    "tap": frozenset({"app", "bootstrap", "errors", "http1", "registry", "settings"}),
+    "tap": frozenset({"app", "bootstrap", "errors", "http1", "registry", "reload", "settings"}),
 }
 """
 What a folder, or a module beside the folders, may import of the package besides itself; ``""`` is

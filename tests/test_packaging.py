@@ -92,6 +92,7 @@ class RequirementTests(SynchronousTestCase):
             "yaml": "pyyaml",
             "zope": "zope.interface",
             "attr": "attrs",
+            "service_identity": "service-identity",
             "prometheus_client": "prometheus-client",
             "twisted": "twisted[tls]",
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import StringIO
 from pathlib import Path
@@ -157,7 +158,10 @@ class MakeServiceTests(Case):
         self.app(make_service)
         options = self.parse("")
         self.assertIs(tap.makeService(options), service)
-        self.assertEqual(given, [options.settings, twisted.internet.reactor])
+        self.assertEqual(given[:2], [options.settings, twisted.internet.reactor])
+        # And from where they can be read again.
+        self.assertEqual(given[2].path, os.path.abspath(options["config"]))
+        self.assertEqual(given[2].load(), options.settings)
 
     def test_reasons_without_a_traceback(self) -> None:
         """What stops the start is told one a line, the exit status is 1."""
@@ -169,7 +173,7 @@ class MakeServiceTests(Case):
             self.err.truncate(0)
             self.err.seek(0)
 
-            def make_service(settings: Any, reactor: Any, error: Exception = error) -> Any:
+            def make_service(*arguments: Any, error: Exception = error) -> Any:
                 raise error
 
             self.app(make_service)
@@ -182,7 +186,7 @@ class MakeServiceTests(Case):
     def test_bugs_keep_their_traceback(self) -> None:
         """An error nobody foresaw is not hidden."""
 
-        def make_service(settings: Any, reactor: Any) -> Any:
+        def make_service(*arguments: Any) -> Any:
             raise ZeroDivisionError
 
         self.app(make_service)
@@ -190,7 +194,7 @@ class MakeServiceTests(Case):
 
     def test_warnings_are_logged(self) -> None:
         """What the settings warn about is in the log."""
-        self.app(lambda settings, reactor: Service())
+        self.app(lambda *arguments: Service())
         events: list[Any] = []
         globalLogPublisher.addObserver(events.append)
         self.addCleanup(globalLogPublisher.removeObserver, events.append)

@@ -49,7 +49,7 @@ class Part(Command):
 
 
 class Configure(Command):
-    """Document: the settings, ``gateway.settings_text.to_text``, and ``tls``: certificate and key files."""
+    """Document: the settings, ``gateway.settings_text.to_text``."""
 
 
 class Load(Command):
@@ -92,6 +92,12 @@ class Inspect(Command):
 
 class Reopen(Command):
     """Open the log files anew."""
+
+    requiresAnswer = False
+
+
+class Reload(Command):
+    """Document: as ``Configure``. Go on with these settings, and open the log files anew."""
 
     requiresAnswer = False
 

@@ -27,6 +27,7 @@ class SharedAddress:
     kind: str
     address: Address
     _holder: socket.socket = field(repr=False)
+    _inherited: bool = False
 
     @classmethod
     def reserve(cls, kind: str, wanted: Address) -> SharedAddress:
@@ -46,9 +47,19 @@ class SharedAddress:
             raise CannotListenError(wanted.host, wanted.port, error) from None
         return cls(kind, Address(wanted.host, holder.getsockname()[1]), holder)
 
+    @classmethod
+    def inherited(cls, kind: str, listening: socket.socket) -> SharedAddress:
+        """
+        Share a socket that this process was started with.
+
+        There is one queue of connections then, and whoever of the processes comes first takes the next.
+        """
+        host, port = listening.getsockname()[:2]
+        return cls(kind, Address(host, port), listening, True)
+
     def open(self) -> socket.socket:
-        """One more socket, bound and not yet listening. Raises OSError."""
-        return _bound(self.address, shared=True)
+        """One more socket, bound; not yet listening, unless it is inherited. Raises OSError."""
+        return self._holder.dup() if self._inherited else _bound(self.address, shared=True)
 
     def close(self) -> None:
         """Hold it no longer; sockets that were opened stay."""

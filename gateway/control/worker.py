@@ -184,9 +184,9 @@ class Worker:
         sent.addCallbacks(result.callback, failed)
         return result
 
-    def tell(self, command: type[Any], **arguments: Any) -> None:
+    def tell(self, command: type[Any], document: Packed | None = None, **arguments: Any) -> None:
         """Send a command that has no answer."""
-        self.link.send(command, **arguments).addErrback(lambda _: None)
+        self.link.send(command, document, **arguments).addErrback(lambda _: None)
 
     def kill(self) -> None:
         """End it at once."""

@@ -122,6 +122,8 @@ class Serving(Protocol):
 
     def reopen(self) -> None: ...
 
+    def reload(self, document: Any) -> None: ...
+
     def drain(self, grace_s: float) -> None: ...
 
     def orphaned(self) -> None:
@@ -199,6 +201,11 @@ class ParentLink(_Quiet):
     @commands.Reopen.responder
     def _reopen(self) -> dict[str, Any]:
         self._serving.reopen()
+        return {}
+
+    @commands.Reload.responder
+    def _reload(self) -> dict[str, Any]:
+        self._serving.reload(self._document.take())
         return {}
 
     @commands.Drain.responder

@@ -313,6 +313,19 @@ class Workers:
             if worker.ready:
                 worker.tell(commands.Reopen)
 
+    def reload(self, settings: Packed, timeout_s: float) -> None:
+        """
+        Have all go on with other settings, those included that are started later.
+
+        Args:
+            settings: As ``Configure`` takes them. timeout_s: As in the constructor.
+        """
+        self.settings = settings
+        self._timeout_s = timeout_s
+        for worker in self._all:
+            # One that has only begun is told the same again when it says hello.
+            worker.tell(commands.Reload, settings)
+
     # -- stop
 
     def stop(self, grace_s: float) -> Deferred[None]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from attrs import define, field, frozen
 
-from gateway.model.ssl import Ssl, plain_name
+from gateway.model.ssl import ClientAuth, KeyPair, Ssl, plain_name
+from gateway.model.upstream import Upstream
 
 
 class CertificateSource(Protocol):
@@ -23,12 +26,18 @@ class CertificateSource(Protocol):
             ValueError: it cannot be used.
         """
 
+    def load_authority(self, pem: str) -> object:
+        """Make a certificate authority ready for use. Raises as ``load`` does."""
+
 
 @frozen
 class NoTLS:
     """A ``CertificateSource`` where nothing is served over TLS."""
 
     def load(self, ssl: Ssl) -> object:
+        return None
+
+    def load_authority(self, pem: str) -> object:
         return None
 
 
@@ -71,6 +80,32 @@ class TLSSession:
     fault: str = ""
 
 
+class Secured(Protocol):
+    """``gateway.core.snapshot.CompiledUpstream``, as far as its TLS is concerned."""
+
+    @property
+    def upstream(self) -> Upstream: ...
+
+    @property
+    def identity(self) -> object: ...
+
+
+@frozen
+class Trust:
+    """
+    What is known of an upstream's TLS.
+
+    Attributes:
+        identity: What is shown to nodes that ask for a certificate, or None.
+        authorities: Whom to trust; empty for those the system trusts.
+        missing: What it needs and cannot have, in words; empty if all is there.
+    """
+
+    identity: Any = None
+    authorities: tuple[Any, ...] = ()
+    missing: str = ""
+
+
 @frozen(eq=False, repr=False)
 class CertificateTable:
     """
@@ -78,6 +113,7 @@ class CertificateTable:
 
     Attributes:
         clients: Those for upstreams, by id.
+        identities, authorities: What else upstreams may name, by id, loaded.
         shadowed: Id → a name it is for and that another one, which is newer, serves.
         guarded: Whether any of them asks clients for a certificate.
     """
@@ -87,10 +123,18 @@ class CertificateTable:
     clients: Mapping[str, ServedSsl]
     shadowed: Mapping[str, str]
     guarded: bool
+    identities: Mapping[str, object]
+    authorities: Mapping[str, object]
     _odd: bool
+    _trusts: WeakKeyDictionary[Any, Trust] = field(factory=WeakKeyDictionary, init=False)
 
     @classmethod
-    def of(cls, served: Iterable[ServedSsl]) -> CertificateTable:
+    def of(
+        cls,
+        served: Iterable[ServedSsl],
+        identities: Mapping[str, object] = MappingProxyType({}),
+        authorities: Mapping[str, object] = MappingProxyType({}),
+    ) -> CertificateTable:
         """
         Sort *served* by name.
 
@@ -114,7 +158,7 @@ class CertificateTable:
                 table[key] = one
         guarded = any(one.ssl.client is not None for table in (exact, wild) for one in table.values())
         odd = any(suffix and not suffix.startswith(".") for suffix in wild)
-        return cls(exact, wild, clients, shadowed, guarded, odd)
+        return cls(exact, wild, clients, shadowed, guarded, identities, authorities, odd)
 
     def find(self, name: str) -> ServedSsl | None:
         """
@@ -136,6 +180,30 @@ class CertificateTable:
                     return found
             found = self.wild.get("")
         return found
+
+    def trust(self, compiled: Secured) -> Trust:
+        """What *compiled* needs for its TLS; remembered as long as both are in use."""
+        known = self._trusts.get(compiled)
+        if known is None:
+            known = self._trusts[compiled] = self._trust(compiled.upstream, compiled.identity)
+        return known
+
+    def _trust(self, upstream: Upstream, identity: object) -> Trust:
+        if upstream.client_cert_id is not None:
+            served = self.clients.get(upstream.client_cert_id)
+            if served is None:
+                return Trust(missing=f"there is no client certificate in ssl {upstream.client_cert_id}")
+            identity = served.loaded
+        elif upstream.client_certificate is not None:
+            if upstream.client_certificate not in self.identities:
+                return Trust(missing=f"there is no certificate {upstream.client_certificate}")
+            identity = self.identities[upstream.client_certificate]
+        authorities = []
+        for id in upstream.ca_certificates:
+            if id not in self.authorities:
+                return Trust(missing=f"there is no CA certificate {id}")
+            authorities.append(self.authorities[id])
+        return Trust(identity, tuple(authorities))
 
     def refusal(self, session: TLSSession, host: str, path: str) -> str | None:
         """
@@ -167,3 +235,29 @@ class CertificateTable:
 
 
 EMPTY = CertificateTable.of(())
+_SNI_DEPTH = 10
+"""Intermediate authorities between a client's certificate and its authority, where nobody says how many."""
+
+
+def ssl_of_sni(
+    id: str, document: Mapping[str, Any], pairs: Mapping[str, KeyPair], authorities: Mapping[str, str]
+) -> Ssl | str:
+    """
+    What an ``sni`` with its certificate and its authorities amounts to; or why it cannot be served.
+
+    Args:
+        pairs: ``certificate`` resources by id. authorities: PEM of ``ca_certificate`` resources by id.
+    Source:
+        Data-plane contract §12: the enterprise dialect's newer form.
+    """
+    pair = pairs.get(document["certificate_id"])
+    if pair is None:
+        return f"there is no certificate {document['certificate_id']}"
+    client = None
+    if document.get("mtls_enabled"):
+        ids = document.get("ca_certificates", ())
+        missing = [one for one in ids if one not in authorities]
+        if missing or not ids:
+            return f"there is no CA certificate {missing[0]}" if missing else "it names no CA certificate"
+        client = ClientAuth("\n".join(authorities[one] for one in ids), _SNI_DEPTH)
+    return Ssl(f"sni/{id}", "server", (pair,), (plain_name(document["domain"]),), client)

@@ -17,7 +17,13 @@ from attrs import evolve
 
 from gateway.core.addresses import AddressSet
 from gateway.core.balancer import make_picker
-from gateway.core.certificates import CertificateSource, CertificateTable, NoTLS, ServedSsl
+from gateway.core.certificates import (
+    CertificateSource,
+    CertificateTable,
+    NoTLS,
+    ServedSsl,
+    ssl_of_sni,
+)
 from gateway.core.chain import EMPTY, BoundPlugin, Chain, apply_meta
 from gateway.core.content_variables import mentions
 from gateway.core.expressions import ExpressionError, compile_expression
@@ -49,9 +55,11 @@ _T = TypeVar("_T")
 
 SERVED_KINDS = frozenset(
     {"service", "route", "consumer", "credential", "global_rule", "upstream", "service_upstream"}
-    | {"plugin_config", "consumer_group", "plugin_metadata", "ssl"}
+    | {"plugin_config", "consumer_group", "plugin_metadata", "ssl", "certificate", "ca_certificate", "sni"}
 )
 """The kinds a snapshot is made of; changes of others leave it as it is."""
+CERTIFICATE_KINDS = frozenset({"ssl", "certificate", "ca_certificate", "sni"})
+"""Those that its ``CertificateTable`` is made of."""
 
 
 class PluginSource(Protocol):
@@ -192,7 +200,10 @@ class Compiler:
 
     def _compile_upstream(self, key: str, upstream: Upstream, previous: Picker | None) -> CompiledUpstream:
         picker = make_picker(upstream, previous, now=self._now, random=self._random)
-        return CompiledUpstream(key, upstream, picker, RetryPolicy.of(upstream))
+        identity = None
+        if upstream.client_pair is not None:
+            identity = self._certificates.load(Ssl(key, "client", (upstream.client_pair,)))
+        return CompiledUpstream(key, upstream, picker, RetryPolicy.of(upstream), identity)
 
     # -- the steps
 
@@ -219,7 +230,9 @@ class Compiler:
         for username in sorted(work.redo_owners):
             self._index_owner(work, username)
         chain = self._global_chain(work, bind) if work.redo_globals else last.global_chain
-        certificates = last.certificates if work.ssls is last.sources.ssls else self._ssls(work)
+        certificates = last.certificates
+        if CERTIFICATE_KINDS.intersection(change.kind for change in ours):
+            certificates = self._certificate_table(work)
         if strict and work.problems:
             raise ConfigErrors(work.problems)
         return Snapshot(
@@ -259,6 +272,7 @@ class Compiler:
             compiled = self._upstream(key, Upstream.parse(change.value))
             assert compiled is not None
             work.upstreams[key] = compiled
+            self._note_unverified(work, compiled)
         if change.kind == "upstream":
             services = {s.id for s in work.services.values() if s.upstream_id == change.id}
             work.redo_routes.update(
@@ -281,6 +295,14 @@ class Compiler:
             return work.upstreams.get(f"upstream/{service.upstream_id}"), service.upstream_id
         return self._upstream(f"service/{service.id}", service.upstream), None
 
+    def _note_unverified(self, work: Work, compiled: CompiledUpstream) -> None:
+        """Tell the operator what the contract's default leaves open (data-plane contract §12)."""
+        upstream = compiled.upstream
+        if upstream.scheme in ("https", "grpcs") and not upstream.tls_verify:
+            kind, _, id = compiled.key.partition("/")
+            text = "its upstream speaks TLS, and the certificates of its nodes are not verified (tls.verify)"
+            work.notices.setdefault((self.group, kind, id), text)
+
     def _compile_route(
         self,
         work: Work,
@@ -301,6 +323,8 @@ class Compiler:
             layers.append(uses_of(f"service/{service.id}", service.plugins))
         uses = merge(layers)
         upstream, upstream_id = self._route_upstream(work, route, service)
+        if upstream is not None and upstream_id is None:
+            self._note_unverified(work, upstream)
         prefix = None if service is None else service.path_prefix
         compiled = CompiledRoute(
             id=id,
@@ -347,10 +371,17 @@ class Compiler:
                 work.notices[key] = f"plugin {name} stands in another global rule too; this one counts"
         return bind_chain(plugins, bind)
 
-    def _ssls(self, work: Work) -> CertificateTable:
+    def _certificate_table(self, work: Work) -> CertificateTable:
         for id, ssl in work.redo_ssls.items():
             self._guard(work, (self.group, "ssl", id), self._load_ssl, work, id, ssl)
-        table = CertificateTable.of(work.ssls.values())
+        load: Callable[[Any], object] = self._certificates.load
+        for id, identity in work.redo_identities.items():
+            self._load_other(work, ("certificate", id), load, identity, work.tls_identities)
+        load = self._certificates.load_authority
+        for id, text in work.redo_authorities.items():
+            self._load_other(work, ("ca_certificate", id), load, text, work.authorities)
+        served = [*work.ssls.values(), *self._from_snis(work)]
+        table = CertificateTable.of(served, work.tls_identities, work.authorities)
         for id in work.ssls:
             key = (self.group, "ssl", id)
             if id in table.shadowed:
@@ -358,6 +389,42 @@ class Compiler:
             else:
                 work.notices.pop(key, None)
         return table
+
+    def _from_snis(self, work: Work) -> list[ServedSsl]:
+        """The newer split of an ssl: a name, a certificate and authorities, each a resource of its own."""
+        served: list[ServedSsl] = []
+        for id, value in work.snis.items():
+            key = (self.group, "sni", id)
+            work.notices.pop(key, None)
+            work.quarantined.pop(key, None)
+            ssl = ssl_of_sni(id, value, work.pairs, work.authority_texts)
+            if isinstance(ssl, str):
+                work.notices[key] = f"not served, {ssl}"
+            else:
+                self._guard(work, key, self._load_sni, work, key, ssl, served)
+        return served
+
+    def _load_sni(self, work: Work, key: Key, ssl: Ssl, served: list[ServedSsl]) -> None:
+        try:
+            served.append(ServedSsl(ssl, self._certificates.load(ssl)))
+        except UnresolvedReference as error:
+            work.notices[key] = f"not served, {error}"
+
+    def _load_other(
+        self,
+        work: Work,
+        place: tuple[str, str],
+        load: Callable[[Any], object],
+        one: object,
+        table: dict[str, object],
+    ) -> None:
+        def enter() -> None:
+            try:
+                table[place[1]] = load(one)
+            except UnresolvedReference as error:
+                work.notices[self.group, *place] = f"not usable, {error}"
+
+        self._guard(work, (self.group, *place), enter)
 
     def _load_ssl(self, work: Work, id: str, ssl: Ssl) -> None:
         known = work.ssls.get(id)

@@ -15,6 +15,7 @@ from gateway.core.exchange import Exchange
 
 CONSUMER_FIELDS = (b"x-consumer-username", b"x-credential-identifier", b"x-consumer-custom-id")
 """Fields only the gateway may set. Clients' own are dropped from every request."""
+_CONSUMER_FIELDS = frozenset(CONSUMER_FIELDS)
 
 
 @frozen
@@ -72,10 +73,13 @@ def attach(exchange: Exchange, consumer: ConsumerEntry, credential_id: str | Non
     exchange.consumer = consumer
     exchange.credential_id = credential_id
     fields = exchange.fields
-    for name in CONSUMER_FIELDS:
-        fields.remove(name)
-    fields.add(b"x-consumer-username", consumer.wire_username)
+    for pair in fields.pairs:
+        if pair[0] in _CONSUMER_FIELDS:
+            fields.pairs = [pair for pair in fields.pairs if pair[0] not in _CONSUMER_FIELDS]
+            break
+    pairs = fields.pairs
+    pairs.append((b"x-consumer-username", consumer.wire_username))
     if credential_id is not None:
-        fields.add(b"x-credential-identifier", credential_id.encode("ascii", "replace"))
+        pairs.append((b"x-credential-identifier", credential_id.encode("ascii", "replace")))
     if consumer.wire_custom_id is not None:
-        fields.add(b"x-consumer-custom-id", consumer.wire_custom_id)
+        pairs.append((b"x-consumer-custom-id", consumer.wire_custom_id))

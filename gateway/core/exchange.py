@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from attrs import define, field, frozen
 
 from gateway.core.fields import Fields, Pair
+from gateway.core.patterns import NO_PARAMS
 
 if TYPE_CHECKING:
     from gateway.core.certificates import TLSSession
@@ -139,8 +140,7 @@ class Outcome:
     detail: str = ""
 
 
-@frozen
-class Attempt:
+class Attempt(NamedTuple):
     """
     One try at an upstream node.
 
@@ -269,7 +269,7 @@ class Exchange:
     held: bytes | None = field(default=None, repr=False)
     route: CompiledRoute | None = field(default=None, repr=False)
     match: Match[CompiledRoute] | None = field(default=None, repr=False)
-    path_params: Mapping[str, str] = field(factory=dict, repr=False)
+    path_params: Mapping[str, str] = field(default=NO_PARAMS, repr=False)
     consumer: ConsumerEntry | None = field(default=None, repr=False)
     credential_id: str | None = None
     context: dict[str, Any] = field(factory=dict, repr=False)

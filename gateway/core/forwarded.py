@@ -13,6 +13,7 @@ computed beforehand. Two attacks are kept in mind:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from enum import IntEnum
 from functools import lru_cache
 from itertools import product
 
@@ -66,6 +67,8 @@ _DROPPED_FROM_REQUESTS = _spellings(
         b"x-forwarded-for",
     }
 )
+_TELLING = _DROPPED_FROM_REQUESTS - {b"host"}
+"""Of those: what may say something about the others, or is passed on in another form."""
 _DROPPED_FROM_RESPONSES = HOP_BY_HOP | {
     b"content-length",
     b"server",
@@ -155,87 +158,123 @@ def request_fields(
     """
     pairs = fields.pairs
     dropped = _DROPPED_FROM_REQUESTS
-    sent: list[Pair] = [(b"host", host)]
-    special: list[Pair] = []
-    for pair in pairs:
-        if pair[0] not in dropped:
-            sent.append(pair)
-        elif pair[0] != b"host" and pair[1] not in _NOTHING_SAID:
-            special.append(pair)
+    kept = [pair for pair in pairs if pair[0] not in dropped]
+    telling = _TELLING
+    special = [pair for pair in pairs if pair[0] in telling and pair[1] not in _NOTHING_SAID]
+    if not special:
+        return [(b"host", host), *kept, *_about_usual(client_ip, scheme, client_host, port)]
     forwarded_for, proto, forwarded_host, forwarded_port = client_ip, scheme, client_host, port
     forwarded = b""
-    if special:
-        # A line is the client's if it is the very object that arrived: an equal one may be a plugin's.
-        own = None if received is None else frozenset(map(id, received))
-        chain: list[bytes] = []
-        said: dict[bytes, bytes] = {}
-        for pair in special:
-            name, value = pair
-            if name == b"connection":
-                if named := _named(pairs).difference(dropped, _NEVER_NAMED):
-                    sent[1:] = [
-                        one
-                        for one in sent[1:]
-                        if one[0] not in named or (own is not None and id(one) not in own)
-                    ]
-                continue
-            by_plugin = own is not None and id(pair) not in own
-            if name == b"x-forwarded-for":
-                if by_plugin or trusted is not False:
-                    chain.append(value)
-            elif by_plugin and name in _OVERWRITABLE:
-                said[name] = value
-            elif trusted and name == b"forwarded":
-                forwarded = b"%b, %b" % (forwarded, value) if forwarded else value
-            elif trusted:
-                said.setdefault(name, value)
-        if chain:
-            forwarded_for = b"%b, %b" % (b", ".join(chain), client_ip)
-        if said:
-            proto = said.get(b"x-forwarded-proto", proto)
-            forwarded_host = said.get(b"x-forwarded-host", forwarded_host)
-            forwarded_port = said.get(b"x-forwarded-port", forwarded_port)
-    sent.append((b"x-real-ip", client_ip))
-    sent.append((b"x-forwarded-for", forwarded_for))
-    sent.append((b"x-forwarded-proto", proto))
-    sent.append((b"x-forwarded-host", forwarded_host))
-    sent.append((b"x-forwarded-port", forwarded_port))
+    # A line is the client's if it is the very object that arrived: an equal one may be a plugin's.
+    own = None if received is None else frozenset(map(id, received))
+    chain: list[bytes] = []
+    said: dict[bytes, bytes] = {}
+    for pair in special:
+        name, value = pair
+        if name == b"connection":
+            if named := _named(pairs).difference(dropped, _NEVER_NAMED):
+                kept = [
+                    one for one in kept if one[0] not in named or (own is not None and id(one) not in own)
+                ]
+            continue
+        by_plugin = own is not None and id(pair) not in own
+        if name == b"x-forwarded-for":
+            if by_plugin or trusted is not False:
+                chain.append(value)
+        elif by_plugin and name in _OVERWRITABLE:
+            said[name] = value
+        elif trusted and name == b"forwarded":
+            forwarded = b"%b, %b" % (forwarded, value) if forwarded else value
+        elif trusted:
+            said.setdefault(name, value)
+    if chain:
+        forwarded_for = b"%b, %b" % (b", ".join(chain), client_ip)
+    if said:
+        proto = said.get(b"x-forwarded-proto", proto)
+        forwarded_host = said.get(b"x-forwarded-host", forwarded_host)
+        forwarded_port = said.get(b"x-forwarded-port", forwarded_port)
+    sent = [(b"host", host), *kept]
+    sent += _about_client(client_ip, forwarded_for, proto, forwarded_host, forwarded_port)
     if forwarded:
         sent.append((b"forwarded", forwarded))
     return sent
 
 
+def _about_client(
+    client_ip: bytes, forwarded_for: bytes, proto: bytes, host: bytes, port: bytes
+) -> tuple[Pair, ...]:
+    """What the upstream is told of the client."""
+    return (
+        (b"x-real-ip", client_ip),
+        (b"x-forwarded-for", forwarded_for),
+        (b"x-forwarded-proto", proto),
+        (b"x-forwarded-host", host),
+        (b"x-forwarded-port", port),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _about_usual(client_ip: bytes, proto: bytes, host: bytes, port: bytes) -> tuple[Pair, ...]:
+    """The same for a client that speaks for itself: remembered, for its next requests."""
+    return _about_client(client_ip, client_ip, proto, host, port)
+
+
+@lru_cache(maxsize=1024)
 def port_of(host: bytes, listener_port: int) -> bytes:
     """The port in a Host field, else the listener's (data-plane contract §9.1)."""
     _, colon, port = host.rpartition(b":")
     return port if colon and port.isdigit() else b"%d" % listener_port
 
 
-def response_fields(pairs: Sequence[Pair]) -> tuple[list[Pair], int | None]:
+class ResponseKind(IntEnum):
+    """What a field of a response is to a proxy."""
+
+    PASSED_ON = 0
+    DROPPED = 1
+    CONTENT_LENGTH = 2
+    TRANSFER_ENCODING = 3
+    CONNECTION = 4
+
+
+_RESPONSE_KINDS = {
+    **dict.fromkeys(_DROPPED_FROM_RESPONSES, int(ResponseKind.DROPPED)),
+    b"content-length": int(ResponseKind.CONTENT_LENGTH),
+    b"transfer-encoding": int(ResponseKind.TRANSFER_ENCODING),
+    b"connection": int(ResponseKind.CONNECTION),
+}
+
+
+def response_kind(name: bytes) -> int:
     """
-    The field lines to send to the client, and the content's length if the upstream told it.
+    The kind of the field *name*, in lower case.
 
-    Hop-by-hop fields, those named in Connection, ``Server`` (the gateway has its own) and
-    ``X-Accel-*`` (orders to another proxy) stop here.
+    Hop-by-hop fields, ``Server`` (the gateway has its own) and ``X-Accel-*`` (orders to another proxy)
+    are dropped.
 
-    Args:
-        pairs: As received, names in lower case, framing checked: a content-length is a number.
     Source:
         Data-plane contract §9.2; RFC 9110 section 7.6.1.
     """
+    return _RESPONSE_KINDS.get(name, int(name.startswith(b"x-accel-")))
+
+
+def response_fields(lines: Sequence[tuple[Pair, int]]) -> tuple[list[Pair], int | None]:
+    """
+    The field lines to send to the client, and the content's length if the upstream told it.
+
+    Those named in Connection stop here, too.
+
+    Args:
+        lines: As received, names in lower case, each with its ``response_kind``; framing checked: a
+            content-length is a number.
+    """
     length: int | None = None
     named: set[bytes] | None = None
-    kept: list[Pair] = []
-    dropped = _DROPPED_FROM_RESPONSES
-    for pair in pairs:
-        name = pair[0]
-        if name not in dropped:
-            if name[:8] != b"x-accel-":
-                kept.append(pair)
-        elif name == b"content-length":
-            length = int(pair[1])
-        elif name == b"connection" and named is None:
-            named = _named(pairs)
+    for (_, value), kind in lines:
+        if kind == 2:
+            length = int(value)
+        elif kind == 4 and value not in _NOTHING_SAID:
+            named = (named or set()) | {option.strip().lower() for option in value.split(b",")}
+    kept = [pair for pair, kind in lines if not kind]
     if named:
         kept = [pair for pair in kept if pair[0] not in named]
     return kept, length

@@ -91,7 +91,7 @@ def shown_fields(pairs: Iterable[Pair]) -> dict[str, Any]:
 
 def shown_arguments(exchange: Exchange) -> dict[str, Any]:
     """The query's arguments for a log: name to value, or to the list of values; credentials masked."""
-    hidden = _hidden(exchange, DEFAULT_REDACTED_ARGS)
+    hidden = hidden_arguments(exchange, DEFAULT_REDACTED_ARGS)
     found: dict[str, Any] = {}
     for name, value in exchange.args():
         text = MASK if value and name in hidden else value
@@ -120,7 +120,8 @@ def _scheme_only(read: Getter) -> Getter:
     return masked
 
 
-def _hidden(exchange: Exchange, always: frozenset[str]) -> Collection[str]:
+def hidden_arguments(exchange: Exchange, always: frozenset[str]) -> Collection[str]:
+    """Names of the query arguments whose values this exchange hides: *always* and what plugins asked for."""
     more = exchange.context.get(REDACTED_ARGS)
     return always.union(more) if more else always
 
@@ -128,7 +129,7 @@ def _hidden(exchange: Exchange, always: frozenset[str]) -> Collection[str]:
 def _argument(name: str, read: Getter, hidden: frozenset[str]) -> Getter:
     def masked(exchange: Exchange) -> object:
         value = read(exchange)
-        return MASK if value and name in _hidden(exchange, hidden) else value
+        return MASK if value and name in hidden_arguments(exchange, hidden) else value
 
     return masked
 
@@ -141,17 +142,17 @@ def _without_secrets(name: str, read: Getter, hidden: frozenset[str]) -> Getter:
         if not isinstance(value, str) or "=" not in value:
             return value
         if bare:
-            return _hide(value, _hidden(exchange, hidden))
+            return hide_arguments(value, hidden_arguments(exchange, hidden))
         path, mark, rest = value.partition("?")
         if not mark:
             return value
         query, space, protocol = rest.rpartition(" ") if request_line else (rest, "", "")
-        return f"{path}?{_hide(query, _hidden(exchange, hidden))}{space}{protocol}"
+        return f"{path}?{hide_arguments(query, hidden_arguments(exchange, hidden))}{space}{protocol}"
 
     return masked
 
 
-def _hide(query: str, names: Collection[str]) -> str:
+def hide_arguments(query: str, names: Collection[str]) -> str:
     """*query* with the values of the arguments *names* masked; the others stay byte for byte."""
     arguments = query.split("&")
     for index, argument in enumerate(arguments):

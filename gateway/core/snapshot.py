@@ -26,6 +26,7 @@ from gateway.model.global_rule import GlobalRule
 from gateway.model.record import Key
 from gateway.model.route import Route
 from gateway.model.service import Service
+from gateway.model.ssl import KeyPair
 from gateway.model.timeout import Timeout
 from gateway.model.upstream import Upstream
 
@@ -44,17 +45,27 @@ class CompiledUpstream:
             ``service_upstream/<service id>/<id>`` and ``upstream/<id>`` for the others; an upstream in a
             plugin's settings has its place in front of ``#``.
         watched: Whether anybody wants to know how tries end: the picker, or health checks.
+        identity: What the certificate source made of the upstream's own ``client_pair``; or None.
+        secured: Whether more has to be known for its TLS: a certificate to show, authorities to trust.
     """
 
     key: str
     upstream: Upstream
     picker: Picker
     retry: RetryPolicy
+    identity: object = field(default=None, repr=False)
     watched: bool = field(init=False)
+    secured: bool = field(init=False)
 
     @watched.default
     def _watched(self) -> bool:
         return self.picker.done is not None or self.upstream.checks is not None
+
+    @secured.default
+    def _secured(self) -> bool:
+        upstream = self.upstream
+        wanted = upstream.client_pair or upstream.client_cert_id or upstream.client_certificate
+        return upstream.scheme in ("https", "grpcs") and bool(wanted or upstream.ca_certificates)
 
 
 @frozen(eq=False)
@@ -117,6 +128,8 @@ class Sources:
         plugin_configs, consumer_groups: Their plugins, by id.
         metadata: Plugin metadata, by plugin name.
         ssls: The certificates, by id, in the order of creation.
+        identities, authorities: ``certificate`` and ``ca_certificate`` resources, loaded, by id.
+        pairs, authority_texts: The same as they were written. snis: ``sni`` resources as written.
     """
 
     services: Mapping[str, Service] = field(factory=dict)
@@ -131,6 +144,11 @@ class Sources:
     consumer_groups: Mapping[str, Plugins] = field(factory=dict)
     metadata: Plugins = field(factory=dict)
     ssls: Mapping[str, ServedSsl] = field(factory=dict)
+    identities: Mapping[str, object] = field(factory=dict)
+    authorities: Mapping[str, object] = field(factory=dict)
+    pairs: Mapping[str, KeyPair] = field(factory=dict)
+    authority_texts: Mapping[str, str] = field(factory=dict)
+    snis: Mapping[str, Mapping[str, Any]] = field(factory=dict)
 
 
 @frozen(eq=False, repr=False)

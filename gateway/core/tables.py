@@ -19,7 +19,7 @@ from gateway.model.problems import Problem
 from gateway.model.record import Change, Key
 from gateway.model.route import Route
 from gateway.model.service import Service
-from gateway.model.ssl import Ssl
+from gateway.model.ssl import KeyPair, Ssl
 
 _T = TypeVar("_T")
 
@@ -40,6 +40,11 @@ class Work:
     consumer_groups: dict[str, Plugins]
     metadata: dict[str, Mapping[str, Any]]
     ssls: dict[str, ServedSsl]
+    tls_identities: dict[str, object]
+    authorities: dict[str, object]
+    pairs: dict[str, KeyPair]
+    authority_texts: dict[str, str]
+    snis: dict[str, Mapping[str, Any]]
     upstreams: dict[str, CompiledUpstream]
     compiled: MutableMapping[str, CompiledRoute]
     consumers: dict[str, ConsumerEntry]
@@ -50,6 +55,8 @@ class Work:
     redo_owners: set[str] = field(factory=set)
     redo_globals: bool = False
     redo_ssls: dict[str, Ssl] = field(factory=dict)
+    redo_identities: dict[str, Ssl] = field(factory=dict)
+    redo_authorities: dict[str, str] = field(factory=dict)
     problems: list[Problem] = field(factory=list)
     _own_members: set[str] = field(factory=set)
 
@@ -89,6 +96,11 @@ class Work:
             consumer_groups=table(src.consumer_groups, "consumer_group"),
             metadata=table(src.metadata, "plugin_metadata"),
             ssls=table(src.ssls, "ssl"),
+            tls_identities=table(src.identities, "certificate"),
+            authorities=table(src.authorities, "ca_certificate"),
+            pairs=table(src.pairs, "certificate"),
+            authority_texts=table(src.authority_texts, "ca_certificate"),
+            snis=table(src.snis, "sni"),
             upstreams=table(last.upstreams, "upstream", "service_upstream"),
             compiled=large(last.routes, *routing),
             consumers=table(last.consumers, *owning),
@@ -118,6 +130,11 @@ class Work:
             consumer_groups=self.consumer_groups,
             metadata=self.metadata,
             ssls=self.ssls,
+            identities=self.tls_identities,
+            authorities=self.authorities,
+            pairs=self.pairs,
+            authority_texts=self.authority_texts,
+            snis=self.snis,
         )
 
 
@@ -153,6 +170,21 @@ def read(work: Work, change: Change) -> None:
                 work.ssls.pop(id, None)
             else:
                 work.redo_ssls[id] = Ssl.parse(id, value)
+        case "certificate":
+            work.tls_identities.pop(id, None)
+            work.redo_identities.pop(id, None)
+            work.pairs.pop(id, None)
+            if value is not None:
+                work.pairs[id] = KeyPair(value["cert"], value["key"])
+                work.redo_identities[id] = Ssl(id, "client", (work.pairs[id],))
+        case "ca_certificate":
+            work.authorities.pop(id, None)
+            work.redo_authorities.pop(id, None)
+            work.authority_texts.pop(id, None)
+            if value is not None:
+                work.redo_authorities[id] = work.authority_texts[id] = value["cert"]
+        case "sni":
+            _set(work.snis, id, value)
         case "plugin_config":
             _set(work.plugin_configs, id, None if value is None else value.get("plugins", {}))
             work.redo_routes.update(r.id for r in work.routes.values() if r.plugin_config_id == id)

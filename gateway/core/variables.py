@@ -140,9 +140,12 @@ def _request_line(exchange: Exchange) -> object:
     return f"{_text(head.method)} {_text(head.target)} {_protocol(exchange)}"
 
 
-def _protocol(exchange: Exchange) -> object:
-    major, minor = exchange.request.version
-    return f"HTTP/{major}.{minor}"
+def _protocol(exchange: Exchange) -> str:
+    version = exchange.request.version
+    return _PROTOCOLS.get(version) or "HTTP/{}.{}".format(*version)
+
+
+_PROTOCOLS = {(1, minor): f"HTTP/1.{minor}" for minor in (0, 1)}
 
 
 def _request_length(exchange: Exchange) -> object:
@@ -155,8 +158,11 @@ def _request_length(exchange: Exchange) -> object:
 
 def _remote_user(exchange: Exchange) -> object:
     """The user of Basic credentials (RFC 7617 section 2)."""
-    scheme, _, encoded = (exchange.fields.get(b"authorization") or b"").partition(b" ")
-    if scheme.lower() != b"basic":
+    value = exchange.fields.get(b"authorization")
+    if value is None or value[:5].lower() != b"basic":
+        return None
+    scheme, _, encoded = value.partition(b" ")
+    if len(scheme) != 5:
         return None
     try:
         user, colon, _ = base64.b64decode(encoded.strip(), validate=True).partition(b":")
@@ -218,15 +224,24 @@ def _balancer(part: int) -> Getter:
 
 
 def _upstream_addr(exchange: Exchange) -> object:
-    return ", ".join([attempt.node for attempt in exchange.attempts]) or None
+    attempts = exchange.attempts
+    if len(attempts) == 1:
+        return attempts[0].node
+    return ", ".join([attempt.node for attempt in attempts]) or None
 
 
 def _upstream_status(exchange: Exchange) -> object:
-    return ", ".join([str(attempt.status) for attempt in exchange.attempts]) or None
+    attempts = exchange.attempts
+    if len(attempts) == 1:
+        return str(attempts[0].status)
+    return ", ".join([str(attempt.status) for attempt in attempts]) or None
 
 
 def _upstream_time(exchange: Exchange) -> object:
-    return ", ".join([f"{attempt.seconds:.3f}" for attempt in exchange.attempts]) or None
+    attempts = exchange.attempts
+    if len(attempts) == 1:
+        return f"{attempts[0].seconds:.3f}"
+    return ", ".join([f"{attempt.seconds:.3f}" for attempt in attempts]) or None
 
 
 def _upstream_scheme(exchange: Exchange) -> object:

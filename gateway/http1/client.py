@@ -138,7 +138,7 @@ class _BodySender:
         if not self.over:
             self._registered = True
             transport.registerProducer(self, True)
-        transport.write(b"".join(gathered))
+        transport.writeSequence(gathered)
 
     def unregister(self) -> None:
         """The socket need not tell any more."""

@@ -1,7 +1,7 @@
 """Reading requests from the wire: strict, without I/O.
 
-A head is taken as a whole and matched by one expression that knows the grammar of RFC 9112 and
-nothing looser: what does not match is refused, so there is no leniency to inherit from a parser.
+Each line of a head is matched by an expression that knows the grammar of RFC 9112 and nothing
+looser: what does not match is refused, so there is no leniency to inherit from a parser.
 Content is either counted (Content-Length) or taken out of its chunks by ``ChunkReader``.
 """
 
@@ -9,10 +9,20 @@ from __future__ import annotations
 
 import re
 
-from attrs import frozen
+from attrs import define, frozen
 
 from gateway.core import reasons
 from gateway.core.fields import Pair
+from gateway.http1.field_lines import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    EXPECT,
+    HOST,
+    TRANSFER_ENCODING,
+    BadLine,
+    KnownLines,
+    request_kind,
+)
 
 HEAD_END = b"\r\n\r\n"
 MAX_BLANK_LINES = 4
@@ -23,10 +33,7 @@ _PARTS = rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/"
 _LINE = re.compile(_PARTS + rb"1\.([01])\r\n")
 """RFC 9112 section 3: exactly one space between the parts; the target is ASCII and has no fragment."""
 _OTHER_VERSION = re.compile(_PARTS + rb"[0-9]\.[0-9]\r\n")
-_FIELD = rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n"
-"""RFC 9112 section 5: no space before the colon, no line folding, no control characters but tab."""
-_FIELDS = re.compile(rb"(?:" + _FIELD.replace(b"(", b"(?:") + rb")*")
-_EACH = re.compile(_FIELD)
+_TRAILER = re.compile(_TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*")
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
 """Line ends that are none, and NUL."""
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
@@ -62,13 +69,14 @@ _CODING = Refused(
 _BAD_CODING = Refused(400, "the only transfer coding taken is chunked, and that of HTTP/1.1")
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Head:
     """
     A request's head.
 
     Attributes:
         pairs: Field lines in order, names in lower case, values without white space around them.
+        hosts: The values of its Host fields.
         length: Bytes of content; None if it is chunked; 0 without any.
         has_length: Whether a Content-Length was sent at all.
         persistent: Whether the client allows another request on the connection.
@@ -77,12 +85,17 @@ class Head:
 
     method: bytes
     target: bytes
-    pairs: list[Pair]
+    pairs: tuple[Pair, ...]
+    hosts: list[bytes]
     version: tuple[int, int]
     length: int | None
     has_length: bool
     persistent: bool
     expects: bool
+
+
+_known_lines = KnownLines(request_kind)
+_V11, _V10 = (1, 1), (1, 0)
 
 
 def parse_head(block: bytes, max_fields: int, max_line_bytes: int) -> Head | Refused:
@@ -100,36 +113,45 @@ def parse_head(block: bytes, max_fields: int, max_line_bytes: int) -> Head | Ref
     line = _LINE.match(block)
     if line is None or (start := line.end()) > max_line_bytes + 2:
         return line_fault(block[: block.find(b"\r\n")], max_line_bytes) or _NOT_A_LINE
-    fields = _FIELDS.match(block, start)
-    if fields is None or fields.end() != len(block):
-        return Refused(400, "a field line breaks the grammar")
-    pairs = [(name.lower(), value.strip(b" \t")) for name, value in _EACH.findall(block, start)]
-    if len(pairs) > max_fields:
-        return Refused(431, f"more than {max_fields} field lines", reasons.HEAD_TOO_LARGE)
     method, target, minor = line.groups()
-    version = (1, 1) if minor == b"1" else (1, 0)
+    version = _V11 if minor == b"1" else _V10
+    lines = block[start:-2].split(b"\r\n") if start < len(block) else []
+    if len(lines) > max_fields:
+        return Refused(431, f"more than {max_fields} field lines", reasons.HEAD_TOO_LARGE)
+    known = _known_lines
+    try:
+        read = [known[one] for one in lines]
+    except BadLine as error:
+        return Refused(400, str(error))
     length: int | None = 0
     has_length = chunked = expects = False
-    persistent = version == (1, 1)
-    for name, value in pairs:
-        if name == b"content-length":
+    persistent = version is _V11
+    hosts: list[bytes] = []
+    for pair, kind in read:
+        if not kind:
+            continue
+        value = pair[1]
+        if kind == HOST:
+            hosts.append(value)
+        elif kind == CONTENT_LENGTH:
             if has_length or _DIGITS.fullmatch(value) is None:
                 return Refused(400, "Content-Length is not one number")
             has_length = True
             length = int(value)
-        elif name == b"transfer-encoding":
-            if chunked or version == (1, 0) or value.lower() != b"chunked":
-                return _coding_fault(pairs, version)
+        elif kind == TRANSFER_ENCODING:
+            if chunked or version is _V10 or value.lower() != b"chunked":
+                return _coding_fault([pair for pair, _ in read], version)
             chunked = True
-        elif name == b"connection":
-            persistent = _persists(pairs, version)
-        elif name == b"expect":
-            expects = version == (1, 1) and value.lower() == b"100-continue"
+        elif kind == CONNECTION:
+            persistent = _persists([pair for pair, _ in read], version)
+        elif kind == EXPECT:
+            expects = version is _V11 and value.lower() == b"100-continue"
     if chunked:
         if has_length:
             return Refused(400, "Content-Length and Transfer-Encoding exclude each other")
         length = None
-    return Head(method, target, pairs, version, length, has_length, persistent, expects)
+    pairs = tuple([pair for pair, _ in read])
+    return Head(method, target, pairs, hosts, version, length, has_length, persistent, expects)
 
 
 def _persists(pairs: list[Pair], version: tuple[int, int]) -> bool:
@@ -266,7 +288,7 @@ class ChunkReader:
             self._trailers -= len(line) + 2
             if not line:
                 self.done = True
-            elif self._trailers < 0 or _EACH.fullmatch(line + b"\r\n") is None:
+            elif self._trailers < 0 or _TRAILER.fullmatch(line) is None:
                 raise BadChunks("a trailer field breaks the grammar, or there are too many")
             return
         size = _CHUNK_LINE.fullmatch(line)

@@ -5,27 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from gateway.core.fields import Pair, wire_name
+from gateway.core.fields import Pair
+from gateway.http1.field_lines import write_lines
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(rb"[!-~\x80-\xff]+")
-_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 _CONTENT_EXPECTED = frozenset((b"POST", b"PUT", b"PATCH"))
 _LIMIT = 1024
-
-
-class _Starts(dict[bytes, bytes]):
-    """Lower-case name → ``Name: ``, checked once and remembered."""
-
-    def __missing__(self, name: bytes) -> bytes:
-        if _TOKEN.fullmatch(name) is None:
-            raise ValueError(f"not a field name: {name!r}")
-        if name in _FRAMING:
-            raise ValueError(f"{name.decode()} is not for the caller to set")
-        start = wire_name(name) + b": "
-        if len(self) < _LIMIT:
-            self[name] = start
-        return start
 
 
 class _Methods(dict[bytes, bytes]):
@@ -40,7 +26,6 @@ class _Methods(dict[bytes, bytes]):
         return start
 
 
-_starts = _Starts()
 _methods = _Methods()
 
 
@@ -70,17 +55,13 @@ def serialise(
     """
     if _TARGET.fullmatch(target) is None:
         raise ValueError("the request target holds white space or a control character, or is empty")
-    starts = _starts
-    lines = [b"%b%b\r\n" % (starts[name], value) for name, value in fields]
+    text = write_lines(fields)
     if chunked:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
+        framing = b"Transfer-Encoding: chunked\r\n"
     elif content_length is not None:
-        lines.append(b"Content-Length: %d\r\n" % content_length)
+        framing = b"Content-Length: %d\r\n" % content_length
     elif method in _CONTENT_EXPECTED:
-        lines.append(b"Content-Length: 0\r\n")
-    text = b"".join(lines)
-    # Every line brought one CR and one LF of its own: more of either came in with a value.
-    count = len(lines)
-    if text.count(b"\n") != count or text.count(b"\r") != count or b"\0" in text:
-        raise ValueError("a field value holds CR, LF or NUL")
-    return b"%b%b HTTP/1.1\r\n%b\r\n" % (_methods[method], target, text)
+        framing = b"Content-Length: 0\r\n"
+    else:
+        return b"%b%b HTTP/1.1\r\n%b\r\n" % (_methods[method], target, text)
+    return b"%b%b HTTP/1.1\r\n%b%b\r\n" % (_methods[method], target, text, framing)

@@ -1,33 +1,39 @@
 """
 Reading HTTP/1.1 responses from bytes, without I/O.
 
-The end of a head is found here and the whole head goes to httptools, which knows the grammar.
-What it does not know is decided here: which response belongs to HEAD, what precedes the final
-response, which framing is too doubtful to follow, and where limits are. Content with a length
-and content up to the close of the connection is passed on by hand; httptools undoes chunking.
+The head is read line by line, as a request's is (``gateway.http1.field_lines``). Which response
+belongs to HEAD, what precedes the final response, which framing is too doubtful to follow, and where
+limits are is decided here. Content with a length and content up to the close of the connection is
+passed on as it comes; httptools undoes chunking.
 """
 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 
 import httptools
 from attrs import define
 
 from gateway.core.fields import Pair
+from gateway.core.forwarded import ResponseKind, response_fields, response_kind
+from gateway.core.recurring import Recurring
+from gateway.http1.field_lines import BadLine, KnownLines, Line
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t -~\x80-\xff]*))?")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _START = b"HTTP/1."
-_SPECIAL = frozenset((b"content-length", b"transfer-encoding", b"connection"))
 _STATUS_LINES_LIMIT = 512
-_ONE_FEED = 4096
-"""Content up to this size goes through the parser too, so that it stands ready for the next head."""
+_CHUNKS_FOLLOW = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+"""What tells httptools to expect chunks: it does not see heads."""
 
 # How the content of the current response is delimited.
 _HEAD, _SIZED, _CHUNKED, _TO_CLOSE, _DONE = range(5)
 
+_known_lines = KnownLines(response_kind)
+_CONTENT_LENGTH = int(ResponseKind.CONTENT_LENGTH)
+_TRANSFER_ENCODING = int(ResponseKind.TRANSFER_ENCODING)
+_CONNECTION = int(ResponseKind.CONNECTION)
+_KEPT = frozenset((b"keep-alive", b"Keep-Alive"))
 StatusLine = tuple[int, int, bytes]
 _status_lines: dict[bytes, StatusLine] = {}
 
@@ -45,7 +51,8 @@ class ResponseHead:
         status: 200 to 999.
         phrase: The reason phrase; may be empty.
         minor: HTTP/1.*minor*: 0 or 1.
-        fields: Field lines in order: lower-case names, values without surrounding white space.
+        lines: Field lines in order: lower-case names, values without surrounding white space; each with its
+            ``gateway.core.forwarded.response_kind``.
         length: Octets of content to come, 0 if there is none by definition (HEAD, 204, 304); None
             if only the end will tell.
     """
@@ -53,8 +60,26 @@ class ResponseHead:
     status: int
     phrase: bytes
     minor: int
-    fields: list[Pair]
+    lines: list[Line]
     length: int | None
+    _passed_on: tuple[list[Pair], int | None] | None = None
+
+    @property
+    def fields(self) -> list[Pair]:
+        """The field lines alone."""
+        return [pair for pair, _ in self.lines]
+
+    def passed_on(self) -> tuple[list[Pair], int | None]:
+        """As ``gateway.core.forwarded.response_fields``; the list is the caller's own."""
+        known = self._passed_on
+        if known is None:
+            known = self._passed_on = response_fields(self.lines)
+        return known[0].copy(), known[1]
+
+
+_NONE_KNOWN: Recurring[ResponseHead] = Recurring(0)
+_NOT_SIZED = frozenset((b"HEAD", b"CONNECT"))
+"""Methods whose responses have no content of the length that they tell."""
 
 
 class ResponseReader:
@@ -74,21 +99,18 @@ class ResponseReader:
     __slots__ = (
         "_buffer",
         "_interim",
+        "_known_heads",
         "_left",
         "_max_header_bytes",
         "_max_headers",
         "_max_interim",
         "_method",
         "_mode",
-        "_padded",
-        "_pairs",
-        "_parsed",
         "_parser",
         "_pieces",
         "_quiet",
-        "_special",
-        "_status",
         "_switching",
+        "_trailers",
         "complete",
         "head",
         "keep_alive",
@@ -97,7 +119,12 @@ class ResponseReader:
     )
 
     def __init__(
-        self, *, max_header_bytes: int = 65536, max_headers: int = 200, max_interim: int = 32
+        self,
+        *,
+        max_header_bytes: int = 65536,
+        max_headers: int = 200,
+        max_interim: int = 32,
+        known_heads: Recurring[ResponseHead] = _NONE_KNOWN,
     ) -> None:
         """
         Args:
@@ -105,24 +132,16 @@ class ResponseReader:
                 in a row that chunked framing and trailers may take without any content.
             max_headers: Most field lines in a head, and in a trailer section.
             max_interim: Most 1xx responses before the final one.
+            known_heads: Heads that came before; readers may share them.
         """
         self._max_header_bytes = max_header_bytes
         self._max_headers = max_headers
         self._max_interim = max_interim
+        self._known_heads = known_heads
         self._parser: httptools.HttpResponseParser | None = None
-        self._status: StatusLine = (0, 0, b"")
-        self._pairs: list[Pair] = []
-        self._special: list[Pair] = []
-        self._padded = False
-        self._parsed = False
+        self._trailers = 0
         self._left = 0
-        self.expect(b"GET")
-
-    def expect(self, method: bytes) -> None:
-        """Get ready for the response to a request with *method*."""
         self._switching = False
-        self._method = method
-        self._mode = _HEAD
         self._buffer = b""
         self._interim = 0
         self._pieces: list[bytes] = []
@@ -132,6 +151,17 @@ class ResponseReader:
         self.complete = False
         self.keep_alive = False
         self.surplus = False
+        self.expect(b"GET")
+
+    def expect(self, method: bytes) -> None:
+        """Get ready for the response to a request with *method*."""
+        # The rest is as it was at the start, or the connection would not be used again.
+        self._method = method
+        self._mode = _HEAD
+        self._switching = False
+        self.head = None
+        self.started = False
+        self.complete = False
 
     def expect_switch(self) -> None:
         """
@@ -188,54 +218,77 @@ class ResponseReader:
     # -- the head
 
     def _read_head(self, data: bytes) -> bytes:
-        if self._buffer:
+        seen = len(self._buffer)
+        if seen:
             data = self._buffer + data
         while True:
-            end = data.find(b"\r\n\r\n", max(0, len(self._buffer) - 3))
+            end = data.find(b"\r\n\r\n", max(0, seen - 3))
             if end < 0:
                 self._check_partial(data)
                 self._buffer = data
                 return b""
-            end += 4
-            if end > self._max_header_bytes:
+            if end + 4 > self._max_header_bytes:
                 raise BadResponse("the head is too large")
-            self._status = status = _status_line(data[: data.find(b"\r\n")])
+            text = data[:end]
+            known_head = self._known_heads.get(text)
+            if known_head is not None and not self._interim and self._method not in _NOT_SIZED:
+                return self._known(known_head, data[end + 4 :])
+            lines = text.split(b"\r\n")
+            status = _status_lines.get(lines[0]) or _status_line(lines[0])
             code = status[1]
             if code >= 200:
                 break
             if code == 101:
                 if self._switching:
-                    return self._switched(data, end)
+                    break
                 raise BadResponse("101 without a request to upgrade")
             self._interim += 1
             if self._interim > self._max_interim:
                 raise BadResponse("too many interim responses")
             self._buffer = b""
-            data = data[end:]
+            seen = 0
+            data = data[end + 4 :]
             if not data:
                 return b""
-        self._buffer = b""
-        rest = len(data) - end
-        self._padded = b" \r\n" in data or b"\t\r\n" in data
-        self._parse(data if rest <= _ONE_FEED else data[:end])
-        assert self.head is not None
-        if self.head.length is None and self._mode != _TO_CLOSE:
-            return self._chunked(data[end:]) if rest > _ONE_FEED else self._gather(rest)
-        if not rest:
+        if seen:
+            self._buffer = b""
+        if self._interim:
+            self._interim = 0
+        del lines[0]
+        if len(lines) > self._max_headers:
+            raise BadResponse("too many fields")
+        known = _known_lines
+        try:
+            read = [known[line] for line in lines]
+        except BadLine as error:
+            raise BadResponse(str(error)) from None
+        minor = status[0]
+        length = self._framing(read, code, minor)
+        self.head = ResponseHead(code, status[2], minor, read, length)
+        content = data[end + 4 :]
+        if length == 0:
+            self._mode = _DONE
+            self.complete = True
+            self.surplus = content != b""
             return b""
-        if self.complete:
-            self.surplus = True
-            return b""
-        content = data[end:]
-        return content if self._mode == _TO_CLOSE else self._sized(content)
+        if self._mode == _SIZED:
+            if self.keep_alive and not seen:
+                self._known_heads.learn(text, self.head)
+            return self._sized(content) if content else b""
+        if self._mode == _CHUNKED:
+            self._start_chunks()
+            return self._chunked(content) if content else b""
+        return content
 
-    def _switched(self, data: bytes, end: int) -> bytes:
+    def _known(self, head: ResponseHead, content: bytes) -> bytes:
+        """A head that came before: one with a length, that keeps the connection."""
+        assert head.length is not None
         self._buffer = b""
-        self._padded = b" \r\n" in data[:end] or b"\t\r\n" in data[:end]
-        with suppress(httptools.HttpParserUpgrade):  # So it says that the head has ended.
-            self._parse(data[:end])
-        self._parser = None
-        return data[end:]
+        self.head = head
+        self.keep_alive = True
+        self._mode = _SIZED
+        self._left = head.length
+        return self._sized(content) if content else b""
 
     def _check_partial(self, data: bytes) -> None:
         """Refuse at once what can no longer become a head, rather than wait for its end."""
@@ -246,77 +299,35 @@ class ResponseReader:
         if _BARE_LF.search(data, len(self._buffer)):
             raise BadResponse("a line of the head does not end with CRLF")
 
-    def _parse(self, data: bytes) -> None:
+    def _start_chunks(self) -> None:
         parser = self._parser
         if parser is None:
             parser = self._parser = httptools.HttpResponseParser(self)
-        self._pairs = []
-        self._special = []
-        self._parsed = False
-        try:
-            parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._parser = None
-            if self.head is None or self._mode == _CHUNKED:
-                raise _refused(error) from None
-            self.surplus = self.complete
-        if not self._parsed and self._mode != _CHUNKED:
-            # It is in the midst of content that will not pass through it.
-            self._parser = None
+        parser.feed_data(_CHUNKS_FOLLOW)
+        self._trailers = self._quiet = 0
 
-    # -- called by httptools
+    # -- called by httptools, for chunked content
 
     def on_message_begin(self) -> None:
         """httptools: a message starts."""
-        if self.head is not None:
-            self.surplus = True
+        self.surplus = self.complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools: one field line, of the head or of the trailer section."""
-        pairs = self._pairs
-        if len(pairs) >= self._max_headers:
-            raise BadResponse("too many fields")
-        name = name.lower()
-        pairs.append((name, value))
-        if name in _SPECIAL:
-            self._special.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """httptools: the head has ended."""
-        if self.head is not None:
-            return
-        minor, status, phrase = self._status
-        pairs = self._pairs
-        if self._padded:
-            pairs = [(name, value.rstrip(b" \t")) for name, value in pairs]
-        length = self._framing(status, minor)
-        self.head = ResponseHead(status, phrase, minor, pairs, length)
-        if length == 0:
-            self._mode = _DONE
-            self.complete = True
-        elif length is None:
-            # What comes now are trailers, which go no further.
-            self._pairs = []
+        """httptools: one field line of the trailer section; trailers go no further."""
+        self._trailers += 1
 
     def on_body(self, data: bytes) -> None:
         """httptools: a piece of content."""
-        if self._mode == _CHUNKED:
-            self._pieces.append(data)
-
-    def on_chunk_header(self) -> None:
-        """httptools: a chunk starts; the trailer section follows the last."""
-        self._pairs = []
+        self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         """httptools: the message has ended."""
-        self._parsed = True
-        if self._mode == _CHUNKED:
-            self._mode = _DONE
-            self.complete = True
+        self._mode = _DONE
+        self.complete = True
 
     # -- the content
 
-    def _framing(self, status: int, minor: int) -> int | None:
+    def _framing(self, read: list[Line], status: int, minor: int) -> int | None:
         """
         Decide on ``keep_alive`` and the framing; returns ``ResponseHead.length``.
 
@@ -326,25 +337,29 @@ class ResponseReader:
         length: int | None = None
         options: list[bytes] = []
         chunked = False
-        for name, value in self._special:
-            if name == b"content-length":
-                value = value.rstrip(b" \t")
+        for (_, value), kind in read:
+            if kind < _CONTENT_LENGTH:
+                continue
+            if kind == _CONTENT_LENGTH:
                 if length is not None or chunked:
                     raise BadResponse("several Content-Length fields, or Transfer-Encoding as well")
                 if not (value.isdigit() and len(value) <= 18):
                     raise BadResponse("Content-Length is not a sensible number")
                 length = int(value)
-            elif name == b"connection":
+            elif kind == _CONNECTION:
                 options.append(value)
             else:
                 if chunked or length is not None:
                     raise BadResponse("several Transfer-Encoding fields, or Content-Length as well")
                 if minor == 0:
                     raise BadResponse("Transfer-Encoding in HTTP/1.0")
-                if value.rstrip(b" \t").lower() != b"chunked":
+                if value.lower() != b"chunked":
                     raise BadResponse("a transfer coding that was not asked for")
                 chunked = True
-        self.keep_alive = _keeps_alive(minor, options) if options else minor == 1
+        if not options or (len(options) == 1 and options[0] in _KEPT):
+            self.keep_alive = minor == 1 or bool(options)
+        else:
+            self.keep_alive = _keeps_alive(minor, options)
         if status == 101:
             self._mode = _TO_CLOSE
             self.keep_alive = False
@@ -389,6 +404,8 @@ class ResponseReader:
 
     def _gather(self, size: int) -> bytes:
         pieces = self._pieces
+        if self._trailers > self._max_headers:
+            raise BadResponse("too many trailers")
         if not pieces:
             # Chunk extensions and trailers are not kept, but they must end some time.
             self._quiet += size

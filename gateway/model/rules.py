@@ -129,23 +129,68 @@ def _unique_items(validator: Any, wanted: Any, instance: Any, schema: Any) -> Er
             yield ValidationError("duplicate items")
 
 
-def _alternatives(validator: Any, branches: Any, instance: Any) -> tuple[int, list[ValidationError]]:
-    fitting, told = 0, []
-    for index, branch in enumerate(branches):
-        errors = list(islice(validator.descend(instance, branch, schema_path=index), MAX_TOLD))
-        told.extend(errors)
-        fitting += not errors
-    return fitting, told
+def _by_members(schema: Any, instance: Any) -> bool | None:
+    """
+    Whether *instance* fits a schema that only says which members an object must have.
+
+    Such schemas are most alternatives there are, and the library takes long to look at one.
+
+    Returns:
+        None if the schema says anything else.
+    """
+    if not isinstance(schema, Mapping) or len(schema) != 1:
+        return None
+    ((word, value),) = schema.items()
+    if word == "required":
+        return not isinstance(instance, dict) or all(name in instance for name in value)
+    if word == "not":
+        inner = _by_members(value, instance)
+        return None if inner is None else not inner
+    if word in ("anyOf", "allOf", "oneOf"):
+        fits = [_by_members(branch, instance) for branch in value]
+        if None in fits:
+            return None
+        return {"anyOf": any(fits), "allOf": all(fits), "oneOf": sum(map(bool, fits)) == 1}[word]
+    return None
+
+
+def _faults(validator: Any, branch: Any, instance: Any, index: int) -> list[ValidationError]:
+    return list(islice(validator.descend(instance, branch, schema_path=index), MAX_TOLD))
+
+
+def _all_of(validator: Any, parts: Any, instance: Any, schema: Any) -> Errors:
+    for index, part in enumerate(parts):
+        if not _by_members(part, instance):
+            yield from validator.descend(instance, part, schema_path=index)
+
+
+def _not(validator: Any, unwanted: Any, instance: Any, schema: Any) -> Errors:
+    fits = _by_members(unwanted, instance)
+    if fits is None:
+        fits = validator.evolve(schema=unwanted).is_valid(instance)
+    if fits:
+        yield ValidationError("fits what it must not")
 
 
 def _any_of(validator: Any, branches: Any, instance: Any, schema: Any) -> Errors:
-    fitting, told = _alternatives(validator, branches, instance)
-    if not fitting:
-        yield ValidationError("no alternative", context=told)
+    if any(_by_members(branch, instance) for branch in branches):
+        return
+    told: list[ValidationError] = []
+    for index, branch in enumerate(branches):
+        errors = _faults(validator, branch, instance, index)
+        if not errors:
+            return
+        told.extend(errors)
+    yield ValidationError("no alternative", context=told)
 
 
 def _one_of(validator: Any, branches: Any, instance: Any, schema: Any) -> Errors:
-    fitting, told = _alternatives(validator, branches, instance)
+    fitting = 0
+    told: list[ValidationError] = []
+    for index, branch in enumerate(branches):
+        errors = [] if _by_members(branch, instance) else _faults(validator, branch, instance, index)
+        told.extend(errors)
+        fitting += not errors
     if fitting != 1:
         yield ValidationError("not one alternative", context=() if fitting else told)
 
@@ -160,7 +205,9 @@ PLAIN: Any = extend(
         "required": _required,
         "items": _items,
         "uniqueItems": _unique_items,
+        "allOf": _all_of,
         "anyOf": _any_of,
+        "not": _not,
         "oneOf": _one_of,
     },
     type_checker=_BASE.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_integer}),

@@ -186,7 +186,7 @@ def problems(document: Mapping[str, Any]) -> list[Problem]:
     found: list[Problem] = []
     for index, pair in enumerate(_pairs(document)):
         prefix = f"failed to handle cert-key pair[{index}]: " if index else ""
-        found += _pair_problems(pair, prefix)
+        found += pair_problems(pair, prefix)
     certs, keys = (document.get(name, ()) for name in ("certs", "keys"))
     if len(certs) != len(keys):
         text = "mismatched number of certs and keys"
@@ -197,7 +197,8 @@ def problems(document: Mapping[str, Any]) -> list[Problem]:
     return found
 
 
-def _pair_problems(pair: KeyPair, prefix: str) -> Iterator[Problem]:
+def pair_problems(pair: KeyPair, prefix: str = "") -> Iterator[Problem]:
+    """What is wrong with a certificate and its key; *prefix* says which pair it is."""
     certificate = key = None
     if not is_reference(pair.cert):
         try:

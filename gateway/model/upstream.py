@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gateway.model import fields, timeout
 from gateway.model.fields import Fragment, object_of
 from gateway.model.problems import Problem
 from gateway.model.schema import Schema, fill, without_defaults
+from gateway.model.ssl import KeyPair, pair_problems
 from gateway.model.timeout import Timeout
 
 _PORT: Fragment = {"type": "integer", "minimum": 1, "maximum": 65535}
@@ -174,16 +175,17 @@ class Node:
         port: 1 to 65535.
         weight: Its share of the traffic, relative to the other nodes; 0 takes no traffic.
         priority: Nodes of a lower priority wait until the higher ones are used up.
+        key: The node's identity in logs, metrics and health state: ``host:port``.
     """
 
     host: str
     port: int
     weight: int
     priority: int = 0
+    key: str = field(init=False, eq=False, repr=False)
 
-    @property
-    def key(self) -> str:
-        """The node's identity in logs, metrics and health state: ``host:port``."""
+    @key.default
+    def _key(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -205,6 +207,10 @@ class Upstream:
         retry_timeout_s: Seconds since the first try after which none is started; 0 is no limit.
         pass_host: ``pass``, ``node`` or ``rewrite`` (then *upstream_host* is the Host sent).
         checks: The health check settings as given, defaults filled in; None if there are none.
+        tls_verify: With TLS, whether the certificate of a node has to be valid.
+        client_pair: What is shown to nodes that ask for a certificate; or else
+        client_cert_id, client_certificate: the id of an ssl, or of a certificate, that is shown.
+        ca_certificates: Ids of the authorities to trust; none for those the system trusts.
     Source:
         Admin API contract §3.3, data-plane contract §7.
     """
@@ -223,12 +229,17 @@ class Upstream:
     upstream_host: str | None
     tls_verify: bool
     checks: Mapping[str, Any] | None = None
+    client_pair: KeyPair | None = None
+    client_cert_id: str | None = None
+    client_certificate: str | None = None
+    ca_certificates: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Upstream:
         """Read a document that fits ``SCHEMA`` and passed ``problems``."""
         full = fill(SCHEMA, document)
         pool = fill(_KEEPALIVE_POOL, full.get("keepalive_pool", {}))
+        tls = full.get("tls") or {}
         return cls(
             name=full["name"],
             scheme=full["scheme"],
@@ -244,9 +255,20 @@ class Upstream:
             ),
             pass_host=full["pass_host"],
             upstream_host=full.get("upstream_host"),
-            tls_verify=bool(full.get("tls_verify", full.get("tls", {}).get("verify", False))),
+            tls_verify=bool(full.get("tls_verify", tls.get("verify", False))),
             checks=None if full.get("checks") is None else _checks(full["checks"]),
+            client_pair=_client_pair(tls),
+            client_cert_id=tls.get("client_cert_id"),
+            client_certificate=full.get("client_certificate"),
+            ca_certificates=tuple(full.get("ca_certificates", ())),
         )
+
+
+def _client_pair(tls: Mapping[str, Any]) -> KeyPair | None:
+    if "client_cert" not in tls or "client_key" not in tls:
+        return None
+    where = (("tls", "client_cert"), ("tls", "client_key"))
+    return KeyPair(tls["client_cert"], tls["client_key"], where)
 
 
 def _split(address: str) -> tuple[str, int | None]:
@@ -309,6 +331,8 @@ def problems(document: Mapping[str, Any]) -> list[Problem]:
     if isinstance(tls, Mapping) and "client_cert_id" in tls and "client_cert" in tls:
         text = "only one of client_cert or client_cert_id is allowed"
         found.append(Problem(("tls", "client_cert_id"), "conflict", text))
+    if isinstance(tls, Mapping) and (pair := _client_pair(tls)) is not None:
+        found += pair_problems(pair)
     nodes = document.get("nodes")
     if isinstance(nodes, Mapping):
         for address in nodes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address
-
-from attrs import frozen
+from typing import NamedTuple
 
 from gateway.core import reasons
 from gateway.core.exchange import Reply, RequestHead
@@ -21,10 +22,11 @@ _HOST = re.compile(
 """RFC 3986 section 3.2.2, but for the comma: a Host with one may be two that were joined."""
 _FIELD_BAD = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _ABSOLUTE = re.compile(rb"(?i)(https?)://([^/?#]*)")
+_MAX_HOST = 1024
+"""A name has 253 characters at most (RFC 1035 section 2.3.4)."""
 
 
-@frozen
-class Admitted:
+class Admitted(NamedTuple):
     """
     A request that may go on.
 
@@ -42,7 +44,7 @@ def _refuse(why: str) -> Reply:
     return Reply(400, None, ((b"connection", b"close"),), reasons.BAD_REQUEST, why)
 
 
-def admit(method: bytes, target: bytes, pairs: list[Pair], version: tuple[int, int]) -> Admitted | Reply:
+def admit(method: bytes, target: bytes, pairs: Sequence[Pair], version: tuple[int, int]) -> Admitted | Reply:
     """
     Check a request's head and reduce its target to origin form.
 
@@ -65,28 +67,42 @@ def admit(method: bytes, target: bytes, pairs: list[Pair], version: tuple[int, i
             return _refuse("the only transfer coding taken is chunked, and that of HTTP/1.1")
         elif _FIELD_BAD(value) is not None or _TOKEN(name) is None:
             return _refuse("a field line holds bytes that no field line may hold")
-    if len(hosts) > 1 or (not hosts and version >= (1, 1)):
+    return admit_read(RequestHead(method, target, tuple(pairs), version), hosts)
+
+
+def admit_read(head: RequestHead, hosts: Sequence[bytes]) -> Admitted | Reply:
+    """
+    The same for a head that was read strictly: method and field lines are known to be what they should.
+
+    Args:
+        hosts: The values of its Host fields.
+    """
+    target = head.target
+    if len(hosts) != 1 and (hosts or head.version >= (1, 1)):
         return _refuse("exactly one Host field is needed")
     if _TARGET(target) is None:
         return _refuse("the request target holds bytes that no target may hold")
-    if method == b"CONNECT":
+    if head.method == b"CONNECT":
         return _refuse("CONNECT asks for a tunnel, and there are none")
     host = hosts[0] if hosts else b""
     if target[0] != 0x2F:
-        reduced = _origin_form(method, target, hosts)
+        reduced = _origin_form(head.method, target, hosts)
         if isinstance(reduced, Reply):
             return reduced
         target, host = reduced
+        fields = head.fields
         if not hosts and host:
-            pairs = [(b"host", host), *pairs]
+            fields = ((b"host", host), *fields)
             hosts = [host]
-    if hosts and not _is_host(host):
+        head = RequestHead(head.method, target, fields, head.version)
+    name = _host_name(host) if hosts else ""
+    if name is None:
         return _refuse("the Host field is not a host")
     try:
         path = normalise(target.partition(b"?")[0])
     except BadPath as error:
         return _refuse(str(error))
-    return Admitted(RequestHead(method, target, tuple(pairs), version), path, _host_name(host))
+    return Admitted(head, path, name)
 
 
 def _is_host(host: bytes) -> bool:
@@ -101,7 +117,7 @@ def _is_host(host: bytes) -> bool:
     return True
 
 
-def _origin_form(method: bytes, target: bytes, hosts: list[bytes]) -> tuple[bytes, bytes] | Reply:
+def _origin_form(method: bytes, target: bytes, hosts: Sequence[bytes]) -> tuple[bytes, bytes] | Reply:
     """The target in origin form and the host, which HTTP/1.0 need not say twice."""
     if target == b"*" and method == b"OPTIONS":
         return b"/", hosts[0] if hosts else b""
@@ -117,7 +133,11 @@ def _origin_form(method: bytes, target: bytes, hosts: list[bytes]) -> tuple[byte
     return rest if rest.startswith(b"/") else b"/" + rest, host
 
 
-def _host_name(host: bytes) -> str:
+@lru_cache(maxsize=1024)
+def _host_name(host: bytes) -> str | None:
+    """A Host in lower case, without its port; None if it is none."""
+    if len(host) > _MAX_HOST or not _is_host(host):
+        return None
     text = host.decode("latin-1").lower()
     if text.startswith("["):
         return text[: text.find("]") + 1]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from twisted.web.iweb import IBodyProducer
 
 from gateway.core.addresses import AddressSet
+from gateway.core.certificates import Trust
 from gateway.core.exchange import Exchange
 from gateway.core.forwarded import port_of, request_fields, upstream_host_value
 from gateway.core.hosts import split_port, without_dot
+from gateway.core.snapshot import CompiledUpstream
 from gateway.core.upgrade import requested
 from gateway.model.upstream import Node, Upstream
 from gateway.upstream.client import Cancellable, ProxyClient
@@ -15,6 +17,8 @@ from gateway.upstream.connection import ResponseWaiter
 from gateway.upstream.request import Peer, PreparedRequest
 
 _PEER_LIMIT = 10_000
+_PLAIN = Trust()
+_PASSED_ON = "pass"
 _HTTP_SCHEMES = {"http": "http", "grpc": "http", "https": "https", "grpcs": "https"}
 
 
@@ -30,7 +34,9 @@ class Dispatcher:
         self._tunnels = tunnels
         self._client = client
         self._trusted = trusted
-        self._peers: dict[tuple[str, Node, bytes | None, bool], Peer] = {}
+        self._peers: dict[tuple[str, Node, bytes | None, bool, Trust], Peer] = {}
+        # The same by the node's own object, where the peer follows from the node alone.
+        self._known: dict[int, tuple[Node, str, Peer]] = {}
 
     def send(
         self, exchange: Exchange, node: Node, body: IBodyProducer | None, waiter: ResponseWaiter
@@ -42,12 +48,20 @@ class Dispatcher:
             What gives the try up.
         """
         route = exchange.route
-        compiled = exchange.target_upstream
         assert route is not None
+        compiled = exchange.upstream or route.upstream
         assert compiled is not None
         upstream = compiled.upstream
         client_host = exchange.fields.get(b"host") or b""
-        host = self._host(exchange, upstream, node, client_host)
+        if client_host and exchange.upstream_host is None and upstream.pass_host == _PASSED_ON:
+            host = client_host
+        else:
+            host = self._host(exchange, upstream, node, client_host)
+        known = self._known.get(id(node))
+        if known is not None and known[0] is node and known[1] is upstream.scheme:
+            peer = known[2]
+        else:
+            peer = self._peer(upstream, node, host, compiled, exchange)
         connection = exchange.connection
         pairs = request_fields(
             exchange.fields,
@@ -65,7 +79,7 @@ class Dispatcher:
             if switch is not None:
                 pairs += ((b"connection", switch[0]), (b"upgrade", switch[1]))
         prepared = PreparedRequest(
-            self._peer(upstream, node, host),
+            peer,
             exchange.method,
             exchange.target,
             pairs,
@@ -79,17 +93,32 @@ class Dispatcher:
         """The Host to send (data-plane contract §7)."""
         return upstream_host_value(upstream, node, client_host=client_host, override=exchange.upstream_host)
 
-    def _peer(self, upstream: Upstream, node: Node, host: bytes) -> Peer:
+    def _peer(
+        self, upstream: Upstream, node: Node, host: bytes, compiled: CompiledUpstream, exchange: Exchange
+    ) -> Peer:
         scheme = _HTTP_SCHEMES.get(upstream.scheme, "http")
         name = None if scheme == "http" else host
-        key = (scheme, node, name, upstream.tls_verify)
+        trust = exchange.snapshot.certificates.trust(compiled) if compiled.secured else _PLAIN
+        key = (scheme, node, name, upstream.tls_verify, trust)
         peer = self._peers.get(key)
         if peer is None:
             if len(self._peers) >= _PEER_LIMIT:
                 self._peers.clear()
             server_name = None if name is None else _without_port(name.decode("latin-1")) or None
-            peer = Peer(scheme, node.host, node.port, server_name, upstream.tls_verify)
+            peer = Peer(
+                scheme,
+                node.host,
+                node.port,
+                server_name,
+                upstream.tls_verify,
+                trust.identity,
+                trust.authorities,
+            )
             self._peers[key] = peer
+        if name is None:
+            if len(self._known) >= _PEER_LIMIT:
+                self._known.clear()
+            self._known[id(node)] = (node, upstream.scheme, peer)
         return peer
 
 

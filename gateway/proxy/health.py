@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -149,7 +149,7 @@ class _Checker:
             checked.due_s = owner.clock.seconds() + interval_s - TICK_S / 2
             self._running += 1
             owner.probing += 1
-            probing = checked.probing = owner.prober.probe(checked.probe)
+            probing = checked.probing = owner.prober.probe(owner.secured(self.compiled, checked.probe))
             probing.addBoth(self._probed, checked, self.checks)
 
     def _probed(self, result: ProbeResult | Failure, checked: _Checked, checks: Checks) -> None:
@@ -254,6 +254,13 @@ class HealthChecks:
         self._seen: Snapshot | None = None
         self._checkers: dict[str, _Checker] = {}
         self._closed = False
+
+    def secured(self, compiled: CompiledUpstream, probe: Probe) -> Probe:
+        """*probe*, with the certificate and the authorities that requests to *compiled* have now."""
+        if not compiled.secured or probe.peer.scheme != "https":
+            return probe
+        trust = self._snapshot().certificates.trust(compiled)
+        return evolve(probe, peer=evolve(probe.peer, identity=trust.identity, authorities=trust.authorities))
 
     # -- from requests
 

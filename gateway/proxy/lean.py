@@ -23,8 +23,10 @@ from twisted.web.http import datetimeToString
 from zope.interface import alsoProvides, implementer
 
 from gateway.core.exchange import Connection, Reply, RequestHead
-from gateway.core.fields import Pair, wire_name
+from gateway.core.fields import Pair
+from gateway.core.recurring import MAX_BYTES, Recurring
 from gateway.http1.eager import unsent
+from gateway.http1.field_lines import write_lines
 from gateway.http1.request import (
     HEAD_END,
     HEAD_TOO_LARGE,
@@ -39,7 +41,7 @@ from gateway.http1.request import (
     parse_head,
     unfinished_fault,
 )
-from gateway.proxy.admission import admit
+from gateway.proxy.admission import Admitted, admit_read
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
 from gateway.proxy.runner import Run, Runner
@@ -49,15 +51,15 @@ TICK_S = 0.5
 """How often deadlines are looked at: no timeout is more exact than this."""
 _TURN = 16
 """So many pipelined requests are started before others have their turn."""
+_JOINED_BYTES = 16384
+"""Content up to this size is joined with the head; more is not copied for that."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LINES = {
     status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() for status in map(int, HTTPStatus)
 }
 _NOTHING: tuple[Pair, ...] = ()
-
-
-def _status_line(status: int) -> bytes:
-    return _LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+_OWN = frozenset((b"connection", b"content-length", b"transfer-encoding", b"date"))
+"""What this side of the connection says by itself; a Date only if nobody else has."""
 
 
 @implementer(IPushProducer)
@@ -79,6 +81,7 @@ class LeanConnection(Protocol):
         self._reading_paused = False
         self.deadline = inf
         self._on_deadline = self._idle_too_long
+        self.fresh = True
         self._closing = False
         self._going_on = False
         self._due = False
@@ -108,6 +111,12 @@ class LeanConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         stream = self._stream
+        if stream is None and not (self._buffer or self._closing or self._due or self._writing_paused):
+            # Nothing waits; what comes may well be a head that came before, and nothing else.
+            known = self.factory.heads.get(data) if len(data) <= MAX_BYTES else None
+            if known is not None:
+                self._start(*known)
+                return
         if stream is not None:
             if stream.tunnel is not None:
                 stream.tunnel.client_data(data)
@@ -221,7 +230,17 @@ class LeanConnection(Protocol):
         if isinstance(head, Refused):
             self._refuse(head)
             return False
-        self._start(head)
+        request = RequestHead(head.method, head.target, head.pairs, head.version)
+        admitted = admit_read(request, head.hosts)
+        if (
+            not at
+            and not self._at
+            and head.length == 0
+            and not head.has_length
+            and type(admitted) is Admitted
+        ):
+            self.factory.heads.learn(buffer, (head, request, admitted))
+        self._start(head, request, admitted)
         return True
 
     def _unfinished(self) -> None:
@@ -242,11 +261,10 @@ class LeanConnection(Protocol):
         self._seen = len(unfinished)
         self.resume_reading()
 
-    def _start(self, head: Head) -> None:
+    def _start(self, head: Head, request: RequestHead, admitted: Admitted | Reply) -> None:
+        self.fresh = False
         self.deadline = inf
         stream = self._stream = LeanStream(self, head)
-        request = RequestHead(head.method, head.target, tuple(head.pairs), head.version)
-        admitted = admit(head.method, head.target, head.pairs, head.version)
         assert self._client is not None
         stream.serve(self.factory.runner.handle(admitted, request, self._client, stream))
         if self._stream is not stream or stream.received:
@@ -262,7 +280,7 @@ class LeanConnection(Protocol):
         self.deadline = inf
         self._buffer = b""
         self._at = 0
-        stream = self._stream = LeanStream(self, Head(b"-", b"-", [], (1, 1), 0, False, False, False))
+        stream = self._stream = LeanStream(self, Head(b"-", b"-", (), [], (1, 1), 0, False, False, False))
         self._linger_left = self.factory.limits.linger_bytes
         reply = Reply(refused.status, None, ((b"connection", b"close"),), refused.reason, refused.why)
         assert self._client is not None
@@ -355,8 +373,13 @@ class LeanConnection(Protocol):
         self.transport.abortConnection()
 
     def drain(self) -> None:
-        """Close now if no request is in flight, else after its answer."""
-        if self._stream is None:
+        """
+        Close now if no request is in flight, else after its answer.
+
+        Who has just connected may have sent a request that was not read yet: it is served
+        (``LeanFactory.drain_rest``).
+        """
+        if self._stream is None and not self.fresh:
             self.close()
 
     def _set_deadline(self, wait_s: float, then: Any) -> None:
@@ -399,29 +422,49 @@ class LeanConnection(Protocol):
 class LeanStream:
     """One request and its answer on a connection: ``gateway.proxy.downstream.Downstream``."""
 
+    __slots__ = (
+        "_chunked",
+        "_chunks",
+        "_connection",
+        "_finished",
+        "_framed",
+        "_gone",
+        "_head",
+        "_keep",
+        "_left",
+        "_limits",
+        "_linger_from",
+        "_out",
+        "_paused",
+        "_producer",
+        "_run",
+        "body",
+        "received",
+        "tunnel",
+    )
+
     def __init__(self, connection: LeanConnection, head: Head) -> None:
-        self._connection = connection
-        self._limits: ProxyLimits = connection.factory.limits
-        self._head = head
         self._run: Run | None = None
         self._out: list[bytes] | None = None
         self._chunked = False
-        self._keep = head.persistent
         self._framed = True
         self._gone = False
         self._finished = False
         self._producer: IPushProducer | None = None
         self._paused = False
-        self._left = head.length
-        limits = self._limits
-        self._chunks = (
-            ChunkReader(limits.max_chunk_line_bytes, limits.max_header_bytes) if head.length is None else None
-        )
+        self._chunks: ChunkReader | None = None
         self._linger_from = 0
         self.body: RequestBody | None = None
         self.tunnel: Tunnel | None = None
+        self._connection = connection
+        self._limits: ProxyLimits = connection.factory.limits
+        self._head = head
+        self._keep = head.persistent
+        self._left = head.length
         self.received = head.length == 0
         if head.length != 0 or head.has_length:
+            if head.length is None:
+                self._chunks = ChunkReader(self._limits.max_chunk_line_bytes, self._limits.max_header_bytes)
             ask = self._continue if head.expects else _no_need
             self.body = RequestBody(
                 head.length, connection, read_ahead=self._limits.read_ahead_bytes, on_start=ask
@@ -431,6 +474,8 @@ class LeanStream:
 
     def serve(self, run: Run) -> None:
         """The runner has taken it."""
+        if self.received and self._finished:
+            return  # Neither needs the other any more; they must not hold on to each other.
         self._run = run
         if self.received or self._finished or self._gone:
             return
@@ -501,16 +546,18 @@ class LeanStream:
         if self._gone:
             return
         version = self._head.version
-        out = [_status_line(status)]
-        dated = False
+        own = dated = False
         for name, value in fields:
-            if name == b"connection":
-                if value.lower() == b"close":
+            if name in _OWN:
+                if name == b"date":
+                    dated = True
+                    continue
+                own = True
+                if name == b"connection" and value.lower() == b"close":
                     self._keep = False
-                continue
-            if name == b"date":
-                dated = True
-            out += (wire_name(name), b": ", value, b"\r\n")
+        if own:
+            fields = [pair for pair in fields if pair[0] not in _OWN or pair[0] == b"date"]
+        out = [_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, write_lines(fields)]
         if not dated:
             out.append(self._connection.factory.date())
         if status == 101:
@@ -550,10 +597,14 @@ class LeanStream:
             return
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._out:
-            self._out.append(data)
-            data = b"".join(self._out)
+        out = self._out
+        if out:
             self._out = []
+            out.append(data)
+            if len(data) > _JOINED_BYTES:
+                self._connection.transport.writeSequence(out)
+                return
+            data = b"".join(out)
         self._connection.transport.write(data)
 
     def flush(self) -> None:
@@ -652,6 +703,7 @@ class LeanStream:
             self._connection.close()
 
     def _done(self) -> None:
+        self._run = None
         self._connection.request_done(self._keep)
 
 
@@ -666,6 +718,7 @@ class LeanFactory(Factory):
 
     Attributes:
         connections: The client connections that are open. accepted: All there have been.
+        heads: Request heads that came before, and what was made of them.
         draining: Whether connections close after the answer in flight.
         tls: Whether its clients speak TLS to us.
     """
@@ -681,6 +734,7 @@ class LeanFactory(Factory):
         self.limits = runner.limits
         self.clock = clock
         self.tls = tls
+        self.heads: Recurring[tuple[Head, RequestHead, Admitted]] = Recurring(self.limits.known_heads)
         self.connections: set[LeanConnection] = set()
         self.accepted = 0
         self.draining = False
@@ -741,4 +795,15 @@ class LeanFactory(Factory):
         """No more requests: idle connections close now, the others after their answer."""
         self.draining = True
         for connection in list(self.connections):
+            connection.drain()
+
+    @property
+    def expecting(self) -> bool:
+        """Whether some client has connected and not sent its first request yet."""
+        return any(connection.fresh for connection in self.connections)
+
+    def drain_rest(self) -> None:
+        """Wait for no first request any longer."""
+        for connection in list(self.connections):
+            connection.fresh = False
             connection.drain()

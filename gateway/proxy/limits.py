@@ -25,6 +25,7 @@ class ProxyLimits:
         linger_s, linger_bytes: After an early answer, how long and how much of the request's
             content is still read and dropped, so that the client can read the answer.
         read_ahead_bytes: Content kept in memory while no upstream takes it.
+        known_heads: Request heads remembered with what was made of them; 0 is none.
         variables_max_bytes: Content that is gathered for variables which are read from it; in more
             they are absent.
         tunnel_idle_timeout_s: How long nothing may pass through a tunnel where the route says nothing;
@@ -46,5 +47,6 @@ class ProxyLimits:
     linger_s: float = 5.0
     linger_bytes: int = 1 << 20
     read_ahead_bytes: int = 1 << 16
+    known_heads: int = 1024
     variables_max_bytes: int = 1 << 26
     tunnel_idle_timeout_s: float = 0.0

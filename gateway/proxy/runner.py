@@ -31,7 +31,6 @@ from gateway.core.exchange import (
     RequestHead,
 )
 from gateway.core.fields import Fields
-from gateway.core.forwarded import response_fields
 from gateway.core.opening import match_route, open_exchange
 from gateway.core.pages import error_page
 from gateway.core.real_ip import RealIp
@@ -137,11 +136,11 @@ class Runner:
             The run; its ``client_gone`` is to be called if the client leaves before the end.
         """
         refused: Reply | None = None
-        path, host = head.target.decode("latin-1"), ""
         if isinstance(admitted, Reply):
             refused = admitted
+            path, host = head.target.decode("latin-1"), ""
         else:
-            head, path, host = admitted.head, admitted.path, admitted.host
+            head, path, host = admitted
             if len(self.runs) >= self.limits.max_in_flight:
                 refused = _OVERLOADED
         exchange = open_exchange(
@@ -226,7 +225,17 @@ class Run:
 
     def start(self) -> None:
         """Serve it."""
-        self._guard(self._begin)
+        try:
+            exchange = self.exchange
+            exchange.source = self.downstream.body
+            if exchange.source is not None:
+                self._begin()
+                return
+            match_route(exchange)
+            self._hooks = exchange.snapshot.global_chain.rewrite
+            self._walk()
+        except Exception:
+            self._bug(Failure())
 
     def refuse(self, reply: Reply) -> None:
         """Answer without matching."""
@@ -268,8 +277,8 @@ class Run:
     # -- the way through the plugins
 
     def _begin(self) -> None:
+        """Begin with a request that has content: routes and plugins may ask for what stands in it."""
         exchange = self.exchange
-        exchange.source = self.downstream.body
         if exchange.snapshot.content_routes and is_readable(exchange):
             self._gather(self._matched)
         else:
@@ -383,16 +392,24 @@ class Run:
     # -- the upstream
 
     def _first_try(self) -> None:
-        compiled = self._upstream = self.exchange.target_upstream
+        exchange = self.exchange
+        route = exchange.route
+        compiled = exchange.upstream
+        if compiled is None and route is not None:
+            compiled = route.upstream
+        self._upstream = compiled
         if compiled is None:
-            route = self.exchange.route
             named = route is not None and route.upstream_id is not None
             self._answer("balancer", _MISSING_UPSTREAM if named else _NO_UPSTREAM)
         elif not compiled.upstream.nodes:
             self._answer("balancer", _NO_NODES)
+        elif compiled.secured and (missing := self._missing(compiled)):
+            self._answer("balancer", Reply(502, None, (), reasons.CERTIFICATE_MISSING, missing))
         else:
-            self._first_try_s = self.runner.clock.monotonic()
             self._pick()
+
+    def _missing(self, compiled: CompiledUpstream) -> str:
+        return self.exchange.snapshot.certificates.trust(compiled).missing
 
     def _pick(self) -> None:
         exchange = self.exchange
@@ -417,10 +434,14 @@ class Run:
     def _send(self) -> None:
         node = self._tried[-1]
         self._try_started_s = self.runner.clock.monotonic()
+        if len(self._tried) == 1:
+            self._first_try_s = self._try_started_s
         if self._watched is not None:
             self._watched.started_s = self._try_started_s
+        exchange = self.exchange
+        body = self.downstream.body if exchange.content is None else self._body()
         self._call = _SENDING
-        call = self.runner.dispatcher.send(self.exchange, node, self._body(), self)
+        call = self.runner.dispatcher.send(exchange, node, body, self)
         if self._call is _SENDING:
             self._call = call
         elif self._over:
@@ -441,10 +462,13 @@ class Run:
             if connection is not None:
                 connection.abort()
             return self
-        if head.status == 101:
-            self._guard(self._switched, head, content, connection)
-            return self._tunnel or self
-        self._guard(self._answered, head, content, connection)
+        try:
+            if head.status == 101:
+                self._switched(head, content, connection)
+                return self._tunnel or self
+            self._answered(head, content, connection)
+        except Exception:
+            self._bug(Failure())
         return self
 
     def _switched(self, head: ResponseHead, content: bytes, connection: TunnelFlow) -> None:
@@ -583,7 +607,8 @@ class Run:
             self._watched.answered(status, took_s)
         exchange.from_upstream = True
         exchange.status = status
-        pairs, length = response_fields(head.fields)
+        pairs, length = head.passed_on()
+        pairs.append((b"server", self.runner.server))
         if protocol is not None:
             pairs.append((b"upgrade", protocol))
         exchange.response_fields = Fields(pairs)
@@ -610,6 +635,7 @@ class Run:
         if body is None:
             body = b"" if reply.status in _NO_CONTENT_STATUSES else error_page(reply.status)
             fields.add(*_HTML)
+        fields.set(b"server", self.runner.server)
         exchange.response_fields = fields
         self._outcome = Outcome(reply.status, by, reply.reason, reply.detail)
         self._respond(len(body))
@@ -623,7 +649,6 @@ class Run:
         if exchange.attempts and (exchange.attempts[-1].status >= 500 or self.runner.show_upstream_status):
             statuses = ", ".join(str(attempt.status) for attempt in exchange.attempts)
             fields.set(b"x-apisix-upstream-status", statuses.encode())
-        fields.set(b"server", self.runner.server)
         chain, general = self._chain, exchange.snapshot.global_chain
         exchange.response_length = length
         for _, hook in general.header_filter:

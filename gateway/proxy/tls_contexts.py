@@ -17,7 +17,7 @@ from gateway.core.certificates import TLSSession
 from gateway.core.secrets import resolve
 from gateway.model import pem
 from gateway.model.ssl import DEFAULT_PROTOCOLS, Ssl
-from gateway.upstream.tls import ClientIdentity
+from gateway.upstream.identity import Authority, ClientIdentity
 
 _OLD_CIPHERS = ":ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:AES128-SHA:@SECLEVEL=0"
 """TLS 1.1 has no better ones, and OpenSSL 3 wants to be told that they are meant."""
@@ -60,11 +60,15 @@ class ContextLoader:
         """
         pairs = [(self._resolved(pair.cert), self._resolved(pair.key)) for pair in ssl.pairs]
         if ssl.type == "client":
-            return client_identity(*pairs[0])
+            return ClientIdentity.load(*pairs[0])
         ca = None if ssl.client is None else self._resolved(ssl.client.ca)
         depth = 0 if ssl.client is None else ssl.client.depth
         needed = ssl.client is not None and not ssl.client.skip_mtls_uri_regex
         return self.context(pairs, ssl.protocols, ca=ca, depth=depth, needed=needed)
+
+    def load_authority(self, pem: str) -> Authority:
+        """As ``CertificateSource.load_authority``."""
+        return Authority.load(self._resolved(pem))
 
     def context(
         self,
@@ -96,23 +100,13 @@ class ContextLoader:
             # What is resumed must never skip a check of another name's: nothing is resumed at all.
             context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
             context.set_session_id(key)
+            context.set_alpn_select_callback(_select)
             self._contexts[key] = context
         return context
 
     def _resolved(self, text: str) -> str:
         resolved: str = resolve({"": text}, self._environ)[""]
         return resolved
-
-
-def client_identity(cert: str, key: str) -> ClientIdentity:
-    """
-    What is shown to upstreams that ask for a certificate.
-
-    Raises:
-        ValueError: it cannot be read, or the two do not belong together.
-    """
-    chain, private = _parsed(cert, key)
-    return ClientIdentity(_digest(repr((cert, key))), tuple(chain), private)
 
 
 def _digest(text: str) -> bytes:
@@ -219,6 +213,15 @@ _VERIFY_ERRORS = {
     26: "it is not for this use",
 }
 """OpenSSL's numbers (x509_vfy.h) for what happens; others are told as numbers."""
+
+
+def _select(connection: SSL.Connection, offered: Sequence[bytes]) -> Any:
+    """Choose the protocol (ALPN, RFC 7301): the server's favourite among those the client offers."""
+    for protocol in getattr(connection.get_app_data(), "protocols", ()):
+        if protocol in offered:
+            return protocol
+    # Go on without: what the server speaks by itself may do.
+    return SSL.NO_OVERLAPPING_PROTOCOLS
 
 
 def session_of(connection: SSL.Connection) -> TLSSession | None:

@@ -8,11 +8,15 @@ next handshake on, and connections that are open do not notice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IDelayedCall, IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IOpenSSLServerConnectionCreator,
+    IProtocolNegotiationFactory,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -28,6 +32,7 @@ from gateway.core.client_hello import (
     read_hello,
 )
 from gateway.core.pages import error_page
+from gateway.http1.eager_tls import EagerTLS
 
 _METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC", b"PRI ")
 _PLAIN_HTTP = (
@@ -73,15 +78,17 @@ class Certificates:
         return context  # type: ignore[no-any-return]
 
 
-class SessionProtocol(TLSMemoryBIOProtocol):
+class SessionProtocol(EagerTLS):
     """
     A client's TLS connection.
 
     Attributes:
         tls_session: What is known of it; for the HTTP server above and OpenSSL's callbacks below.
+        protocols: What the server above speaks, its favourite first (ALPN).
     """
 
     tls_session: TLSSession
+    protocols: Sequence[bytes] = ()
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -105,6 +112,9 @@ class _SessionFactory(TLSMemoryBIOFactory):
     def __init__(self, wrapped: Any, clock: Any) -> None:
         self._chosen = _Chosen()
         super().__init__(self._chosen, False, wrapped, clock)
+        self._protocols: tuple[bytes, ...] = ()
+        if IProtocolNegotiationFactory.providedBy(wrapped):
+            self._protocols = tuple(wrapped.acceptableProtocols())
 
     def session(self, addr: Any, context: SSL.Context, server_name: str) -> SessionProtocol | None:
         """A protocol for one connection, ready to be connected; None if the server above wants no more."""
@@ -115,6 +125,7 @@ class _SessionFactory(TLSMemoryBIOFactory):
         self._chosen.context = context
         session = SessionProtocol(self, wrapped)
         session.tls_session = TLSSession(server_name)
+        session.protocols = self._protocols
         return session
 
 
@@ -230,10 +241,13 @@ class TLSListenerFactory(Factory):
         super().doStart()
 
     def doStop(self) -> None:
-        for one in list(self.waiting):
-            one.close()
         self.sessions.doStop()
         super().doStop()
+
+    def drain_rest(self) -> None:
+        """Wait for no first message any longer."""
+        for one in list(self.waiting):
+            one.close()
 
     def buildProtocol(self, addr: Any) -> Any:
         """A connection, or None (it is closed) when too many have not said a word yet."""

@@ -9,9 +9,8 @@ Credentials are not written: see ``gateway.core.log_variables``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from json.encoder import encode_basestring_ascii
-from typing import Any
 
 from gateway.core.exchange import Exchange
 from gateway.core.log_variables import (
@@ -20,10 +19,10 @@ from gateway.core.log_variables import (
     OWN,
     REQUEST_LINES,
     TARGETS,
-    log_reader,
     text_bytes,
 )
-from gateway.core.variables import Getter, getter, spell
+from gateway.core.variables import getter
+from gateway.telemetry.log_values import MAX_VALUE_CHARS, Values
 
 LineFormat = Callable[[Exchange, float], str]
 """Makes the line, without a line end, of an exchange that ended at a Unix time in seconds."""
@@ -56,9 +55,6 @@ JSON_VARIABLES = (
     "reason_detail",
 )
 """The members of the objects that the format ``json`` writes, in order."""
-
-MAX_VALUE_CHARS = 8192
-"""A longer value is cut and ends in ``...``."""
 
 _VARIABLE = re.compile(r"\$(?:([A-Za-z0-9_]+)|\{([A-Za-z0-9_.\-]+)\})")
 _NUMBERS = frozenset({"status", "body_bytes_sent", "bytes_sent", "request_length", "request_time", "msec"})
@@ -146,43 +142,21 @@ def _is_clients_own(name: str) -> bool:
 # -- lines
 
 
-def _values(
-    readers: list[Getter], timed: list[int], absent: str, exchange: Exchange, now_s: float
-) -> list[str]:
-    """The variables' values as text, *absent* where one is absent or empty."""
-    values: list[Any] = [read(exchange) or absent for read in readers]
-    for index in timed:
-        # The wall clock may have been set back meanwhile.
-        values[index] = f"{max(0.0, now_s - exchange.started_s):.3f}"
-    try:
-        if len("".join(values)) <= MAX_VALUE_CHARS:
-            return values
-    except TypeError:
-        pass  # One of them is a list.
-    return [_cut(spell(value) or absent) for value in values]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 3] + "..."
-
-
-def _timed(names: Collection[str]) -> list[int]:
-    return [index for index, name in enumerate(names) if name == "request_time"]
-
-
 def _plain_line(
     frame: str, names: list[str], hidden: frozenset[str], literal: str, bare: list[bool]
 ) -> LineFormat:
-    readers, timed = [log_reader(name, hidden) for name in names], _timed(names)
+    read = Values(names, hidden, "-")
+    quickly, values_of = read.quickly, read.of
     bare_at = [index for index, outside in enumerate(bare) if outside]
     quotes, backslashes = literal.count('"'), literal.count("\\")
 
     def line(exchange: Exchange, now_s: float) -> str:
-        values = _values(readers, timed, "-", exchange, now_s)
-        text = frame % tuple(values)
+        values: Sequence[str] | None = quickly(exchange, now_s)
         # Nearly every line needs no escapes at all. One look at the whole tells.
         if (
-            text.isascii()
+            values is not None
+            and len(text := frame % values) <= MAX_VALUE_CHARS
+            and text.isascii()
             and text.isprintable()
             and text.count('"') == quotes
             and text.count("\\") == backslashes
@@ -192,27 +166,28 @@ def _plain_line(
                     break
             else:
                 return text
+        values = values_of(exchange, now_s)
         return frame % tuple([escaped(value, spaces) for value, spaces in zip(values, bare, strict=True)])
 
     return line
 
 
 def _json_template_line(frame: str, names: list[str], hidden: frozenset[str]) -> LineFormat:
-    readers, timed = [log_reader(name, hidden) for name in names], _timed(names)
+    values_of = Values(names, hidden, "").of
 
     def line(exchange: Exchange, now_s: float) -> str:
-        values = _values(readers, timed, "", exchange, now_s)
+        values = values_of(exchange, now_s)
         return frame % tuple([json_string(value)[1:-1] for value in values])
 
     return line
 
 
 def _json_line(frame: str, names: tuple[str, ...], hidden: frozenset[str]) -> LineFormat:
-    readers, timed = [log_reader(name, hidden) for name in names], _timed(names)
+    values_of = Values(names, hidden, "").of
     plain = [name in _NUMBERS for name in names]
 
     def line(exchange: Exchange, now_s: float) -> str:
-        values = _values(readers, timed, "", exchange, now_s)
+        values = values_of(exchange, now_s)
         return frame % tuple(
             [
                 (value if number else json_string(value)) if value else "null"

@@ -46,7 +46,7 @@ class FakeContent:
         return succeed(self.data)
 
     def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
-        then(self.data if len(self.data) <= max_bytes else None)
+        then(None if len(self.data) > max_bytes else self.data)
 
 
 def consumer(username: str = "jack", **more: Any) -> ConsumerEntry:

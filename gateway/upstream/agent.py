@@ -9,6 +9,7 @@ ordinary agent.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -20,6 +21,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent
 from zope.interface import implementer
 
 from gateway.core import reasons
+from gateway.core.recurring import Recurring
 from gateway.http1.client import ContentTaker, HTTP1Client
 from gateway.http1.request_head import serialise
 from gateway.http1.response import ResponseHead, ResponseReader
@@ -82,13 +84,10 @@ class Call:
         self._dial: Dial | None = None
         self.reused = False
 
-    def start(self, pool: Pool) -> None:
-        connection = pool.take()
-        if connection is None:
-            self.dial()
-        else:
-            self.reused = True
-            self._send(connection)
+    def send_on(self, connection: HTTP1Client) -> None:
+        """Use a connection that has been used before."""
+        self.reused = True
+        self._send(connection)
 
     def dial(self) -> None:
         self.reused = False
@@ -229,6 +228,7 @@ class UpstreamAgent:
         max_header_bytes: int = 65536,
         max_headers: int = 200,
         max_interim: int = 32,
+        known_heads: int = 1024,
     ) -> None:
         """
         Args:
@@ -239,16 +239,11 @@ class UpstreamAgent:
             timeout, keepalive: For requests that are not prepared.
             max_idle: Most idle connections, all peers together.
             max_header_bytes, max_headers, max_interim: As ``ResponseReader``.
+            known_heads: Response heads that are remembered, all peers together.
         """
-        self.network = Network(
-            reactor,
-            ClientTLS(trust_root),
-            connect_tcp,
-            lambda: ResponseReader(
-                max_header_bytes=max_header_bytes, max_headers=max_headers, max_interim=max_interim
-            ),
-            resolver,
-        )
+        self._known: Recurring[ResponseHead] = Recurring(known_heads)
+        self.network = Network(reactor, ClientTLS(trust_root), connect_tcp, ResponseReader, resolver)
+        self.limit_heads(max_header_bytes, max_headers, max_interim)
         self._timeout = timeout
         self._keepalive = keepalive
         self._pools: dict[Peer, Pool] = {}
@@ -281,7 +276,11 @@ class UpstreamAgent:
         deferred = asked.deferred
         assert deferred is not None
         asked.made(call)
-        call.start(self.pool(request))
+        connection = self.pool(request).take()
+        if connection is None:
+            call.dial()
+        else:
+            call.send_on(connection)
         return deferred
 
     def send(self, request: PreparedRequest, body: Any, waiter: ResponseWaiter) -> Call:
@@ -294,7 +293,12 @@ class UpstreamAgent:
             ValueError: it cannot be written as one request.
         """
         call = self._call(request.method, request, body, waiter)
-        call.start(self.pool(request))
+        pool = self.pool(request)
+        connection = pool.take()
+        if connection is None:
+            call.dial()
+        else:
+            call.send_on(connection)
         return call
 
     def _call(self, method: bytes, request: PreparedRequest, body: Any, waiter: ResponseWaiter) -> Call:
@@ -306,13 +310,23 @@ class UpstreamAgent:
             head = serialise(method, request.target, request.fields, content_length=length)
         return Call(self, method, request, body, head, waiter)
 
+    def limit_heads(self, max_header_bytes: int, max_headers: int, max_interim: int) -> None:
+        """Limits of responses' heads, for connections that are made from now on."""
+        self.network.reader = partial(
+            ResponseReader,
+            max_header_bytes=max_header_bytes,
+            max_headers=max_headers,
+            max_interim=max_interim,
+            known_heads=self._known,
+        )
+
     def pool(self, request: PreparedRequest) -> Pool:
         """The pool for a request; made if there is none."""
         pool = self._pools.get(request.peer)
         if pool is None:
             pool = Pool(request.peer, request.keepalive, self._room, self._forget)
             self._pools[request.peer] = pool
-        else:
+        elif pool.settings is not request.keepalive:
             pool.settings = request.keepalive
         return pool
 

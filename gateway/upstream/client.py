@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from gateway.core import reasons
 from gateway.core.fields import Pair
+from gateway.core.forwarded import response_kind
 from gateway.http1.response import ResponseHead
 from gateway.upstream.agent import UpstreamAgent
 from gateway.upstream.connection import ResponseWaiter
@@ -120,7 +121,7 @@ class ProxyClient(HTTPClient):
             ValueError: it cannot be written as one request.
         """
         agent: Any = self._agent
-        if isinstance(agent, UpstreamAgent):
+        if type(agent) is UpstreamAgent:
             return agent.send(request, body, waiter)
         return RelayedResponse(self.send(request, body), waiter)
 
@@ -153,7 +154,8 @@ class RelayedResponse:
         waiter, self._waiter = self._waiter, None
         if waiter is None:
             return
-        head = ResponseHead(response.code, b"", 1, response.raw_fields, None)
+        lines = [(pair, response_kind(pair[0])) for pair in response.raw_fields]
+        head = ResponseHead(response.code, b"", 1, lines, None)
         self._taker = waiter.response_started(head, b"", self)
         response.deliverBody(self)
 

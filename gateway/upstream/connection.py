@@ -109,7 +109,7 @@ class Network:
         """
         self.reactor = reactor
         self.tls = tls
-        self.reader = reader
+        self.reader: Callable[[], ResponseReader] = reader
         self.connect_tcp: ConnectTCP = connect_tcp or reactor.connectTCP
         own = connect_tcp is not None or resolver is not None
         self.names = _Dialler(reactor, self.connect_tcp, resolver) if own else reactor

@@ -11,6 +11,7 @@ from twisted.web.http_headers import Headers
 from gateway.core.fields import Pair, wire_name
 from gateway.model.timeout import Timeout
 from gateway.model.upstream import KeepalivePool
+from gateway.upstream.identity import Authority, ClientIdentity
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -26,6 +27,8 @@ class Peer:
         host: A name or an IP address; IPv6 without brackets.
         server_name: With TLS, the name to send as SNI and to verify; no port. None sends none.
         verify: With TLS, whether the certificate must be valid for *server_name* (for *host* if None).
+        identity: With TLS, what is shown if the peer asks for a certificate.
+        authorities: With *verify*, whom to trust; empty for those the system trusts.
         origin: ``scheme://host:port`` as bytes; the port is left out where it is the scheme's own.
         authority: That without the scheme.
     Source:
@@ -37,6 +40,8 @@ class Peer:
     port: int
     server_name: str | None = None
     verify: bool = False
+    identity: ClientIdentity | None = None
+    authorities: tuple[Authority, ...] = ()
     authority: bytes = field(init=False, eq=False, repr=False)
     origin: bytes = field(init=False, eq=False, repr=False)
 

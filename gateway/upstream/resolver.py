@@ -105,7 +105,7 @@ class CachingResolver:
         """
         self._clock = clock
         self._resolver = resolver
-        self._ttl_s = ttl_s
+        self.ttl_s = ttl_s
         self._timeout_s = timeout_s
         self._max_names = max_names
         self._names: dict[str, _Name] = {}
@@ -198,8 +198,8 @@ class CachingResolver:
             _log.info("{name} can be resolved again", name=name.name)
         name.addresses = tuple(tuple(family.values()) for family in families.values())
         now_s = self._clock.seconds()
-        name.fresh_until_s = now_s + self._ttl_s
-        name.kept_until_s = now_s + 2 * self._ttl_s
+        name.fresh_until_s = now_s + self.ttl_s
+        name.kept_until_s = now_s + 2 * self.ttl_s
         self._tell(name)
 
     def _failed(self, name: _Name, why: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.core.certificates import Trust
 from gateway.core.compiler import Compiler
 from gateway.core.secrets import UnresolvedReference
 from gateway.core.snapshot import CompiledRoute, Snapshot
@@ -351,6 +352,11 @@ class FakeCertificates:
         self.loaded.append(ssl.id)
         return cert
 
+    def load_authority(self, pem: str) -> object:
+        if pem == "bad":
+            raise ValueError("no certificate")
+        return f"authority {pem}"
+
 
 def ssl(id: str, cert: str, *snis: str, **more: object) -> Change:
     return change("ssl", id, {"cert": cert, "key": "key", "snis": list(snis), **more})
@@ -399,6 +405,99 @@ class CertificateTests(CompilerTestCase):
         key = ("default", "ssl", "x")
         self.assertEqual(snapshot.notices, {key: "not served, no such secret"})
         self.assertEqual(self.compiler.apply(snapshot, [ssl("x", "X", "x.test")], 2).notices, {})
+
+    def test_for_upstreams(self) -> None:
+        """What upstreams name is found as it is now, or known to be missing; others' is of no concern."""
+        tls = {"client_cert_id": "c"}
+        more = {"scheme": "https", "nodes": [{"host": "a.test", "weight": 1}], "ca_certificates": ["ca"]}
+        named = service("s", upstream={**more, "tls": tls})
+        newer = service("t", upstream={**more, "client_certificate": "k"})
+        plain = service("p", upstream={"nodes": [{"host": "a.test", "weight": 1}], "tls": tls})
+        routes = [route("r", "/x"), route("t", "/t", "t"), route("p", "/p", "p")]
+        first = self.load(named, newer, plain, *routes, change("ca_certificate", "ca", {"cert": "CA"}))
+
+        def trust(snapshot: Snapshot, path: str) -> Trust:
+            got = matched(snapshot, path)
+            assert got is not None
+            assert got.upstream is not None
+            return snapshot.certificates.trust(got.upstream)
+
+        self.assertEqual(trust(first, "/x").missing, "there is no client certificate in ssl c")
+        self.assertEqual(trust(first, "/t").missing, "there is no certificate k")
+        got = matched(first, "/p")
+        assert got is not None
+        assert got.upstream is not None
+        self.assertFalse(got.upstream.secured)
+        client = change("ssl", "c", {"cert": "C", "key": "key", "type": "client"})
+        second = self.compiler.apply(
+            first, [client, change("certificate", "k", {"cert": "K", "key": "key"})], 8
+        )
+        self.assertEqual(trust(second, "/x"), Trust("C", ("authority CA",)))
+        self.assertEqual(trust(second, "/t"), Trust("K", ("authority CA",)))
+        self.assertIs(trust(second, "/t"), trust(second, "/t"))
+        self.assertEqual(trust(first, "/t").missing, "there is no certificate k")
+        third = self.compiler.apply(second, [change("ca_certificate", "ca", None)], 9)
+        self.assertEqual(trust(third, "/x").missing, "there is no CA certificate ca")
+        bad = [change("ca_certificate", "ca", {"cert": "bad"})]
+        self.assertRaises(ConfigErrors, self.compiler.apply, third, bad, 10)
+
+    def test_snis(self) -> None:
+        """A name, a certificate and authorities, each a resource of its own, are served like an ssl."""
+        sni = change(
+            "sni",
+            "n",
+            {"domain": "A.test", "certificate_id": "k", "mtls_enabled": True, "ca_certificates": ["ca"]},
+        )
+        snapshot = self.load(sni, ssl("s", "S", "b.test"))
+        key = ("default", "sni", "n")
+        self.assertEqual(snapshot.notices, {key: "not served, there is no certificate k"})
+        self.assertIsNone(self.shown(snapshot, "a.test"))
+        snapshot = self.compiler.apply(snapshot, [change("certificate", "k", {"cert": "K", "key": "key"})], 8)
+        self.assertEqual(snapshot.notices, {key: "not served, there is no CA certificate ca"})
+        snapshot = self.compiler.apply(snapshot, [change("ca_certificate", "ca", {"cert": "CA"})], 9)
+        served = snapshot.certificates.find("a.test")
+        assert served is not None
+        assert served.ssl.client is not None
+        self.assertEqual((served.loaded, served.ssl.client.ca, snapshot.notices), ("K", "CA", {}))
+        self.assertTrue(snapshot.certificates.guarded)
+        snapshot = self.compiler.apply(
+            snapshot, [change("certificate", "k", {"cert": "K2", "key": "key"})], 10
+        )
+        self.assertEqual((self.shown(snapshot, "a.test"), self.shown(snapshot, "b.test")), ("K2", "S"))
+        bad = [change("certificate", "k", {"cert": "bad", "key": "key"})]
+        self.assertRaises(ConfigErrors, self.compiler.apply, snapshot, bad, 11)
+        snapshot = self.compiler.apply(snapshot, [change("sni", "n", None)], 11)
+        self.assertIsNone(self.shown(snapshot, "a.test"))
+
+    def test_own_pair(self) -> None:
+        """A certificate in the upstream itself is loaded with it; a bad one is refused."""
+
+        def with_pair(cert: str) -> Change:
+            tls = {"client_cert": cert, "client_key": "key"}
+            nodes = [{"host": "a.test", "weight": 1}]
+            return service("s", upstream={"scheme": "https", "nodes": nodes, "tls": tls})
+
+        snapshot = self.load(with_pair("C"), route("r", "/x"))
+        got = matched(snapshot, "/x")
+        assert got is not None
+        assert got.upstream is not None
+        self.assertEqual(snapshot.certificates.trust(got.upstream), Trust("C"))
+        self.assertRaises(ConfigErrors, self.compiler.apply, snapshot, [with_pair("bad")], 8)
+
+    def test_unverified(self) -> None:
+        """A TLS upstream whose certificate is not verified is named to the operator."""
+        nodes = [{"host": "a.test", "weight": 1}]
+        open_one = service("s", upstream={"scheme": "https", "nodes": nodes})
+        alone = change("upstream", "u", {"scheme": "grpcs", "nodes": nodes})
+        snapshot = self.load(open_one, alone, route("r", "/x"))
+        self.assertEqual(
+            {key: "not verified" in text for key, text in snapshot.notices.items()},
+            {("default", "service", "s"): True, ("default", "upstream", "u"): True},
+        )
+        closed = service("s", upstream={"scheme": "https", "nodes": nodes, "tls": {"verify": True}})
+        self.assertEqual(
+            list(self.compiler.apply(snapshot, [closed], 8).notices), [("default", "upstream", "u")]
+        )
 
     def test_two_for_one_name(self) -> None:
         """The newer serves, the older is named; once the newer is gone the older serves again."""

@@ -64,6 +64,7 @@ class GatewayProcess:
         directory: Its working directory. data_dir: Where it writes.
         pid: Of the process that serves, while it runs.
         ports: ``ports.json``, once it has started.
+        descriptors: What it inherits.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class GatewayProcess:
         self.output = self.directory / "output.txt"
         self.ports: dict[str, int] = {}
         self.pid = 0
+        self.descriptors: tuple[int, ...] = ()
         self._child: subprocess.Popen[bytes] | None = None
 
     def command(self, *arguments: str) -> list[str]:
@@ -149,6 +151,7 @@ class GatewayProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
+                    pass_fds=self.descriptors,
                 )
             self.pid = self._child.pid
 

@@ -278,7 +278,7 @@ class DeathTests(WorkersCase):
         took_s = time.monotonic() - started
         self.assertGreater(took_s, 0.5)
         self.assertLess(took_s, 5)
-        self.assertTrue(gone(victim))
+        wait_for(lambda: gone(victim), "the worker to end")
         for _ in range(10):
             self.assertEqual(gateway.get("/after").status, 200)
         started = time.monotonic()

@@ -81,7 +81,10 @@ class EagerTests(TestCase):
         client.transport.registerProducer(Producer(), True)
         sent = b"".join(bytes([i % 251]) * 100_000 for i in range(200))
         for start in range(0, len(sent), 1_000_000):
-            client.transport.write(sent[start : start + 1_000_000])
+            client.transport.write(sent[start : start + 500_000])
+            middle = start + 500_000
+            pieces = [sent[middle : middle + 1], b"", sent[middle + 1 : start + 1_000_000]]
+            client.transport.writeSequence(pieces)
         self.assertEqual(set(paused), {True})
         server.transport.resumeProducing()
         client.transport.unregisterProducer()

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.http1.response import BadResponse, ResponseReader
+from gateway.core.recurring import Recurring
+from gateway.http1.response import BadResponse, ResponseHead, ResponseReader
 from tests.http1.wire import wire
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -15,8 +16,17 @@ OK = b"HTTP/1.1 200 OK\r\n"
 def read(
     pieces: list[bytes], method: bytes = b"GET", closed: bool = False, **limits: int
 ) -> tuple[object, ...]:
-    """Everything that can be told about a response read from *pieces*."""
-    reader = ResponseReader(**limits)
+    """Everything that can be told about a response read from *pieces*: the same if its head is known."""
+    known: Recurring[ResponseHead] = Recurring(10)
+    first, *others = [_read(pieces, method, closed, known, **limits) for _ in range(3)]
+    assert others == [first, first], (first, others)
+    return first
+
+
+def _read(
+    pieces: list[bytes], method: bytes, closed: bool, known: Recurring[ResponseHead], **limits: int
+) -> tuple[object, ...]:
+    reader = ResponseReader(known_heads=known, **limits)
     reader.expect(method)
     content = b""
     try:
@@ -56,6 +66,17 @@ class ReadingTests(SynchronousTestCase):
             OK + b"Content-Length: 5\r\nX-A: b \t\r\n\r\nhello",
             (200, b"OK", ((b"content-length", b"5"), (b"x-a", b"b")), 5, b"hello", True, True),
         )
+
+    def test_known_heads(self) -> None:
+        """A head that is known from an answer to GET is not taken for more than it is to HEAD."""
+        known: Recurring[ResponseHead] = Recurring(10)
+        data = OK + b"Content-Length: 5\r\n\r\n"
+        for _ in range(3):
+            expected = (200, b"OK", ((b"content-length", b"5"),), 5, b"hello", True, True)
+            self.assertEqual(_read([data + b"hello"], b"GET", False, known), expected)
+        self.assertEqual(len(known), 1)
+        expected = (200, b"OK", ((b"content-length", b"5"),), 0, b"", True, True)
+        self.assertEqual(_read([data], b"HEAD", False, known), expected)
 
     def test_large_sized(self) -> None:
         """Content larger than what goes through the parser arrives the same."""

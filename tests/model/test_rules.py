@@ -293,3 +293,26 @@ class MessageTests(SynchronousTestCase):
         for schema, value, words in told:
             (problem,) = Checker(schema).problems(value)
             self.assertEqual(problem.message, words)
+
+
+_NEEDED: st.SearchStrategy[Any] = st.recursive(
+    st.fixed_dictionaries({"required": st.lists(st.sampled_from("abc"), max_size=2, unique=True)})
+    | st.sampled_from(
+        [{"type": "object"}, {"properties": {"a": {"type": "string"}}}, {}, {"maxProperties": 1}]
+    ),
+    lambda inner: (
+        st.fixed_dictionaries({"not": inner})
+        | st.sampled_from(["anyOf", "allOf", "oneOf"]).flatmap(
+            lambda word: st.fixed_dictionaries({word: st.lists(inner, min_size=1, max_size=3)})
+        )
+    ),
+    max_leaves=8,
+)
+
+
+class NeededMemberTests(SynchronousTestCase):
+    @settings(deadline=None, max_examples=200)
+    @given(_NEEDED, st.dictionaries(st.sampled_from("abc"), st.sampled_from([1, "x"])) | st.integers())
+    def test_as_the_library(self, schema: Schema, document: object) -> None:
+        """What says only which members there must be is decided quickly, and as the library does."""
+        self.assertEqual(fits(schema, document), jsonschema.Draft7Validator(schema).is_valid(document))

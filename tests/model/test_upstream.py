@@ -8,6 +8,7 @@ from gateway.model import upstream
 from gateway.model.schema import fill_scalars
 from gateway.model.timeout import Timeout
 from gateway.model.upstream import SCHEMA, STREAM_SCHEMA, KeepalivePool, Node, Upstream
+from tests import certs
 from tests.model.shapes import NODE, UPSTREAM_DEFAULTS, announced, faults, refused
 
 CERT, KEY = "c" * 128, "k" * 64
@@ -425,5 +426,12 @@ class ProblemTests(SynchronousTestCase):
 
     def test_certificate(self) -> None:
         """A client certificate is given or named, not both."""
-        tls = {"client_cert": CERT, "client_key": KEY, "client_cert_id": "c"}
+        mine = certs.pair("gateway.test")
+        tls = {"client_cert": mine.cert, "client_key": mine.key, "client_cert_id": "c"}
         self.assertEqual([pointer for pointer, _ in self._told({"tls": tls})], ["/tls/client_cert_id"])
+
+    def test_bad_certificate(self) -> None:
+        """One that is given is tried, like those of an ssl."""
+        told = self._told({"tls": {"client_cert": CERT, "client_key": KEY}})
+        self.assertEqual([pointer for pointer, _ in told], ["/tls/client_cert", "/tls/client_key"])
+        self.assertIn("failed to parse cert", told[0][1])

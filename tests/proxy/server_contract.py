@@ -508,6 +508,8 @@ class ConnectionContract(ServerCase):
 
     def test_drain(self) -> None:
         """A gateway that stops closes idle connections at once and busy ones after their answer."""
+        self.send(GET)
+        self.answer(200, (b"content-length", b"0")).end()
         idle = self.transport
         self.connect()
         self.send(GET)

@@ -10,6 +10,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core import reasons
+from gateway.core.certificates import CertificateSource, NoTLS
 from gateway.core.compiler import Compiler
 from gateway.core.exchange import Reply
 from gateway.core.health import Event
@@ -18,8 +19,11 @@ from gateway.model.record import Change
 from gateway.model.upstream import Node
 from gateway.proxy.health import HealthChecks
 from gateway.proxy.limits import ProxyLimits
+from gateway.proxy.tls_contexts import ContextLoader
+from gateway.settings import TLS_CIPHERS
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.probes import Probe, ProbeResult
+from tests import certs
 from tests.core.configs import change, records, route, service
 from tests.proxy.fakes import FakeResponse, InMemoryGateway
 from tests.proxy.test_runner import ScriptedPlugins, TestClock
@@ -69,6 +73,7 @@ class HealthCase(SynchronousTestCase):
         self.prober = FakeProber()
         self.plugins = ScriptedPlugins()
         self.plugins.hooks = {}
+        self.loader: CertificateSource = NoTLS()
 
     def service(self, nodes: int = 2, active: Any = ACTIVE, passive: Any = PASSIVE, **more: Any) -> Change:
         checks = {"active": active, **({} if passive is None else {"passive": passive})}
@@ -76,7 +81,7 @@ class HealthCase(SynchronousTestCase):
         return service("s", upstream={"nodes": some, "checks": checks, **more})
 
     def start(self, *changes: Change, **options: Any) -> InMemoryGateway:
-        self.compiler = Compiler(self.plugins, "default")
+        self.compiler = Compiler(self.plugins, "default", certificates=self.loader)
         snapshot = self.compiler.load(records(*(changes or (self.service(),)), route("r", "/x")), 1)
         self.assertEqual(snapshot.quarantined, {})
         clock = TestClock()
@@ -322,6 +327,28 @@ class ProbingTests(HealthCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.prober.sent.clear()
         self.assertEqual(self.tick(), ["127.0.0.1:8000"])
+
+
+class SecuredTests(HealthCase):
+    def test_certificate(self) -> None:
+        """Probes over TLS show the certificate that requests show, as it is now."""
+        tls = {"client_cert_id": "mine"}
+        one = self.service(1, active={**ACTIVE, "type": "https"}, scheme="https", tls=tls)
+        first, second = certs.pair("gateway.test"), certs.pair("gateway.test", tag="new")
+
+        def mine(pair: certs.Pair) -> Change:
+            return change("ssl", "mine", {"type": "client", "cert": pair.cert, "key": pair.key})
+
+        self.loader = ContextLoader({}, TLS_CIPHERS)
+        self.start(one, mine(first))
+        self.get()
+        for pair in (first, second):
+            self.change(mine(pair))
+            self.clock.advance(1)
+            (probe, _), *_ = self.prober.sent
+            assert probe.peer.identity is not None
+            self.assertEqual(probe.peer.identity.chain[0].serial_number, pair.serial)
+            self.prober.answer_all()
 
 
 class PassiveTests(HealthCase):

@@ -113,6 +113,22 @@ class RequestContentTests(Lean, contract.RequestContentContract):
 class ConnectionTests(Lean, contract.ConnectionContract):
     """Connections."""
 
+    def test_first_request_while_stopping(self) -> None:
+        """A client that connected before the stop is heard, for a while; it is told that this is all."""
+        heard = self.transport
+        self.connect()
+        silent = self.transport
+        self.site.drain()
+        self.assertTrue(self.site.expecting)
+        heard.protocol.dataReceived(GET)
+        self.answer(200, (b"content-length", b"0")).end()
+        self.assertIn(b"Connection: close", heard.value())
+        self.assertTrue(heard.disconnected)
+        self.assertFalse(silent.disconnected)
+        self.site.drain_rest()
+        self.assertTrue(silent.disconnected)
+        self.assertFalse(self.site.expecting)
+
     def test_refused_over_tls(self) -> None:
         """Under TLS a connection ends as a whole, or the answer would be lost with the half."""
         self.site.tls = True

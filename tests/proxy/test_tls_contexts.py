@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.core.secrets import UnresolvedReference
 from gateway.model import pem
 from gateway.model.ssl import Ssl
-from gateway.proxy.tls_contexts import ContextLoader, client_identity
+from gateway.proxy.tls_contexts import ContextLoader
 from gateway.settings import TLS_CIPHERS
+from gateway.upstream.identity import ClientIdentity
 from tests import certs
 
 A = certs.pair("a.test")
@@ -65,9 +66,9 @@ class LoadTests(SynchronousTestCase):
         identity: Any = self.loader.load(parsed(type="client", cert=leaf.cert + ca.cert, key=leaf.key))
         self.assertEqual([one.serial_number for one in identity.chain], [leaf.serial, ca.serial])
         self.assertNotIn("BEGIN", repr(identity))
-        self.assertEqual(identity, client_identity(leaf.cert + ca.cert, leaf.key))
-        self.assertNotEqual(identity, client_identity(A.cert, A.key))
-        self.assertRaises(ValueError, client_identity, A.cert, RSA.key)
+        self.assertEqual(identity, ClientIdentity.load(leaf.cert + ca.cert, leaf.key))
+        self.assertNotEqual(identity, ClientIdentity.load(A.cert, A.key))
+        self.assertRaises(ValueError, ClientIdentity.load, A.cert, RSA.key)
 
 
 class ContextTests(SynchronousTestCase):

@@ -274,11 +274,16 @@ class BeforeTheNameTests(ListenerCase):
         self.assertEqual(transport.value(), b"\x15\x03\x01\0\2\2\x32")
 
     def test_stop(self) -> None:
-        """When the listener stops nobody is left waiting."""
+        """When the listener stops those who wait may go on, until it waits no longer."""
+        self.serve("a", A, "a.test")
         self.factory.doStart()
+        late = TLSClient(self.factory, "a.test")
         transport = self.connect()
         self.factory.doStop()
+        self.assertIsNone(late.handshake().failure)
+        self.factory.drain_rest()
         self.assertTrue(transport.aborted)
+        self.assertFalse(late.transport.aborted)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_full_above(self) -> None:
@@ -345,6 +350,16 @@ class HTTPContract:
         """A handshake with one name opens no other that asks for certificates."""
         for name, identity in (("a.test", None), ("a.test", FRIEND), ("m.test", FRIEND)):
             self.assertEqual(self.status(self.client(name, identity), "n.test"), 400, name)
+
+    def test_protocol(self: Any) -> None:
+        """HTTP/1.1 is chosen where it is offered (ALPN), and spoken where nothing is offered."""
+        for offered, chosen in (([b"x", b"http/1.1"], b"http/1.1"), ([b"x"], b""), ([], b"")):
+            context = client_context()
+            if offered:
+                context.set_alpn_protos(offered)
+            client = TLSClient(self.factory, "a.test", context).handshake()
+            self.assertEqual(client.connection.get_alpn_proto_negotiated(), chosen)
+            self.assertEqual(self.status(client, "a.test"), 200)
 
     def test_tls_known(self: Any) -> None:
         """The request is known to have come over TLS."""

@@ -97,6 +97,20 @@ class BatchTests(AccessLogTestCase):
         self.assertEqual(self.written(log), [LINE] * 4)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_breath(self) -> None:
+        """Full batches that come in quick succession are gathered further, for a moment."""
+        log = self.log(buffer_bytes=2 * (len(LINE) + 1))
+        self.write(log, 2)
+        self.assertEqual(self.written(log), [LINE] * 2)
+        self.write(log, 6)
+        self.assertEqual(self.written(log), [LINE] * 2)
+        self.clock.advance(module.BREATH_S)
+        self.assertEqual(self.written(log), [LINE] * 8)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.clock.advance(1)
+        self.write(log, 2)
+        self.assertEqual(self.written(log), [LINE] * 10)
+
     def test_sample(self) -> None:
         """A share of the requests is written; of those that went wrong none is missed."""
         chances = iter([0.0, 0.24, 0.25, 0.9])

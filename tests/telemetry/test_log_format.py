@@ -15,13 +15,13 @@ from gateway.core.exchange import Attempt, Exchange, Outcome
 from gateway.settings import ACCESS_FORMAT
 from gateway.telemetry.log_format import (
     JSON_VARIABLES,
-    MAX_VALUE_CHARS,
     check_format,
     compile_format,
     escaped,
     json_string,
     unknown_variables,
 )
+from gateway.telemetry.log_values import MAX_VALUE_CHARS
 from gateway.testing.exchanges import exchange
 
 STARTED_S = 1_700_000_000.0

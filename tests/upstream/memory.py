@@ -54,6 +54,9 @@ class Socket(StringTransport):
             if self.producer is not None:
                 self.producer.pauseProducing()
 
+    def writeSequence(self, pieces: Any) -> None:
+        self.write(b"".join(pieces))
+
     def take(self, count: int | None = None) -> None:
         """The peer takes bytes off the buffer: all of them, or *count*."""
         self.dataBuffer = b"" if count is None else self.dataBuffer[count:]

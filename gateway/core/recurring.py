@@ -1,0 +1,58 @@
+"""A bounded memory of texts that come again, and of what was made of them.
+
+Clients ask for the same things again: a poll, a health check, the same call with the same token. Upstreams
+answer with the same heads. What such a text means depends on its bytes alone, so it need not be read
+anew. It is remembered when it comes for the second time, so that a stream of texts that are all
+different costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+MAX_BYTES = 1024
+"""Longer texts are not remembered: with the number of texts this bounds the memory."""
+_SEEN_ONCE = 4096
+
+
+class Recurring(Generic[T]):
+    """
+    Attributes:
+        get: What was made of a text; None if it is not known.
+    """
+
+    __slots__ = ("_limit", "_once", "_texts", "get")
+
+    def __init__(self, limit: int) -> None:
+        """
+        Args:
+            limit: How many texts to remember; when there are more, all are forgotten. 0 remembers none.
+        """
+        self._limit = limit
+        self._texts: dict[bytes, T] = {}
+        self._once: set[int] = set()
+        self.get = self._texts.get
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __repr__(self) -> str:
+        # They may hold credentials.
+        return f"<Recurring {len(self._texts)}>"
+
+    def learn(self, text: bytes, made: T) -> None:
+        """Take note of a text that was read. What was *made* of it is shared: nobody may change it."""
+        if not self._limit or len(text) > MAX_BYTES:
+            return
+        # Not the bytes: if two texts have one hash, one of them is remembered early, and that is all.
+        key = hash(text)
+        if key not in self._once:
+            if len(self._once) >= _SEEN_ONCE:
+                self._once.clear()
+            self._once.add(key)
+            return
+        if len(self._texts) >= self._limit:
+            self._texts.clear()
+        self._texts[text] = made

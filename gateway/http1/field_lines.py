@@ -1,0 +1,117 @@
+"""Field lines on the wire, read and written with a memory.
+
+Peers send the same lines again and again: ``Host``, ``User-Agent``, ``Content-Type``, the same token or
+cookie on each request of a user. A line that was read or written before is not looked into again: what
+it means depends on its bytes alone. The memory is bounded, and lines too long for it are looked into
+each time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from gateway.core.fields import Pair, wire_name
+
+MAX_LINES = 4096
+"""How many lines are remembered. When there are more, all are forgotten."""
+MAX_LINE_BYTES = 512
+"""Longer lines are not remembered: with ``MAX_LINES`` this bounds the memory."""
+
+ORDINARY, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT = range(6)
+"""Which fields the one who reads a request's head has to look at."""
+_REQUEST_KINDS = {
+    b"host": HOST,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
+    b"expect": EXPECT,
+}
+
+
+def request_kind(name: bytes) -> int:
+    """Which of them a request's field is."""
+    return _REQUEST_KINDS.get(name, ORDINARY)
+
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_LINE = re.compile(rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)")
+"""RFC 9112 section 5: no space before the colon, no line folding, no control characters but tab."""
+_NAME = re.compile(_TOKEN)
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+
+
+class BadLine(ValueError):
+    """A field line that breaks the grammar, or that must not be sent."""
+
+
+Line = tuple[Pair, int]
+
+
+class KnownLines(dict[bytes, Line]):
+    """
+    Field line, without its line end → (name in lower case, value without white space around it), kind.
+
+    Looking a line up reads it, if it is not known yet; ``BadLine`` if it breaks the grammar.
+    """
+
+    def __init__(self, kind: Callable[[bytes], int]) -> None:
+        """
+        Args:
+            kind: Of a field, by its name in lower case.
+        """
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, line: bytes) -> Line:
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise BadLine("a field line breaks the grammar")
+        name = found[1].lower()
+        read = ((name, found[2].strip(b" \t")), self._kind(name))
+        if len(line) <= MAX_LINE_BYTES:
+            if len(self) >= MAX_LINES:
+                self.clear()
+            self[line] = read
+        return read
+
+    def __repr__(self) -> str:
+        # Lines are credentials, too.
+        return f"<KnownLines {len(self)}>"
+
+
+class _Written(dict[Pair, bytes]):
+    """Lower-case name and value → the line that is sent, checked once and remembered."""
+
+    def __missing__(self, pair: Pair) -> bytes:
+        name, value = pair
+        if _NAME.fullmatch(name) is None:
+            raise BadLine(f"not a field name: {name!r}")
+        if name in _FRAMING:
+            raise BadLine(f"{name.decode()} is not for the caller to set")
+        if b"\n" in value or b"\r" in value or b"\0" in value:
+            raise BadLine("a field value holds CR, LF or NUL")
+        line = b"%b: %b\r\n" % (wire_name(name), value)
+        if len(line) <= MAX_LINE_BYTES:
+            if len(self) >= MAX_LINES:
+                self.clear()
+            self[pair] = line
+        return line
+
+
+_written = _Written()
+
+
+def write_lines(pairs: Iterable[Pair]) -> bytes:
+    """
+    Field lines, each with its line end.
+
+    Args:
+        pairs: Lower-case names and values, in order. Framing follows from the content: its fields are
+            not among them.
+    Raises:
+        BadLine: something in it would not arrive as one field: a name that is no token, a value with CR,
+            LF or NUL. Or it is a field of the framing.
+    """
+    written = _written
+    return b"".join([written[pair] for pair in pairs])
