@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from OpenSSL import SSL
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.internet.ssl import CertificateOptions, optionsForClientTLS
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from gateway.interfaces import SendFailed
-from gateway.upstream.request import Peer
-from gateway.upstream.tls import ClientTLS
 
 
 class SocketSender:
     """Sends; every call has a connection of its own, which it closes."""
 
-    def __init__(self, reactor: Any, *, tls: ClientTLS | None = None) -> None:
-        """
-        Args:
-            tls: Whom to trust.
-        """
+    def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._tls = tls or ClientTLS()
 
     def send(
         self,
@@ -67,7 +65,7 @@ class SocketSender:
     ) -> None:
         endpoint: Any = HostnameEndpoint(self._reactor, host, port)
         if tls:
-            endpoint = wrapClientTLS(self._tls.creator(Peer("https", host, port, name, verify)), endpoint)
+            endpoint = wrapClientTLS(optionsForClientTLS(name) if verify else _Unverified(name), endpoint)
         writer: _Writer = await endpoint.connect(Factory.forProtocol(lambda: _Writer(b"".join(content))))
         await writer.done
 
@@ -80,6 +78,22 @@ class SocketSender:
                 transport.write(data, (address, port))
         finally:
             transport.stopListening()
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Unverified:
+    """TLS with whoever answers. Unlike towards upstreams no protocol is offered: it is not HTTP."""
+
+    def __init__(self, name: str) -> None:
+        self._name = None if isIPAddress(name) or isIPv6Address(name) else name.encode("idna")
+        self._context = CertificateOptions(verify=False).getContext()
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        connection = SSL.Connection(self._context, None)
+        connection.set_app_data(tlsProtocol)
+        if self._name is not None:
+            connection.set_tlsext_host_name(self._name)
+        return connection
 
 
 class _Writer(Protocol):
