@@ -7,6 +7,7 @@ Needs wrk, nginx and taskset. Loopback only; every run is bounded in time; what 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +34,8 @@ def main() -> int:
     for name, module in PARTS.items():
         module.add_arguments(parts.add_parser(name, help=(module.__doc__ or "").strip().splitlines()[0]))
     given = parser.parse_args()
+    # What was started is stopped, however this one ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     missing = [tool for tool in ("wrk", "nginx", "taskset", "openssl") if not servers.program(tool)]
     if missing:
         print(f"needed, and not installed: {', '.join(missing)}", file=sys.stderr)
