@@ -62,6 +62,7 @@ from gateway.upstream.calls import TreqCalls
 from gateway.upstream.client import ProxyClient
 from gateway.upstream.probes import Prober
 from gateway.upstream.resolver import CachingResolver
+from gateway.upstream.sockets import SocketSender
 
 log = Logger()
 
@@ -244,6 +245,7 @@ class DataPlane:
         services = evolve(
             make_services(settings, reactor, self._calls, self._counters),
             metrics=self.metrics,
+            sockets=SocketSender(reactor),
             batches=self._batches,
             files=self._files,
             hostname=socket.gethostname(),

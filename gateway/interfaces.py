@@ -474,6 +474,10 @@ class RequestMetrics(Protocol):
         """Count a request that has ended, once."""
 
 
+class _NoSockets:
+    send = staticmethod(_nothing("sockets"))
+
+
 class _Nowhere:
     """Takes everything and keeps nothing: for configuration that is compiled only to be looked at."""
 
@@ -514,6 +518,38 @@ class Batches(Protocol):
         """
         Args:
             name: The plugin's, for the log and the metrics. route: The id of the route, or of the place.
+        """
+
+
+class SendFailed(Exception):
+    """Bytes could not be sent. The text says where to and why; it is for the log."""
+
+
+class SocketCalls(Protocol):
+    """Bytes for other services that speak no HTTP: log collectors."""
+
+    def send(
+        self,
+        kind: str,
+        host: str,
+        port: int,
+        content: Sequence[bytes],
+        *,
+        timeout_s: float = 3.0,
+        server_name: str | None = None,
+        verify: bool = False,
+    ) -> Awaitable[None]:
+        """
+        Send, and close.
+
+        Args:
+            kind: ``tcp``, ``tls`` or ``udp``.
+            content: Over UDP a datagram each, else one after another.
+            timeout_s: For the whole of it, connecting included.
+            server_name: What to ask for in TLS, if it is not *host*. verify: Whether the certificate must
+                be valid for it.
+        Raises:
+            SendFailed: it was not sent, or not in time. Over UDP nobody knows whether it arrives.
         """
 
 
@@ -559,6 +595,7 @@ class PluginServices:
         random: A number from 0 to 1, 1 excluded: for shares and samples, not for secrets.
         trusted: Whether a peer's forwarding fields are believed, by its address ([proxy] trusted_addresses).
         metrics: Counts requests.
+        sockets: Bytes for services that speak no HTTP.
         batches: Queues for entries that are sent elsewhere. files: Files of lines.
         hostname: Of this machine. version: Of the gateway.
         public_apis: What ``public-api`` can serve, by path.
@@ -580,6 +617,7 @@ class PluginServices:
     random: Callable[[], float] = field(default=_nothing("random"), repr=False)
     trusted: Callable[[str], bool] = field(default=lambda address: False, repr=False)
     metrics: RequestMetrics = field(factory=_NoMetrics, repr=False)
+    sockets: SocketCalls = field(factory=_NoSockets, repr=False)
     batches: Batches = field(factory=_Nowhere, repr=False)
     files: LineFiles = field(factory=_Nowhere, repr=False)
     hostname: str = ""

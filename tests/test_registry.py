@@ -162,6 +162,9 @@ class OrderTests(SynchronousTestCase):
             (450, "error-page"),
             (412, "echo"),
             (410, "http-logger"),
+            (405, "tcp-logger"),
+            (401, "syslog"),
+            (400, "udp-logger"),
             (399, "file-logger"),
         ]
         self.assertEqual(order, pinned)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 from typing import Any
 
-from tests.e2e.gateway_process import AdminClient, Answer, EndToEndCase, wait_for
+from tests.e2e.gateway_process import LIMIT_S, AdminClient, Answer, EndToEndCase, wait_for
 from tests.e2e.raw_upstream import Peer, RawUpstream
 
 
@@ -86,6 +87,19 @@ class TransformTests(EndToEndCase):
             self.assertIn(line, lines)
         self.assertNotIn(b"x-gone", answer.body.lower())
 
+        kind = {"proxy-rewrite": {"headers": {"set": {"X-Kind": "is ${post_arg.kind}"}}}}
+        routed = {"name": "posted", "service_id": "echo", "paths": ["/posted"], "plugins": kind}
+        self.put("routes/posted", {**routed, "vars": [["post_arg.kind", "==", "a"]]})
+        json_type = {"Content-Type": "application/json"}
+        large = b'{"kind":"a","pad":"%b"}' % (b"x" * 200_000)
+        answer = self.get("/posted", method="POST", body=large, headers=json_type)
+        self.assertIn(b"X-Kind: is a", answer.body)
+        self.assertTrue(answer.body.endswith(large))
+        self.assertEqual(
+            self.get("/posted", method="POST", body=b'{"kind":"b"}', headers=json_type).status, 404
+        )
+        self.assertEqual(self.get("/posted").status, 404)
+
         schema = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
         self.serve("/checked", request_validation={"body_schema": schema})
         answer = self.get("/checked", method="POST", body=b'{ "name" : "x", "name": "Jack" }')
@@ -104,9 +118,23 @@ class TransformTests(EndToEndCase):
         self.addCleanup(collector.close)
         file = self.served.directory / "requests.json"
         uri = f"http://127.0.0.1:{collector.port}/log"
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(datagrams.close)
+        datagrams.bind(("127.0.0.1", 0))
+        datagrams.settimeout(LIMIT_S)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        listener.settimeout(LIMIT_S)
         content = {"include_req_body": True, "include_resp_body": True, "max_resp_body_bytes": 4}
         self.serve(
             "/logged",
+            syslog={
+                "host": "127.0.0.1",
+                "port": datagrams.getsockname()[1],
+                "sock_type": "udp",
+                "batch_max_size": 1,
+            },
+            tcp_logger={"host": "127.0.0.1", "port": listener.getsockname()[1], "batch_max_size": 2},
             http_logger={"uri": uri, "batch_max_size": 2, "auth_header": "Basic abc", **content},
             file_logger={
                 "path": str(file),
@@ -117,6 +145,11 @@ class TransformTests(EndToEndCase):
         self.assertEqual(int(answer.headers["content-length"]), len(answer.body))
         self.get("/logged?n=2")
         wait_for(lambda: len(collector.entries) == 2, "both entries")
+        self.assertTrue(datagrams.recv(65536).startswith(b"<46>1 "))
+        with listener.accept()[0] as connection:
+            connection.settimeout(LIMIT_S)
+            received = b"".join(iter(lambda: connection.recv(65536), b""))
+        self.assertEqual(len(json.loads(received)), 2)
         self.assertIn(b"authorization: basic abc", collector.heads[0].lower())
         first = collector.entries[0]
         self.assertEqual(first["request"]["uri"], "/logged?jwt=***")

@@ -29,7 +29,7 @@ from gateway.core.fields import Fields
 from gateway.core.merge import PluginUse
 from gateway.core.metric_options import CountOptions
 from gateway.core.paths import BadPath, normalise
-from gateway.interfaces import Deliver, HttpAnswer, HttpCallFailed, PluginServices
+from gateway.interfaces import Deliver, HttpAnswer, HttpCallFailed, PluginServices, SendFailed
 from gateway.registry import load_plugins
 from gateway.testing.counters import FakeCounters
 from gateway.testing.exchanges import consumer, exchange
@@ -146,6 +146,11 @@ class Elsewhere:
         content = self.choose.choice([b"", b"{}", b"text"])
         return succeed(HttpAnswer(self.choose.choice([200, 204, 302, 401, 500]), fields, content))
 
+    def send(self, kind: str, host: str, port: int, content: Any, **more: Any) -> Awaitable[None]:
+        assert kind in ("tcp", "tls", "udp")
+        assert all(isinstance(piece, bytes) for piece in content)
+        return fail(SendFailed("no")) if self.choose.random() < 0.3 else succeed(None)
+
     def open(self, name: str, *more: Any) -> Elsewhere:
         self.deliver: Deliver | None = None
         for one in more:
@@ -159,7 +164,7 @@ class Elsewhere:
         assert self.deliver is not None
         sent: Any = self.deliver([entry])
         Deferred.fromCoroutine(sent).addErrback(
-            lambda failure: failure.trap(HttpCallFailed, ValueError) and None
+            lambda failure: failure.trap(HttpCallFailed, SendFailed, ValueError) and None
         )
 
     def write(self, line: bytes) -> None:
@@ -183,6 +188,7 @@ def services(choose: random.Random) -> PluginServices:
     elsewhere = Elsewhere(choose)
     more: dict[str, Any] = {
         "http": elsewhere,
+        "sockets": elsewhere,
         "batches": elsewhere,
         "files": elsewhere,
         "metrics": Counting(),
@@ -308,7 +314,7 @@ def _test(name: str) -> Any:
     def test(self: FuzzTests) -> None:
         @PROFILE
         @given(
-            _OWN.get(name) or documents(REGISTRY.factory(name).schema),
+            _OWN[name] if name in _OWN else documents(REGISTRY.factory(name).schema),
             requests(),
             _ANSWERS,
             st.integers(0, 1000),
