@@ -24,8 +24,9 @@ TABLE: Mapping[str, frozenset[str]] = {
     "errors": frozenset({"model"}),
     "interfaces": frozenset({"model", "core"}),
     "factories": frozenset({"model", "core", "interfaces"}),
+    "loggers": frozenset({"model", "core", "interfaces", "factories"}),
     # Plugins: not a shell in sight; what they need is handed to them.
-    "plugins": frozenset({"model", "core", "interfaces", "factories"}),
+    "plugins": frozenset({"model", "core", "interfaces", "factories", "loggers"}),
     "testing": frozenset({"model", "core", "interfaces", "factories", "registry", "binding"}),
     # Shells.
     "files": frozenset(),

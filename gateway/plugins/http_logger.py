@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
-from zope.interface import implementer
+from attrs import frozen
 
-from gateway.core import batching, log_entry
-from gateway.core.batching import BatchOptions
-from gateway.core.exchange import Exchange
-from gateway.core.log_entry import EntryMaker
 from gateway.core.rewriting import field_value
-from gateway.interfaces import (
-    Batch,
-    IBodyTapPhase,
-    ILogPhase,
-    IPluginFactory,
-    IRewritePhase,
-    PluginServices,
-)
-from gateway.model.schema import fill
+from gateway.interfaces import Deliver, PluginServices
+from gateway.loggers import log_factory
 
-NAME = "http-logger"
-
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "uri": {"type": "string", "pattern": "^https?://[^\\s/]+", "description": "Where entries are sent."},
-        "auth_header": {"type": "string", "description": "The value of Authorization."},
-        "timeout": {"type": "integer", "minimum": 1, "default": 3, "description": "Seconds for one call."},
-        "concat_method": {
-            "type": "string",
-            "enum": ["json", "new_line"],
-            "default": "json",
-            "description": "Several entries together: a JSON array, or an object a line.",
-        },
-        "ssl_verify": {
-            "type": "boolean",
-            "default": False,
-            "description": "Whether the collector's certificate must be valid.",
-        },
-        **log_entry.PROPERTIES,
-        **batching.PROPERTIES,
+PROPERTIES: dict[str, Any] = {
+    "uri": {"type": "string", "pattern": "^https?://[^\\s/]+", "description": "Where entries are sent."},
+    "auth_header": {"type": "string", "description": "The value of Authorization."},
+    "timeout": {"type": "integer", "minimum": 1, "default": 3, "description": "Seconds for one call."},
+    "concat_method": {
+        "type": "string",
+        "enum": ["json", "new_line"],
+        "default": "json",
+        "description": "Several entries together: a JSON array, or an object a line.",
     },
-    "required": ["uri"],
-}
-METADATA_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {**log_entry.METADATA, "max_pending_entries": batching.PENDING},
+    "ssl_verify": {
+        "type": "boolean",
+        "default": False,
+        "description": "Whether the collector's certificate must be valid.",
+    },
 }
 
 
@@ -85,83 +59,28 @@ class Sender:
             raise ValueError(f"the collector answered {answer.status}")
 
 
-@implementer(ILogPhase)
-@frozen(eq=False)
-class HttpLogger:
-    """http-logger with one configuration."""
-
-    maker: EntryMaker
-    batch: Batch
-    services: PluginServices
-
-    def log(self, exchange: Exchange) -> None:
-        """See ``ILogPhase``."""
-        clock = self.services.clock
-        entry = self.maker.entry(exchange, clock.time(), clock.monotonic())
-        self.batch.add(json.dumps(entry, separators=(",", ":")).encode("ascii"))
-
-
-@implementer(IRewritePhase, IBodyTapPhase)
-@frozen(eq=False)
-class BodyLogger(HttpLogger):
-    """The same, with content."""
-
-    def rewrite(self, exchange: Exchange) -> None:
-        """See ``IRewritePhase``."""
-        self.maker.watch(exchange)
-
-    def body_tap(self, exchange: Exchange, data: bytes) -> None:
-        """See ``IBodyTapPhase``."""
-        self.maker.tap(exchange, data)
+def _collector(settings: Mapping[str, Any], single: bool, services: PluginServices) -> Deliver:
+    by_line = settings["concat_method"] == "new_line"
+    fields = [(b"content-type", b"text/plain" if by_line else b"application/json")]
+    if settings.get("auth_header"):
+        fields.append((b"authorization", field_value(settings["auth_header"])))
+    return Sender(
+        settings["uri"],
+        tuple(fields),
+        settings["timeout"],
+        settings["ssl_verify"],
+        by_line,
+        single,
+        services,
+    ).deliver
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 410
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = field(default=METADATA_SCHEMA, repr=False)
-    secret_fields: tuple[str, ...] = ("auth_header",)
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: formats and expressions compile."""
-        EntryMaker.parse(config, {})
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> HttpLogger:
-        """See ``IPluginFactory.make``."""
-        filled = fill(SCHEMA, config)
-        metadata = services.metadata
-        maker = EntryMaker.parse(
-            config,
-            metadata,
-            hostname=services.hostname,
-            version=services.version,
-            key=f"{NAME} {services.origin}",
-            no_route="no-matched",
-        )
-        by_line = filled["concat_method"] == "new_line"
-        fields = [(b"content-type", b"text/plain" if by_line else b"application/json")]
-        if filled.get("auth_header"):
-            fields.append((b"authorization", field_value(filled["auth_header"])))
-        options = BatchOptions.parse(config, metadata)
-        sender = Sender(
-            filled["uri"],
-            tuple(fields),
-            filled["timeout"],
-            filled["ssl_verify"],
-            by_line,
-            options.max_size == 1,
-            services,
-        )
-        route = services.origin.rpartition("/")[2]
-        batch = services.batches.open(NAME, route, options, sender.deliver)
-        with_content = maker.request_body.max_bytes or maker.response_body.max_bytes
-        return (BodyLogger if with_content else HttpLogger)(maker, batch, services)
-
-
-plugin = Factory()
+plugin = log_factory(
+    "http-logger",
+    410,
+    PROPERTIES,
+    ["uri"],
+    _collector,
+    no_route="no-matched",
+    secret_fields=("auth_header",),
+)
