@@ -80,18 +80,38 @@ class KnownLines(dict[bytes, Line]):
         return f"<KnownLines {len(self)}>"
 
 
-class _Written(dict[Pair, bytes]):
-    """Lower-case name and value → the line that is sent, checked once and remembered."""
+class _Beginnings(dict[bytes, bytes]):
+    """Lower-case name → what a line with it begins with, checked once and remembered."""
 
-    def __missing__(self, pair: Pair) -> bytes:
-        name, value = pair
+    def __missing__(self, name: bytes) -> bytes:
         if _NAME.fullmatch(name) is None:
             raise BadLine(f"not a field name: {name!r}")
         if name in _FRAMING:
             raise BadLine(f"{name.decode()} is not for the caller to set")
+        beginning = wire_name(name) + b": "
+        if len(name) <= MAX_LINE_BYTES:
+            if len(self) >= MAX_LINES:
+                self.clear()
+            self[name] = beginning
+        return beginning
+
+
+_beginnings = _Beginnings()
+
+
+class _Written(dict[Pair, bytes]):
+    """
+    Lower-case name and value → the line that is sent, checked once and remembered.
+
+    Values that change with each answer, such as what is left of a quota, are made anew; their names are not.
+    """
+
+    def __missing__(self, pair: Pair) -> bytes:
+        name, value = pair
+        beginning = _beginnings[name]
         if b"\n" in value or b"\r" in value or b"\0" in value:
             raise BadLine("a field value holds CR, LF or NUL")
-        line = b"%b: %b\r\n" % (wire_name(name), value)
+        line = beginning + value + b"\r\n"
         if len(line) <= MAX_LINE_BYTES:
             if len(self) >= MAX_LINES:
                 self.clear()
