@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
-    IConsumer,
     IHalfCloseableProtocol,
     IHandshakeListener,
     IPushProducer,
@@ -24,22 +23,17 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.iweb import UNKNOWN_LENGTH
 from zope.interface import alsoProvides, implementer
 
 from gateway.core import reasons
+from gateway.http1.body_sender import BodySender
 from gateway.http1.eager import unsent
 from gateway.http1.response import BadResponse, ResponseHead, ResponseReader
 
 CLOSING_S = 5.0
 """How long a peer may take over closing its side before the connection is cut."""
-_GATHER_BYTES = 65536
 _IDLE = "idle"
 _CLOSING = "closing"
-
-
-class BodyLengthError(Exception):
-    """A request's producer wrote more or less than its ``length`` said."""
 
 
 class ContentTaker(Protocol):
@@ -92,143 +86,6 @@ class ConnectionOwner(Protocol):
         """It is gone; nothing more comes from it."""
 
 
-@implementer(IConsumer, IPushProducer)
-class _BodySender:
-    """A request's content on its way from its producer to the socket."""
-
-    __slots__ = (
-        "_body",
-        "_chunked",
-        "_connection",
-        "_gathered",
-        "_left",
-        "_registered",
-        "_size",
-        "over",
-        "paused",
-    )
-
-    def __init__(self, connection: HTTP1Client, body: Any, head: bytes) -> None:
-        length = body.length
-        self._connection = connection
-        self._body = body
-        self._chunked = length is UNKNOWN_LENGTH
-        self._left = 0 if self._chunked else length
-        # What is written while the producer starts goes out in one piece with the head.
-        self._gathered: list[bytes] | None = [head]
-        self._size = 0
-        self._registered = False
-        self.paused = False
-        self.over = False
-
-    def start(self) -> None:
-        try:
-            finished = self._body.startProducing(self)
-        except Exception:
-            self._failed(Failure())
-            return
-        finished.addCallbacks(self._finished, self._failed)
-        if self._gathered is not None:
-            self._flush()
-
-    def _flush(self) -> None:
-        gathered, self._gathered = self._gathered, None
-        assert gathered is not None
-        transport = self._connection.transport
-        if not self.over:
-            self._registered = True
-            transport.registerProducer(self, True)
-        transport.writeSequence(gathered)
-
-    def unregister(self) -> None:
-        """The socket need not tell any more."""
-        if self._registered:
-            self._registered = False
-            self._connection.transport.unregisterProducer()
-
-    # -- IConsumer, for the producer of the content
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Producers of content are asked to pause and resume as they are."""
-
-    def unregisterProducer(self) -> None:
-        """The Deferred of ``startProducing`` tells the end."""
-
-    def write(self, data: bytes) -> None:
-        if self.over or not data:
-            return
-        if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        else:
-            self._left -= len(data)
-            if self._left < 0:
-                self._stop_producer()
-                self._failed(Failure(BodyLengthError("the producer wrote more than its length")))
-                return
-        if self._gathered is None:
-            self._connection.transport.write(data)
-        else:
-            self._gathered.append(data)
-            self._size += len(data)
-            if self._size > _GATHER_BYTES:
-                self._flush()
-
-    def _finished(self, _: object) -> None:
-        if self.over:
-            return
-        if self._left:
-            self._failed(Failure(BodyLengthError("the producer wrote less than its length")))
-            return
-        self.over = True
-        connection = self._connection
-        if self._chunked:
-            if self._gathered is None:
-                connection.transport.write(b"0\r\n\r\n")
-            else:
-                self._gathered.append(b"0\r\n\r\n")
-        if not self.paused:
-            self.unregister()
-            connection.request_sent(self)
-
-    def _failed(self, failure: Failure) -> None:
-        if not self.over:
-            self.over = True
-            self._gathered = None
-            self._connection.request_failed(failure)
-
-    # -- IPushProducer, for the socket
-
-    def pauseProducing(self) -> None:
-        self.paused = True
-        self._connection.sending_stalled()
-        if not self.over:
-            self._body.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        self.paused = False
-        connection = self._connection
-        connection.sending_resumed()
-        if self.over:
-            self.unregister()
-            connection.request_sent(self)
-        else:
-            self._body.resumeProducing()
-
-    def stopProducing(self) -> None:
-        self._connection.sending_failed()
-        self.stop()
-
-    def stop(self) -> None:
-        """Nobody will take more of it."""
-        if not self.over:
-            self.over = True
-            self._gathered = None
-            self._stop_producer()
-
-    def _stop_producer(self) -> None:
-        self._body.stopProducing()
-
-
 @implementer(IHandshakeListener)
 class HTTP1Client(TwistedProtocol):
     """
@@ -257,7 +114,7 @@ class HTTP1Client(TwistedProtocol):
         self._reader = reader
         self._taker: Any = None
         self._head_given = False
-        self._sender: _BodySender | None = None
+        self._sender: BodySender | None = None
         self._paused = False
         self._closing = False
         self._switched = False
@@ -367,10 +224,10 @@ class HTTP1Client(TwistedProtocol):
             self.transport.write(head)
         else:
             self._deadline = inf
-            self._sender = _BodySender(self, body, head)
+            self._sender = BodySender(self, body, head)
             self._sender.start()
 
-    def request_sent(self, sender: _BodySender) -> None:
+    def request_sent(self, sender: BodySender) -> None:
         """All of the request has left."""
         if self._sender is sender:
             self._sender = None

@@ -22,7 +22,8 @@ from gateway.http1.request import Refused
 from gateway.proxy.admission import admit
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
-from gateway.proxy.runner import Run, Runner
+from gateway.proxy.run import Run
+from gateway.proxy.runner import Runner
 from gateway.proxy.site import ProxyRequest, ProxySite
 
 

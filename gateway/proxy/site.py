@@ -36,7 +36,7 @@ from gateway.http1.request import (
 )
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
-from gateway.proxy.runner import Run
+from gateway.proxy.run import Run
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_LIMIT = 1 << 40

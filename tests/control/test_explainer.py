@@ -12,7 +12,7 @@ from gateway.core.compiler import Compiler
 from gateway.model.problems import ConfigErrors
 from tests.core.configs import FakePlugins, records, route, service
 from tests.proxy.fakes import InMemoryGateway
-from tests.proxy.test_runner import TestClock
+from tests.proxy.runner_kit import TestClock
 
 
 class ExplainerTests(SynchronousTestCase):

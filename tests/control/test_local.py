@@ -14,7 +14,7 @@ from gateway.model.record import Change, StoreView
 from gateway.store.memory import MemoryStore
 from tests.core.configs import FakePlugins, change, route, service
 from tests.proxy.fakes import InMemoryGateway
-from tests.proxy.test_runner import TestClock
+from tests.proxy.runner_kit import TestClock
 
 
 class LocalPublisherTests(SynchronousTestCase):

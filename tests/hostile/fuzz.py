@@ -25,8 +25,8 @@ from gateway.proxy.site import ProxySite
 from gateway.upstream.client import RelayedResponse
 from tests.core.configs import FakePlugins, records, route, service
 from tests.proxy.fakes import FakeDispatcher, FakeResponse, InMemoryGateway
+from tests.proxy.runner_kit import TestClock
 from tests.proxy.server_contract import Collector, Transport
-from tests.proxy.test_runner import TestClock
 
 LIMITS = ProxyLimits(
     max_request_line_bytes=256, max_header_bytes=1024, max_headers=8, max_chunk_line_bytes=32

@@ -17,7 +17,8 @@ from gateway.core.snapshot import Snapshot
 from gateway.model.upstream import Node
 from gateway.proxy.admission import admit
 from gateway.proxy.limits import ProxyLimits
-from gateway.proxy.runner import Run, Runner
+from gateway.proxy.run import Run
+from gateway.proxy.runner import Runner
 from gateway.upstream.client import RelayedResponse
 
 

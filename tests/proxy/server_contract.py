@@ -1,7 +1,8 @@
 """
 The contract of every HTTP/1.1 server in front of the runner: what a client sends, and what it reads.
 
-``tests.proxy.test_site`` runs it over twisted.web, ``tests.proxy.test_lean`` over the lean server.
+``tests.proxy.test_site`` runs it over twisted.web, ``tests.proxy.test_lean`` and ``test_lean_stream`` over
+the lean server.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from gateway.proxy.limits import ProxyLimits
 from gateway.upstream.client import RelayedResponse
 from tests.core.configs import FakePlugins, records, route, service
 from tests.proxy.fakes import FakeDispatcher, FakeResponse, InMemoryGateway
-from tests.proxy.test_runner import TestClock
+from tests.proxy.runner_kit import TestClock
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: example.com\r\n"
 GET = b"GET /x HTTP/1.1\r\nHost: example.com\r\n\r\n"

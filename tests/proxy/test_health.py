@@ -26,7 +26,7 @@ from gateway.upstream.probes import Probe, ProbeResult
 from tests import certs
 from tests.core.configs import change, records, route, service
 from tests.proxy.fakes import FakeResponse, InMemoryGateway
-from tests.proxy.test_runner import ScriptedPlugins, TestClock
+from tests.proxy.runner_kit import ScriptedPlugins, TestClock
 
 REFUSED = UpstreamError(reasons.UPSTREAM_CONNECT_FAILED, "refused", sent=False)
 ACTIVE: dict[str, Any] = {"healthy": {"successes": 2}, "unhealthy": {"tcp_failures": 2}}

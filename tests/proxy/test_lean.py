@@ -1,11 +1,11 @@
-"""The server contract over the lean server, and what it is stricter about."""
+"""The server contract over the lean server, and what it is stricter about: connections."""
 
 from __future__ import annotations
 
 from gateway.proxy import lean
 from gateway.proxy.lean import LeanFactory
 from tests.proxy import server_contract as contract
-from tests.proxy.server_contract import GET, HEAD, HalfTransport
+from tests.proxy.server_contract import GET, HalfTransport
 
 
 class Lean(contract.ServerCase):
@@ -13,101 +13,6 @@ class Lean(contract.ServerCase):
         factory = LeanFactory(self.gateway.runner, self.clock)
         factory.doStart()
         return factory
-
-
-class ResponseTests(Lean, contract.ResponseContract):
-    """Answers."""
-
-    def test_one_write(self) -> None:
-        """Head and content that are there together leave in one write."""
-        written: list[bytes] = []
-        self.patch(self.transport, "write", written.append)
-        self.send(GET)
-        response = self.answer(200, (b"content-length", b"3"))
-        written.clear()
-        self.send(b"")
-        self.connect()
-        self.patch(self.transport, "write", written.append)
-        self.send(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n")
-        self.assertEqual(len(written), 1)
-        self.assertTrue(written[0].endswith(b"stopped"))
-        response.end()
-
-    def test_many_pipelined(self) -> None:
-        """A long row of pipelined requests that are answered at once does not pile up on the stack."""
-        self.send(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n" * 800)
-        answered = self.read().count(b"HTTP/1.1 401")
-        # Not all at one go, either: others have their turn in between.
-        self.assertLess(answered, 100)
-        while self.clock.getDelayedCalls() and answered < 800:
-            self.clock.advance(0)
-            answered += self.read().count(b"HTTP/1.1 401")
-        self.assertEqual(answered, 800)
-        self.assertTrue(self.reading)
-
-    def test_answers_that_are_not_read(self) -> None:
-        """A client that sends requests and reads no answers gets no more of them, and is let go."""
-        self.send(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n")
-        self.channel.pauseProducing()
-        self.read()
-        self.send(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n")
-        self.assertEqual((self.read(), self.reading), (b"", False))
-        self.channel.resumeProducing()
-        self.clock.advance(0)
-        self.assertTrue(self.read().startswith(b"HTTP/1.1 401"))
-        self.assertTrue(self.reading)
-        self.channel.pauseProducing()
-        self.clock.advance(self.limits.send_timeout_s)
-        self.assertTrue(self.transport.aborted)
-
-    def test_slow_is_not_stuck(self) -> None:
-        """A client that takes few bytes but does take them is served to the end."""
-        self.send(GET)
-        self.answer()
-        left = [300, 200, 100]
-        self.patch(lean, "unsent", lambda transport: left[0])
-        self.channel.pauseProducing()
-        while len(left) > 1:
-            left.pop(0)
-            self.clock.advance(self.limits.send_timeout_s)
-            self.assertFalse(self.transport.aborted)
-        self.clock.advance(self.limits.send_timeout_s)
-        self.assertTrue(self.transport.aborted)
-
-    def test_pipelined_bytes_are_bounded(self) -> None:
-        """While a request is in flight only so much of the next ones is taken."""
-        self.send(GET)
-        self.send(b"x" * (self.limits.max_pipelined_bytes + 1))
-        self.assertFalse(self.reading)
-
-
-class RequestContentTests(Lean, contract.RequestContentContract):
-    """Requests with content."""
-
-    def test_content_and_the_next_request(self) -> None:
-        """What stands behind a request's content is the next request, however the bytes are cut."""
-        both = HEAD + b"Content-Length: 3\r\n\r\nabc" + GET
-        for cut in range(1, len(both)):
-            self.connect()
-            sent = len(self.dispatcher.sent)
-            self.send(both[:cut])
-            self.send(both[cut:])
-            self.assertEqual(self.dispatcher.collected.content, b"abc", cut)
-            self.answer(200, (b"content-length", b"0")).end()
-            self.clock.advance(0)
-            self.assertEqual(len(self.dispatcher.sent), sent + 2, cut)
-            self.answer(201, (b"content-length", b"0")).end()
-            self.assertIn(b"HTTP/1.1 201 ", self.read())
-
-    def test_chunks_byte_by_byte(self) -> None:
-        """Chunked content and its trailers may come in single bytes; the trailers are dropped."""
-        wire = b"3;x=y\r\nabc\r\n3\r\ndef\r\n0\r\nX-Trailer: 1\r\n\r\n"
-        self.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
-        for byte in wire:
-            self.send(bytes([byte]))
-        self.assertEqual(
-            (self.dispatcher.collected.content, self.dispatcher.body.complete), (b"abcdef", True)
-        )
 
 
 class ConnectionTests(Lean, contract.ConnectionContract):
@@ -162,3 +67,50 @@ class ConnectionTests(Lean, contract.ConnectionContract):
         self.patch(self.transport, "abortConnection", lambda: aborted.append(True))
         self.clock.advance(self.limits.send_timeout_s)
         self.assertEqual(aborted, [True])
+
+    def test_many_pipelined(self) -> None:
+        """A long row of pipelined requests that are answered at once does not pile up on the stack."""
+        self.send(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n" * 800)
+        answered = self.read().count(b"HTTP/1.1 401")
+        # Not all at one go, either: others have their turn in between.
+        self.assertLess(answered, 100)
+        while self.clock.getDelayedCalls() and answered < 800:
+            self.clock.advance(0)
+            answered += self.read().count(b"HTTP/1.1 401")
+        self.assertEqual(answered, 800)
+        self.assertTrue(self.reading)
+
+    def test_answers_that_are_not_read(self) -> None:
+        """A client that sends requests and reads no answers gets no more of them, and is let go."""
+        self.send(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.channel.pauseProducing()
+        self.read()
+        self.send(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual((self.read(), self.reading), (b"", False))
+        self.channel.resumeProducing()
+        self.clock.advance(0)
+        self.assertTrue(self.read().startswith(b"HTTP/1.1 401"))
+        self.assertTrue(self.reading)
+        self.channel.pauseProducing()
+        self.clock.advance(self.limits.send_timeout_s)
+        self.assertTrue(self.transport.aborted)
+
+    def test_slow_is_not_stuck(self) -> None:
+        """A client that takes few bytes but does take them is served to the end."""
+        self.send(GET)
+        self.answer()
+        left = [300, 200, 100]
+        self.patch(lean, "unsent", lambda transport: left[0])
+        self.channel.pauseProducing()
+        while len(left) > 1:
+            left.pop(0)
+            self.clock.advance(self.limits.send_timeout_s)
+            self.assertFalse(self.transport.aborted)
+        self.clock.advance(self.limits.send_timeout_s)
+        self.assertTrue(self.transport.aborted)
+
+    def test_pipelined_bytes_are_bounded(self) -> None:
+        """While a request is in flight only so much of the next ones is taken."""
+        self.send(GET)
+        self.send(b"x" * (self.limits.max_pipelined_bytes + 1))
+        self.assertFalse(self.reading)

@@ -20,8 +20,8 @@ from gateway.settings import TLS_CIPHERS
 from tests import certs
 from tests.core.configs import FakePlugins, change, records, route, service
 from tests.proxy.fakes import InMemoryGateway
+from tests.proxy.runner_kit import TestClock
 from tests.proxy.server_contract import Transport
-from tests.proxy.test_runner import TestClock
 from tests.proxy.tls_kit import TLSClient, client_context
 
 A, B = certs.pair("a.test"), certs.pair("b.test")

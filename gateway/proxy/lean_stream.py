@@ -1,0 +1,321 @@
+"""One request and its answer on a connection of the lean server: framing in both directions."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from math import inf
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IPushProducer
+
+from gateway.core.fields import Pair
+from gateway.http1.field_lines import write_lines
+from gateway.http1.request import BadChunks, ChunkReader, Head
+from gateway.proxy.limits import ProxyLimits
+from gateway.proxy.request_body import RequestBody
+from gateway.proxy.run import Run
+from gateway.proxy.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from gateway.proxy.lean import LeanConnection
+
+_JOINED_BYTES = 16384
+"""Content up to this size is joined with the head; more is not copied for that."""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LINES = {
+    status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() for status in map(int, HTTPStatus)
+}
+_OWN = frozenset((b"connection", b"content-length", b"transfer-encoding", b"date"))
+"""What this side of the connection says by itself; a Date only if nobody else has."""
+
+
+class LeanStream:
+    """One request and its answer on a connection: ``gateway.proxy.downstream.Downstream``."""
+
+    __slots__ = (
+        "_chunked",
+        "_chunks",
+        "_connection",
+        "_finished",
+        "_framed",
+        "_gone",
+        "_head",
+        "_keep",
+        "_left",
+        "_limits",
+        "_linger_from",
+        "_out",
+        "_paused",
+        "_producer",
+        "_run",
+        "body",
+        "received",
+        "tunnel",
+    )
+
+    def __init__(self, connection: LeanConnection, head: Head) -> None:
+        self._run: Run | None = None
+        self._out: list[bytes] | None = None
+        self._chunked = False
+        self._framed = True
+        self._gone = False
+        self._finished = False
+        self._producer: IPushProducer | None = None
+        self._paused = False
+        self._chunks: ChunkReader | None = None
+        self._linger_from = 0
+        self.body: RequestBody | None = None
+        self.tunnel: Tunnel | None = None
+        self._connection = connection
+        self._limits: ProxyLimits = connection.factory.limits
+        self._head = head
+        self._keep = head.persistent
+        self._left = head.length
+        self.received = head.length == 0
+        if head.length != 0 or head.has_length:
+            if head.length is None:
+                self._chunks = ChunkReader(self._limits.max_chunk_line_bytes, self._limits.max_header_bytes)
+            ask = self._continue if head.expects else _no_need
+            self.body = RequestBody(
+                head.length, connection, read_ahead=self._limits.read_ahead_bytes, on_start=ask
+            )
+            if self.received:
+                self.body.end()
+
+    def serve(self, run: Run) -> None:
+        """The runner has taken it."""
+        if self.received and self._finished:
+            return  # Neither needs the other any more; they must not hold on to each other.
+        self._run = run
+        if self.received or self._finished or self._gone:
+            return
+        self._wait_for_content()
+        if self._left is not None and run.over_limit(self._left):
+            run.too_large()
+
+    # -- content from the client
+
+    def content(self, data: bytes) -> bytes:
+        """Take content; returns what is behind its end."""
+        body = self.body
+        assert body is not None
+        rest = b""
+        if self._chunks is not None:
+            try:
+                data, rest = self._chunks.feed(data)
+            except BadChunks:
+                self._keep = False
+                if self._run is not None:
+                    self._run.bad_content()
+                self._give_up()
+                return b""
+            ended = self._chunks.done
+        else:
+            assert self._left is not None
+            data, rest = data[: self._left], data[self._left :]
+            self._left -= len(data)
+            ended = not self._left
+        run = self._run
+        # Before it goes on: what is too much never reaches an upstream.
+        if run is not None and run.over_limit(body.received + len(data)):
+            run.too_large()
+        if data:
+            body.data(data)
+        if run is not None:
+            run.exchange.bytes_received = body.received
+        if ended:
+            self.received = True
+            self._connection.deadline = inf
+            body.end()
+            if self._finished:
+                self._done()
+        elif self._finished:
+            if body.received - self._linger_from > self._limits.linger_bytes:
+                self._give_up()
+        else:
+            self._wait_for_content()
+        return rest
+
+    def _continue(self) -> None:
+        if self._out is None and not self._gone and not self._finished:
+            self._connection.transport.write(_CONTINUE)
+
+    def _wait_for_content(self) -> None:
+        self._connection.set_deadline(self._limits.body_timeout_s, self._content_too_slow)
+
+    def _content_too_slow(self) -> None:
+        body, run = self.body, self._run
+        if body is not None and body.waiting_for_upstream:
+            self._wait_for_content()  # It is not the client that is slow.
+        elif run is not None:
+            run.slow_body()
+
+    # -- Downstream
+
+    def respond(self, status: int, fields: list[Pair], length: int | None) -> None:
+        if self._gone:
+            return
+        version = self._head.version
+        own = dated = False
+        for name, value in fields:
+            if name in _OWN:
+                if name == b"date":
+                    dated = True
+                    continue
+                own = True
+                if name == b"connection" and value.lower() == b"close":
+                    self._keep = False
+        if own:
+            fields = [pair for pair in fields if pair[0] not in _OWN or pair[0] == b"date"]
+        out = [_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, write_lines(fields)]
+        if not dated:
+            out.append(self._connection.factory.date())
+        if status == 101:
+            self._keep = self._framed = False
+            out.append(b"Connection: upgrade\r\n\r\n")
+            self._out = out
+            return
+        if status == 204:
+            pass
+        elif length is not None:
+            out.append(b"Content-Length: %d\r\n" % length)
+        elif status != 304 and self._head.method != b"HEAD":
+            if version == (1, 1):
+                self._chunked = True
+                out.append(b"Transfer-Encoding: chunked\r\n")
+            else:
+                self._framed = False
+                self._keep = False
+        if self._connection.factory.draining or not self._can_keep_alive():
+            self._keep = False
+        if not self._keep:
+            out.append(b"Connection: close\r\n")
+        elif version == (1, 0):
+            out.append(b"Connection: keep-alive\r\n")
+        out.append(b"\r\n")
+        self._out = out
+
+    def _can_keep_alive(self) -> bool:
+        body = self.body
+        if body is None or self.received:
+            return True
+        # How much a chunked request still has to come nobody knows.
+        return body.expected is not None and body.expected - body.received <= self._limits.linger_bytes
+
+    def write(self, data: bytes) -> None:
+        if self._gone:
+            return
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        out = self._out
+        if out:
+            self._out = []
+            out.append(data)
+            if len(data) > _JOINED_BYTES:
+                self._connection.transport.writeSequence(out)
+                return
+            data = b"".join(out)
+        self._connection.transport.write(data)
+
+    def flush(self) -> None:
+        if self._out and not self._gone:
+            data = b"".join(self._out)
+            self._out = []
+            self._connection.transport.write(data)
+
+    def finish(self) -> None:
+        if self._gone or self._finished:
+            return
+        self._finished = True
+        out, self._out = self._out or [], []
+        if self._chunked:
+            out.append(b"0\r\n\r\n")
+        if out:
+            self._connection.transport.write(b"".join(out))
+        if self.received:
+            self._done()
+            return
+        # The answer came before the end of the request: hear the client out, within limits.
+        body = self.body
+        assert body is not None
+        self._linger_from = body.received
+        body.drop()
+        self._connection.set_deadline(self._limits.linger_s, self._give_up)
+
+    def abort(self) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        if self._out == [] and self._framed:
+            # With a length or chunks the client sees that something is missing.
+            self._connection.close()
+        else:
+            self._connection.abort()
+
+    def register(self, producer: IPushProducer) -> None:
+        self._producer = producer
+        if self._paused:
+            producer.pauseProducing()
+
+    def unregister(self) -> None:
+        self._producer = None
+        if self._paused:
+            self._connection.deadline = inf
+
+    # -- after a 101 answer (gateway.proxy.tunnel.TunnelClient)
+
+    def switch(self, tunnel: Tunnel) -> None:
+        if self._gone:
+            return
+        self.flush()
+        self.tunnel = tunnel
+        self._connection.switch(tunnel)
+
+    def pause_client(self) -> None:
+        self._connection.pause_reading()
+
+    def resume_client(self) -> None:
+        self._connection.resume_reading()
+
+    def end_writing(self) -> bool:
+        return self._connection.end_writing()
+
+    # -- from the connection
+
+    def pause(self) -> None:
+        """The client reads slowly."""
+        self._paused = True
+        if self._producer is not None:
+            self._producer.pauseProducing()
+
+    def resume(self) -> None:
+        """It has caught up."""
+        self._paused = False
+        if self._finished:
+            self._connection.set_deadline(self._limits.linger_s, self._give_up)
+        elif not self.received:
+            self._wait_for_content()
+        else:
+            self._connection.deadline = inf
+        if self._producer is not None:
+            self._producer.resumeProducing()
+
+    def client_gone(self) -> None:
+        """The connection is lost."""
+        self._gone = True
+        if self._run is not None:
+            self._run.client_gone()
+
+    def _give_up(self) -> None:
+        """Stop hearing the client out."""
+        if not self._gone:
+            self._gone = True
+            self._connection.close()
+
+    def _done(self) -> None:
+        self._run = None
+        self._connection.request_done(self._keep)
+
+
+def _no_need() -> None:
+    pass
