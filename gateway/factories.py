@@ -9,7 +9,15 @@ from attrs import field, frozen
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from gateway.interfaces import ICredentialFactory, INestingFactory, IPluginFactory, PluginServices
+from gateway.core.exchange import Exchange
+from gateway.interfaces import (
+    ICredentialFactory,
+    INestingFactory,
+    IPluginFactory,
+    IPureHooks,
+    IRewritePhase,
+    PluginServices,
+)
 
 
 def _fine(config: Mapping[str, Any]) -> None:
@@ -58,3 +66,23 @@ class NestingFactory(Factory):
 
     nested: Callable[[Mapping[str, Any]], list[tuple[str, Mapping[str, Any]]]] = field(repr=False)
     nested_kind: str | None = None
+
+
+@implementer(IRewritePhase, IPureHooks)
+@frozen(eq=False)
+class Idle:
+    """A plugin that is accepted and has nothing to do."""
+
+    def rewrite(self, exchange: Exchange) -> None:
+        """See ``IRewritePhase``."""
+
+
+def accepted(name: str, priority: int, properties: Mapping[str, Any]) -> Factory:
+    """
+    The factory of a plugin that is there for the sake of configurations that have it.
+
+    Args:
+        properties: Its settings, by name, each a JSON Schema.
+    """
+    schema = {"type": "object", "properties": properties}
+    return Factory(name=name, priority=priority, schema=schema, make=lambda config, services: Idle())

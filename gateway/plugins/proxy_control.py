@@ -2,57 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from gateway.factories import accepted
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
-from zope.interface import implementer
-
-from gateway.core.exchange import Exchange
-from gateway.interfaces import IPluginFactory, IPureHooks, IRewritePhase, PluginServices
-
-NAME = "proxy-control"
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
+plugin = accepted(
+    "proxy-control",
+    21990,
+    {
         "request_buffering": {
             "type": "boolean",
             "default": True,
             "description": "Accepted; content of requests streams.",
         }
     },
-}
-
-
-@implementer(IRewritePhase, IPureHooks)
-@frozen(eq=False)
-class ProxyControl:
-    """proxy-control with any configuration."""
-
-    def rewrite(self, exchange: Exchange) -> None:
-        """See ``IRewritePhase``. There is nothing to do."""
-
-
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 21990
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: the schema says it all."""
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> ProxyControl:
-        """See ``IPluginFactory.make``."""
-        return ProxyControl()
-
-
-plugin = Factory()
+)
