@@ -106,19 +106,22 @@ class Fields:
                 self.pairs = [pair for pair in self.pairs if pair[0] != name]
                 return
 
-    def clean(self) -> None:
+    def clean(self, start: int = 0) -> None:
         """
         Make every line end where it ends: control characters in values become spaces.
 
         Whoever writes a value that a client had a say in cannot let it start another line.
 
+        Args:
+            start: So many lines at the beginning are known to be fine.
         Raises:
             ValueError: a name that is no token.
         Source:
             RFC 9110 sections 5.1 and 5.5.
         """
-        names = [name for name, _ in self.pairs]
-        values = b"".join([value for _, value in self.pairs])
+        pairs = self.pairs[start:] if start else self.pairs
+        names = [name for name, _ in pairs]
+        values = b"".join([value for _, value in pairs])
         if (
             not b"".join(names).translate(None, _NAME_BYTES)
             and values.translate(None, _CONTROL_BYTES) == values

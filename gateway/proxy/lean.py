@@ -23,7 +23,7 @@ from zope.interface import alsoProvides, implementer
 
 from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair
-from gateway.core.recurring import MAX_BYTES, Recurring
+from gateway.core.recurring import MAX_BYTES, HeadMemory, Recurring
 from gateway.http1.eager import unsent
 from gateway.http1.request import (
     HEAD_END,
@@ -225,8 +225,10 @@ class LeanConnection(Protocol):
             and head.length == 0
             and not head.has_length
             and type(admitted) is Admitted
+            and self.factory.heads.recurs(buffer)
         ):
-            self.factory.heads.learn(buffer, (head, request, admitted))
+            admitted = admitted._replace(memory=HeadMemory())
+            self.factory.heads.keep(buffer, (head, request, admitted))
         self._start(head, request, admitted)
         return True
 

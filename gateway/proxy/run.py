@@ -28,6 +28,7 @@ from gateway.http1.response import ResponseHead
 from gateway.model.upstream import Node
 from gateway.proxy.answering import TOO_LARGE, Answering
 from gateway.proxy.health import WatchedTry
+from gateway.proxy.known_answer import known_answer
 from gateway.proxy.request_body import HeldBody, RequestBody
 from gateway.proxy.tunnel import Tunnel, TunnelFlow
 from gateway.upstream.connection import Flow
@@ -425,13 +426,18 @@ class Run(Answering):
             self._watched.answered(status, took_s)
         exchange.from_upstream = True
         exchange.status = status
-        pairs, length = head.passed_on()
-        pairs.append((b"server", self.runner.server))
-        if protocol is not None:
-            pairs.append((b"upgrade", protocol))
-        exchange.response_fields = Fields(pairs)
+        known = known_answer(head, self.runner.server) if head.shared else None
+        if known is not None:
+            length: int | None = known.length
+            exchange.response_fields = Fields(known.pairs)
+        else:
+            pairs, length = head.passed_on()
+            pairs.append((b"server", self.runner.server))
+            if protocol is not None:
+                pairs.append((b"upgrade", protocol))
+            exchange.response_fields = Fields(pairs)
         outcome = _SERVED.get(status)
         if outcome is None:
             outcome = _SERVED[status] = Outcome(status, "upstream", reasons.OK)
         self._outcome = outcome
-        self._respond(length)
+        self._respond(length, known)

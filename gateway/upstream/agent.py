@@ -58,10 +58,10 @@ class Call:
         "_body",
         "_connection",
         "_dial",
-        "_head",
         "_method",
         "_request",
         "_waiter",
+        "head",
         "reused",
     )
 
@@ -78,7 +78,7 @@ class Call:
         self._method = method
         self._request = request
         self._body = body
-        self._head = head
+        self.head = head
         self._waiter: ResponseWaiter | None = waiter
         self._connection: HTTP1Client | None = None
         self._dial: Dial | None = None
@@ -102,7 +102,7 @@ class Call:
         connection.send(
             self,
             self._method,
-            self._head,
+            self.head,
             self._body,
             timeout.send_s,
             timeout.read_s,
@@ -292,8 +292,20 @@ class UpstreamAgent:
         Raises:
             ValueError: it cannot be written as one request.
         """
-        call = self._call(request.method, request, body, waiter)
-        pool = self.pool(request)
+        pool: Pool | None = request.pool
+        if pool is None or pool.forgotten:
+            pool = self.pool(request)
+            if request.kept:
+                request.pool = pool
+        elif pool.settings is not request.keepalive:
+            pool.settings = request.keepalive
+        text = request.text
+        if text is None or body is not None:
+            call = self._call(request.method, request, body, waiter)
+            if request.kept and body is None:
+                request.text = call.head
+        else:
+            call = Call(self, request.method, request, None, text, waiter)
         connection = pool.take()
         if connection is None:
             call.dial()
@@ -357,6 +369,7 @@ class UpstreamAgent:
             self._forget(pool)
 
     def _forget(self, pool: Pool) -> None:
+        pool.forgotten = True
         if self._pools.get(pool.peer) is pool:
             del self._pools[pool.peer]
         if self._closing and not any(pool.open for pool in self._pools.values()):

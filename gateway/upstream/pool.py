@@ -33,9 +33,10 @@ class Pool:
 
     Attributes:
         settings: How many to keep, and for how long; the latest request's count.
+        forgotten: Whether it is empty, and another one takes its place.
     """
 
-    __slots__ = ("_idle", "_on_empty", "_room", "open", "peer", "settings")
+    __slots__ = ("_idle", "_on_empty", "_room", "forgotten", "open", "peer", "settings")
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Pool:
         self.peer = peer
         self.settings = settings
         self.open = 0
+        self.forgotten = False
         self._idle: list[HTTP1Client] = []
         self._room = room
         self._on_empty = on_empty
