@@ -154,12 +154,10 @@ def _plain_line(
 
     def line(exchange: Exchange, now_s: float) -> str:
         sent = exchange.sent
-        if (
-            sent is not None
-            and known is not None
-            and (text := known.write(sent, exchange, now_s)) is not None
-        ):
-            return text
+        if sent is not None and known is not None:
+            same = known.write(sent, exchange, now_s)
+            if same is not None:
+                return same
         values: Sequence[str] | None = quickly(exchange, now_s)
         # Nearly every line needs no escapes at all. One look at the whole tells.
         if (
