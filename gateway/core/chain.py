@@ -65,6 +65,7 @@ class Chain:
 
     Attributes:
         reads_content: Whether the request's content is to be gathered before they run.
+        silent: Whether none has a say before the request is sent.
 
     Source:
         Data-plane contract §2 and §6.
@@ -79,6 +80,11 @@ class Chain:
     body_tap: tuple[tuple[str, BodyTap], ...] = ()
     log: tuple[tuple[str, HeaderFilter], ...] = ()
     reads_content: bool = False
+    silent: bool = field(init=False)
+
+    @silent.default
+    def _silent(self) -> bool:
+        return not (self.rewrite or self.access or self.before_proxy)
 
 
 EMPTY = Chain()

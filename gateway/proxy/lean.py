@@ -279,10 +279,15 @@ class LeanConnection(Protocol):
     def request_done(self, keep: bool) -> None:
         """The request in flight is answered and read; for its stream."""
         self._stream = None
-        if not keep or self.factory.draining:
+        factory = self.factory
+        if not keep or factory.draining:
             self.close()
             return
-        self._wait_for_request()
+        if self._writing_paused:
+            self._wait_for_reader()
+        else:
+            self.deadline = factory.clock.seconds() + factory.limits.idle_timeout_s
+            self._on_deadline = self._idle_too_long
         if self._going_on:
             return
         if self._at < len(self._buffer):

@@ -31,7 +31,6 @@ from gateway.proxy.health import WatchedTry
 from gateway.proxy.known_answer import known_answer
 from gateway.proxy.request_body import HeldBody, RequestBody
 from gateway.proxy.tunnel import Tunnel, TunnelFlow
-from gateway.upstream.connection import Flow
 from gateway.upstream.errors import UpstreamError
 
 NOT_FOUND = Reply.json(404, {"error_msg": "404 Route Not Found"}, reason=reasons.ROUTE_NOT_FOUND)
@@ -88,7 +87,13 @@ class Run(Answering):
                 self._begin()
                 return
             match_route(exchange)
-            self._hooks = exchange.snapshot.global_chain.rewrite
+            general, route = exchange.snapshot.global_chain, exchange.route
+            if route is not None and general.silent and route.chain.silent:
+                # Nobody has a say, and so there is no consumer whose plugins might.
+                self._chain = route.chain
+                self._first_try()
+                return
+            self._hooks = general.rewrite
             self._walk()
         except Exception:
             self._bug(Failure())
@@ -285,7 +290,14 @@ class Run(Answering):
             if head.status == 101:
                 self._switched(head, content, connection)
                 return self._tunnel or self
-            self._answered(head, content, connection)
+            self._flow = connection
+            self._got_response(head)
+            if connection is not None:
+                self._more_to_come(content)
+                return self
+            if content:
+                self._content(content)
+            self._complete()
         except Exception:
             self._bug(Failure())
         return self
@@ -312,14 +324,7 @@ class Run(Answering):
         tunnel = self._tunnel = Tunnel(exchange, client, connection, self._end)
         tunnel.start(limit_s, content)
 
-    def _answered(self, head: ResponseHead, content: bytes, connection: Flow | None) -> None:
-        self._flow = connection
-        self._got_response(head)
-        if connection is None:
-            if content:
-                self._content(content)
-            self._complete()
-            return
+    def _more_to_come(self, content: bytes) -> None:
         self.downstream.register(self)
         if content:
             self._content(content)

@@ -85,20 +85,10 @@ class Call:
         self.reused = False
 
     def send_on(self, connection: HTTP1Client) -> None:
-        """Use a connection that has been used before."""
-        self.reused = True
-        self._send(connection)
-
-    def dial(self) -> None:
-        self.reused = False
-        dial = self._dial = Dial(
-            self._agent.network, self._request.peer, self._request.timeout.connect_s, self
-        )
-        dial.start()
-
-    def _send(self, connection: HTTP1Client) -> None:
+        """Use a connection; ``reused`` says whether it has been used before."""
         self._connection = connection
-        timeout = self._request.timeout
+        request = self._request
+        timeout = request.timeout
         connection.send(
             self,
             self._method,
@@ -106,8 +96,15 @@ class Call:
             self._body,
             timeout.send_s,
             timeout.read_s,
-            switching=self._request.switching,
+            switching=request.switching,
         )
+
+    def dial(self) -> None:
+        self.reused = False
+        dial = self._dial = Dial(
+            self._agent.network, self._request.peer, self._request.timeout.connect_s, self
+        )
+        dial.start()
 
     def cancel(self) -> None:
         """Nobody waits any longer: the connection is cut, and the waiter told nothing."""
@@ -129,7 +126,7 @@ class Call:
     def connected(self, connection: HTTP1Client) -> None:
         self._dial = None
         self._agent.pool(self._request).add(connection)
-        self._send(connection)
+        self.send_on(connection)
 
     def connect_failed(self, error: UpstreamError) -> None:
         self._dial = None
@@ -280,6 +277,7 @@ class UpstreamAgent:
         if connection is None:
             call.dial()
         else:
+            call.reused = True
             call.send_on(connection)
         return deferred
 
@@ -310,6 +308,7 @@ class UpstreamAgent:
         if connection is None:
             call.dial()
         else:
+            call.reused = True
             call.send_on(connection)
         return call
 
