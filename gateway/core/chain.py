@@ -66,6 +66,7 @@ class Chain:
     Attributes:
         reads_content: Whether the request's content is to be gathered before they run.
         silent: Whether none has a say before the request is sent.
+        untouched: Whether answers go on as they came.
 
     Source:
         Data-plane contract §2 and §6.
@@ -85,6 +86,12 @@ class Chain:
     @silent.default
     def _silent(self) -> bool:
         return not (self.rewrite or self.access or self.before_proxy)
+
+    untouched: bool = field(init=False)
+
+    @untouched.default
+    def _untouched(self) -> bool:
+        return not (self.header_filter or self.body_filter or self.body_tap)
 
 
 EMPTY = Chain()

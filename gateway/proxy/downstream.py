@@ -40,6 +40,16 @@ class Downstream(Protocol):
             known: What the fields begin with, written already; None if there is no such thing.
         """
 
+    def pass_on(self, known: KnownAnswer, content: bytes) -> bool:
+        """
+        Send a complete answer: ``respond``, ``write`` and ``finish`` in one.
+
+        Args:
+            content: All of it; as many bytes as *known* says.
+        Returns:
+            False if nothing was sent: the three are to be called.
+        """
+
     def write(self, data: bytes) -> None:
         """Send content."""
 

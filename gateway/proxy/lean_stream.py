@@ -162,23 +162,8 @@ class LeanStream:
         dated = False
         if known is not None:
             dated = known.dated
-            count = known.count
-            if (
-                len(fields) == count
-                and known.status == status
-                and known.length == length
-                and self._keep
-                and version == (1, 1)
-                and self.received
-                and not draining
-            ):
-                if dated:
-                    self._out = [known.start, known.end]
-                else:
-                    self._out = [known.start, self._connection.factory.date(), known.end]
-                return
             start += known.lines
-            fields = fields[count:]
+            fields = fields[known.count :]
         own = False
         for name, value in fields:
             if name in _OWN:
@@ -217,6 +202,26 @@ class LeanStream:
             out.append(b"Connection: keep-alive\r\n")
         out.append(b"\r\n")
         self._out = out
+
+    def pass_on(self, known: KnownAnswer, content: bytes) -> bool:
+        connection = self._connection
+        if (
+            not self._keep
+            or not self.received
+            or self._gone
+            or self._head.version != (1, 1)
+            or connection.factory.draining
+        ):
+            return False
+        date = b"" if known.dated else connection.factory.date()
+        self._finished = True
+        if len(content) > _JOINED_BYTES:
+            connection.transport.writeSequence((known.start, date, known.end, content))
+        else:
+            connection.transport.write(b"%b%b%b%b" % (known.start, date, known.end, content))
+        self._run = None
+        connection.request_done(True)
+        return True
 
     def _can_keep_alive(self) -> bool:
         body = self.body

@@ -139,6 +139,9 @@ class WebDownstream:
         # How much a chunked request still has to come nobody knows.
         return body.expected is not None and body.expected - body.received <= self._limits.linger_bytes
 
+    def pass_on(self, known: KnownAnswer, content: bytes) -> bool:
+        return False
+
     def write(self, data: bytes) -> None:
         if not self._gone:
             self._request.write(data)

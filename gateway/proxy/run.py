@@ -88,12 +88,21 @@ class Run(Answering):
                 return
             match_route(exchange)
             general, route = exchange.snapshot.global_chain, exchange.route
-            if route is not None and general.silent and route.chain.silent:
-                # Nobody has a say, and so there is no consumer whose plugins might.
-                self._chain = route.chain
+            if route is None or not general.silent:
+                self._hooks = general.rewrite
+                self._walk()
+                return
+            # What _walk comes to, without the stages on the way where nobody has a say.
+            chain = self._chain = route.chain
+            if chain.rewrite:
+                self._stage = _ROUTE_REWRITE
+                self._hooks = chain.rewrite
+            elif chain.access:
+                self._stage = _ACCESS
+                self._hooks = chain.access
+            else:
                 self._first_try()
                 return
-            self._hooks = general.rewrite
             self._walk()
         except Exception:
             self._bug(Failure())
@@ -191,8 +200,12 @@ class Run(Answering):
                         self._gather(self._walk)
                         return
             elif stage <= _CONSUMER_REWRITE:
-                stage = _GLOBAL_ACCESS
                 hooks = exchange.snapshot.global_chain.access
+                if hooks:
+                    stage = _GLOBAL_ACCESS
+                else:
+                    stage = _ACCESS
+                    hooks = self._chain.access
             elif stage == _GLOBAL_ACCESS:
                 stage = _ACCESS
                 hooks = self._chain.access
@@ -291,7 +304,8 @@ class Run(Answering):
                 self._switched(head, content, connection)
                 return self._tunnel or self
             self._flow = connection
-            self._got_response(head)
+            if self._got_response(head, content if connection is None else None):
+                return self
             if connection is not None:
                 self._more_to_come(content)
                 return self
@@ -311,7 +325,7 @@ class Run(Answering):
             self._flow = None
             self._answer("upstream", _BAD_SWITCH)
             return
-        self._got_response(head, protocol)
+        self._got_response(head, None, protocol)
         exchange, own = self.exchange, self.exchange.route
         assert exchange.target_upstream is not None
         limit_s = exchange.target_upstream.upstream.timeout.read_s
@@ -421,23 +435,32 @@ class Run(Answering):
         else:
             self._answer("upstream", self._failed)
 
-    def _got_response(self, head: ResponseHead, protocol: bytes | None = None) -> None:
+    def _got_response(self, head: ResponseHead, content: bytes | None, protocol: bytes | None = None) -> bool:
+        """
+        Answer with the upstream's head.
+
+        Args:
+            content: All of the content, if that is there. protocol: What a 101 goes on with.
+        Returns:
+            Whether content and all is sent.
+        """
         exchange = self.exchange
+        runner = self.runner
         status = head.status
-        exchange.answered_at = self.runner.clock.monotonic()
+        exchange.answered_at = runner.clock.monotonic()
         took_s = exchange.answered_at - self._try_started_s
         exchange.attempts.append(Attempt(self._tried[-1].key, status, took_s, reasons.OK))
         if self._watched is not None:
             self._watched.answered(status, took_s)
         exchange.from_upstream = True
         exchange.status = status
-        known = known_answer(head, self.runner.server) if head.shared else None
+        known = known_answer(head, runner.server) if head.shared else None
         if known is not None:
             length: int | None = known.length
             exchange.response_fields = Fields(known.pairs)
         else:
             pairs, length = head.passed_on()
-            pairs.append((b"server", self.runner.server))
+            pairs.append((b"server", runner.server))
             if protocol is not None:
                 pairs.append((b"upgrade", protocol))
             exchange.response_fields = Fields(pairs)
@@ -445,4 +468,19 @@ class Run(Answering):
         if outcome is None:
             outcome = _SERVED[status] = Outcome(status, "upstream", reasons.OK)
         self._outcome = outcome
+        if (
+            known is not None
+            and content
+            and self._chain.untouched
+            and exchange.snapshot.global_chain.untouched
+            and status < 500
+            and not runner.show_upstream_status
+            and self.downstream.pass_on(known, content)
+        ):
+            self._responded = True
+            exchange.response_length = length
+            exchange.bytes_sent = len(content)
+            self._end(outcome)
+            return True
         self._respond(length, known)
+        return False

@@ -352,7 +352,7 @@ class UpstreamAgent:
         Returns:
             Fires when every connection is gone.
         """
-        self._room.closed = True
+        self._room.close()
         for pool in list(self._pools.values()):
             pool.close_idle()
         if not any(pool.open for pool in self._pools.values()):

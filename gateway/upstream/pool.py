@@ -91,12 +91,7 @@ class Pool:
         """Keep it, or close it."""
         settings = self.settings
         room = self._room
-        if (
-            room.closed
-            or room.used >= room.size
-            or connection.requests >= settings.requests
-            or settings.idle_timeout_s <= 0
-        ):
+        if room.used >= room.size or connection.requests >= settings.requests or settings.idle_timeout_s <= 0:
             connection.close()
             return
         idle = self._idle
@@ -127,12 +122,14 @@ class IdleRoom:
 
     Attributes:
         size: Most idle connections. used: How many there are.
-        closed: Whether no more are kept.
     """
 
-    __slots__ = ("closed", "size", "used")
+    __slots__ = ("size", "used")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.used = 0
-        self.closed = False
+
+    def close(self) -> None:
+        """Keep no more."""
+        self.size = 0
