@@ -66,7 +66,7 @@ class Chain:
     Attributes:
         reads_content: Whether the request's content is to be gathered before they run.
         silent: Whether none has a say before the request is sent.
-        untouched: Whether answers go on as they came.
+        keeps_content: Whether the content of answers goes on as it came, without a look at it.
 
     Source:
         Data-plane contract §2 and §6.
@@ -87,11 +87,11 @@ class Chain:
     def _silent(self) -> bool:
         return not (self.rewrite or self.access or self.before_proxy)
 
-    untouched: bool = field(init=False)
+    keeps_content: bool = field(init=False)
 
-    @untouched.default
-    def _untouched(self) -> bool:
-        return not (self.header_filter or self.body_filter or self.body_tap)
+    @keeps_content.default
+    def _keeps_content(self) -> bool:
+        return not (self.body_filter or self.body_tap)
 
 
 EMPTY = Chain()

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME_BYTES = bytes(byte for byte in range(256) if _NAME.fullmatch(bytes([byte])))
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_CONTROL_BYTES = bytes(byte for byte in range(256) if _CONTROL.fullmatch(bytes([byte])))
+CONTROL_BYTES = bytes(byte for byte in range(256) if _CONTROL.fullmatch(bytes([byte])))
+"""What no field value may have (RFC 9110 section 5.5)."""
 
 Pair = tuple[bytes, bytes]
 
@@ -124,7 +125,7 @@ class Fields:
         values = b"".join([value for _, value in pairs])
         if (
             not b"".join(names).translate(None, _NAME_BYTES)
-            and values.translate(None, _CONTROL_BYTES) == values
+            and values.translate(None, CONTROL_BYTES) == values
             and b"" not in names
         ):
             return  # One look at all of them together: nearly always they are fine.

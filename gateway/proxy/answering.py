@@ -125,8 +125,17 @@ class Answering:
         self._content(body)
         self._complete()
 
-    def _respond(self, length: int | None, known: KnownAnswer | None = None) -> None:
-        """Run header_filter and send the head."""
+    def _respond(
+        self, length: int | None, known: KnownAnswer | None = None, content: bytes | None = None
+    ) -> bool:
+        """
+        Run header_filter and send the head.
+
+        Args:
+            known: Of what the fields are, or None. content: All of the content, if that is there and *known*.
+        Returns:
+            Whether the content is sent, too, and the request is over.
+        """
         exchange = self.exchange
         attempts = exchange.attempts
         if attempts and (attempts[-1].status >= 500 or self.runner.show_upstream_status):
@@ -140,10 +149,13 @@ class Answering:
                 hook(exchange)
             for _, hook in chain.header_filter:
                 hook(exchange)
-            fields = exchange.response_fields
-            if known is not None and fields.pairs[: known.count] != known.pairs:
+            if known is None:
+                exchange.response_fields.clean()
+            elif exchange.response_fields.pairs[: known.count] != known.pairs:
                 known = None
-            fields.clean(0 if known is None else known.count)
+                exchange.response_fields.clean()
+        if content and known is not None and self._pass_on(known, content):
+            return True
         if general.body_filter or chain.body_filter:
             length = None
         status = exchange.status
@@ -151,7 +163,24 @@ class Answering:
             self._outcome = evolve(self._outcome, status=status)
         self._content_wanted = exchange.request.method != b"HEAD" and status not in _NO_CONTENT_STATUSES
         self._responded = True
+        if known is not None:
+            exchange.response_fields.clean(known.count)
         self.downstream.respond(status, exchange.response_fields.pairs, length, known)
+        return False
+
+    def _pass_on(self, known: KnownAnswer, content: bytes) -> bool:
+        """Send the upstream's answer, and what was added to its fields, in one step if that can be."""
+        exchange = self.exchange
+        chain, general = self._chain, exchange.snapshot.global_chain
+        if not (chain.keeps_content and general.keeps_content and exchange.status == known.status):
+            return False
+        if not self.downstream.pass_on(known, exchange.response_fields.pairs[known.count :], content):
+            return False
+        self._responded = True
+        exchange.bytes_sent = len(content)
+        assert self._outcome is not None
+        self._end(self._outcome)
+        return True
 
     def _content(self, data: bytes, last: bool = False) -> None:
         exchange = self.exchange

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from math import inf
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IPushProducer
 
 from gateway.core.fields import Pair
-from gateway.http1.field_lines import write_lines
+from gateway.http1.field_lines import BadLine, write_clean_lines, write_lines
 from gateway.http1.request import BadChunks, ChunkReader, Head
 from gateway.proxy.known_answer import KnownAnswer, status_line
 from gateway.proxy.limits import ProxyLimits
@@ -24,6 +25,7 @@ _JOINED_BYTES = 16384
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _OWN = frozenset((b"connection", b"content-length", b"transfer-encoding", b"date"))
 """What this side of the connection says by itself; a Date only if nobody else has."""
+_name_of = itemgetter(0)
 
 
 class LeanStream:
@@ -203,7 +205,7 @@ class LeanStream:
         out.append(b"\r\n")
         self._out = out
 
-    def pass_on(self, known: KnownAnswer, content: bytes) -> bool:
+    def pass_on(self, known: KnownAnswer, added: list[Pair], content: bytes) -> bool:
         connection = self._connection
         if (
             not self._keep
@@ -213,12 +215,19 @@ class LeanStream:
             or connection.factory.draining
         ):
             return False
-        date = b"" if known.dated else connection.factory.date()
+        more = b"" if known.dated else connection.factory.date()
+        if added:
+            if not _OWN.isdisjoint(map(_name_of, added)):
+                return False
+            try:
+                more += write_clean_lines(added)
+            except BadLine:
+                return False
         self._finished = True
         if len(content) > _JOINED_BYTES:
-            connection.transport.writeSequence((known.start, date, known.end, content))
+            connection.transport.writeSequence((known.start, more, known.end, content))
         else:
-            connection.transport.write(b"%b%b%b%b" % (known.start, date, known.end, content))
+            connection.transport.write(b"%b%b%b%b" % (known.start, more, known.end, content))
         self._run = None
         connection.request_done(True)
         return True

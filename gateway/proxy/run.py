@@ -468,19 +468,4 @@ class Run(Answering):
         if outcome is None:
             outcome = _SERVED[status] = Outcome(status, "upstream", reasons.OK)
         self._outcome = outcome
-        if (
-            known is not None
-            and content
-            and self._chain.untouched
-            and exchange.snapshot.global_chain.untouched
-            and status < 500
-            and not runner.show_upstream_status
-            and self.downstream.pass_on(known, content)
-        ):
-            self._responded = True
-            exchange.response_length = length
-            exchange.bytes_sent = len(content)
-            self._end(outcome)
-            return True
-        self._respond(length, known)
-        return False
+        return self._respond(length, known, content)
