@@ -220,7 +220,7 @@ class LeanStream:
             if not _OWN.isdisjoint(map(_name_of, added)):
                 return False
             try:
-                more += write_clean_lines(added)
+                more = write_clean_lines(added) + more
             except BadLine:
                 return False
         self._finished = True
