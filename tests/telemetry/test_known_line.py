@@ -34,10 +34,10 @@ class KnownLineTests(SynchronousTestCase):
         for template in (
             ACCESS_FORMAT,
             "100%% $remote_addr $status %s $body_bytes_sent% $http_host $upstream_uri $request_time $reason",
-            '$time_iso8601 "$http_user_agent" $upstream_addr $upstream_status $upstream_response_time $status',
+            '$time_iso8601 "$http_user_agent" $upstream_addr $upstream_status $status "$request" $reason',
         ):
             sent = _sent()
-            exchange = served("/x%20y", [("user-agent", "100%s")])
+            exchange = served("/x", [("user-agent", "100%s")])
             known, plain = self.lines(template, exchange, sent)
             self.assertEqual(known, plain)
             self.assertIsNotNone(sent.line)
