@@ -492,7 +492,7 @@ class DataPlane:
             max_header_bytes=proxy.upstream_max_header_bytes,
             max_headers=proxy.upstream_max_headers,
             max_interim=proxy.upstream_max_interim,
-            known_heads=proxy.known_heads,
+            known_heads=proxy.upstream_known_heads,
             max_idle=proxy.upstream_max_idle,
         )
 
