@@ -26,6 +26,7 @@ from gateway.model import (
 )
 from gateway.model.credential import split_id
 from gateway.model.record import Change, Record, Revision
+from gateway.model.schema import enterprise_required
 from gateway.registry import PluginRegistry
 
 Explain = Callable[[Mapping[str, Any]], Any]
@@ -223,10 +224,17 @@ class PluginPages:
         if call.query.one("schema_type") in ("metadata", "metadata_schema"):
             schema = self._registry.factory(name).metadata_schema
         else:
-            schema = self._registry.published_schema(name, credential=of_consumer)
+            schema = self._published(name, credential=of_consumer)
         if schema is None:
             raise BadParameter("schema_type", "the plugin has no such schema")
         return Answer(200, schema)
+
+    def _published(self, name: str, *, credential: bool = False) -> Mapping[str, Any] | None:
+        schema = self._registry.published_schema(name, credential=credential)
+        more = [] if schema is None else enterprise_required(schema)
+        if schema is None or not more:
+            return schema
+        return {**schema, "required": list(dict.fromkeys([*schema.get("required", ()), *more]))}
 
     def _page(self, name: str) -> dict[str, Any]:
         factory = self._registry.factory(name)
@@ -234,7 +242,7 @@ class PluginPages:
             "version": factory.version,
             "priority": factory.priority,
             "type": factory.kind,
-            "schema": self._registry.published_schema(name),
+            "schema": self._published(name),
         }
         for member, schema in (
             ("consumer_schema", self._registry.published_schema(name, credential=True)),

@@ -154,6 +154,7 @@ _ALL = (
         name="proto",
         title="proto",
         shapes=_enterprise("protos", "LGCUD", proto.SCHEMA),
+        checks=(checks.definition,),
     ),
     Kind(
         name="ssl",
