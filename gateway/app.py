@@ -34,7 +34,7 @@ from gateway.admin.control_api import ControlAPI
 from gateway.admin.groups import default_group_change
 from gateway.admin.site import APISIX_TOO_LARGE, AdminSite
 from gateway.admin.static_keys import StaticKeys
-from gateway.admin.tokens import bootstrap_change
+from gateway.admin.tokens import bootstrap_changes
 from gateway.admin.users import first_user
 from gateway.control.amp_commands import pack
 from gateway.control.control import Control
@@ -236,9 +236,11 @@ class GatewayService(Service):
 
     async def _first_records(self, store: IConfigStore, view: StoreView) -> StoreView:
         """Make the default group and the first token, where they are not there yet."""
-        changes = [default_group_change(), bootstrap_change(self._token.text)]
         state = State.of(view)
-        changes = [change for change in changes if not _stored(state, change)]
+        group = default_group_change()
+        # As people have described it since, if they have.
+        changes = [group] if state.get(*group.key) is None else []
+        changes += bootstrap_changes(state, self._token.text)
         changes += self._first_user(state)
         if not changes:
             return view
@@ -530,11 +532,6 @@ class GatewayService(Service):
                 await maybe(close())
             except Exception:
                 log.failure("closing failed")
-
-
-def _stored(state: State, change: Change) -> bool:
-    record = state.get(*change.key)
-    return record is not None and record.value == change.value
 
 
 def _mute(site: Site) -> None:

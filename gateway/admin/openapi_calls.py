@@ -98,7 +98,7 @@ CALLS: Sequence[Operation] = (
         "What would be done with a request",
         None,
         _VALUE,
-        {"method": _TEXT, "url": _TEXT, "header": _TEXT, "client_ip": _TEXT},
+        {"method": _TEXT, "url": _TEXT, "header": _TEXT, "client_ip": _TEXT, "body": _TEXT},
     ),
     Operation("post", "/api/login", "Begin a session", user.LOGIN, _VALUE, open=True),
     Operation("put", "/api/password", "Change one's own password", user.NEW_PASSWORD),
