@@ -46,6 +46,7 @@ from gateway.control.served import Mirror, Served
 from gateway.control.shared_sockets import SharedAddress
 from gateway.control.state import State
 from gateway.control.status import StatusReport
+from gateway.control.turns import turn
 from gateway.control.worker import Worker
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import Workers
@@ -272,7 +273,9 @@ class GatewayService(Service):
         if not count:
             plane = self._plane = DataPlane(self._settings, self._reactor, self._registry)
             plane.load(in_order, view.revision, damaged)
-            return plane.runner, LocalPublisher(plane.compiler, plane.runner, plane.metrics.applied)
+            return plane.runner, LocalPublisher(
+                plane.compiler, plane.runner, plane.metrics.applied, pause=self._pause
+            )
         self._counters = LocalCounters.make(
             self._settings.plugins.counters_keys, time.monotonic, processes=count
         )
@@ -285,7 +288,11 @@ class GatewayService(Service):
         )
         compiler = make_compiler(self._settings, self._registry, services)
         mirror = Mirror(load_snapshot(compiler, in_order, view.revision, damaged))
-        return mirror, LocalPublisher(compiler, mirror)
+        return mirror, LocalPublisher(compiler, mirror, pause=self._pause)
+
+    def _pause(self) -> Deferred[None]:
+        """A turn of the reactor for everybody else."""
+        return turn(self._reactor.callLater)
 
     def _make_workers(self, count: int) -> Workers:
         """Hold the addresses of the data plane; no worker is started yet."""

@@ -28,6 +28,7 @@ from gateway.admin.expiry import CallLater, Expiries
 from gateway.admin.groups import Groups
 from gateway.admin.incoming import client_address, field_value, presented, shielded
 from gateway.admin.json_text import write_json
+from gateway.admin.listed import Listed
 from gateway.admin.passwords import Elsewhere, here
 from gateway.admin.principal import GATEWAY, Principal
 from gateway.admin.refusals import BadParameter, Denied, Invalid, NotAllowed, NotFound, Refusal, TooLarge
@@ -41,6 +42,7 @@ from gateway.admin.tools import Tools
 from gateway.admin.users import Users
 from gateway.control.control import Control
 from gateway.control.state import State
+from gateway.control.turns import turn
 from gateway.core.addresses import AddressSet
 from gateway.errors import ConfigErrors, RevisionConflict, StoreUnavailable
 from gateway.interfaces import Clock
@@ -113,6 +115,7 @@ class AdminAPI:
         self.resources = Resources(control, registry)
         self._limits = limits or Limits()
         self._ready = ready
+        self._call_later = call_later
         self._enterprise = Enterprise(self.resources, status)
         self._access = Access(self.resources, clock, limits=access, elsewhere=elsewhere)
         self._tokens = Tokens(self.resources, self._enterprise)
@@ -189,7 +192,7 @@ class AdminAPI:
                 work = self._door.answer(call, shown.method, foreign=shown.is_foreign)
             else:
                 work = self._handled(call, shown, handler, open)
-            answer = await shielded(work, self._log)
+            answer = await self._rendered(await shielded(work, self._log))
         except Refusal as refusal:
             answer = renderer.refuse(refusal)
         except ConfigErrors as errors:
@@ -246,6 +249,17 @@ class AdminAPI:
         request.content.seek(0)
         raw: bytes = request.content.read(limit)
         return raw
+
+    async def _rendered(self, answer: Answer) -> Answer:
+        """The text of a list; of a long one in turns with others."""
+        if not isinstance(answer.body, Listed):
+            return answer
+        parts = []
+        for part in answer.body.parts():
+            parts.append(part)
+            if answer.body.is_long and self._call_later is not None:
+                await turn(self._call_later)
+        return evolve(answer, body=b"".join(parts))
 
     def _send(self, request: Any, answer: Answer) -> bytes:
         body = b"" if answer.body is None else answer.body

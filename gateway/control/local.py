@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from attrs import evolve
+from twisted.internet.defer import DeferredLock
 
 from gateway.control.served import Served
+from gateway.control.turns import Pause, held, in_turns
 from gateway.core.compiler import Compiler
 from gateway.core.snapshot import Snapshot
+from gateway.core.steps import at_once
 from gateway.model.record import Change, Revision
 
 
@@ -22,49 +25,66 @@ class LocalPublisher:
         runner: Served,
         applied: Callable[[float], None] = lambda seconds: None,
         monotonic: Callable[[], float] = time.monotonic,
+        pause: Pause | None = None,
     ) -> None:
         """
         Args:
             applied: Told how long each change took, compiling included, in seconds.
+            pause: Lets others have a turn while a large change is compiled; None: they wait.
         """
         self._applied = applied
         self._monotonic = monotonic
+        self._pause = pause
+        self._turn = DeferredLock()
         self._preparing_s = 0.0
         self._compiler = compiler
         self._runner = runner
         self._prepared: tuple[Sequence[Change], Snapshot] | None = None
 
-    def prepare(self, changes: Sequence[Change]) -> None:
+    async def prepare(self, changes: Sequence[Change]) -> None:
         """
         Compile *changes* on top of what is served; requests do not see it yet.
 
         Raises:
             ConfigErrors: the result cannot be served.
         """
-        started = self._monotonic()
-        served = self._runner.snapshot
-        self._prepared = (changes, self._compiler.apply(served, changes, served.revision + 1))
-        self._preparing_s = self._monotonic() - started
+        async with held(self._turn):
+            started = self._monotonic()
+            served = self._runner.snapshot
+            self._prepared = (changes, await self._compiled(served, changes, served.revision + 1))
+            self._preparing_s = self._monotonic() - started
 
     async def publish(self, revision: Revision) -> None:
         """Serve *revision*, which was prepared last."""
-        self.serve(revision.changes, revision.number)
+        await self.serve(revision.changes, revision.number)
 
-    def serve(self, changes: Sequence[Change], revision: int) -> None:
+    async def serve(self, changes: Sequence[Change], revision: int) -> None:
         """
-        Serve *changes* as *revision*, whether they were prepared or not.
+        Serve *changes* as *revision*, whether they were prepared or not; in the order of the calls.
 
         Raises:
             ConfigErrors: the result cannot be served.
         """
-        started = self._monotonic()
-        prepared, self._prepared = self._prepared, None
-        served = self._runner.snapshot
-        if prepared is not None and tuple(prepared[0]) == tuple(changes):
-            snapshot = evolve(prepared[1], revision=revision)
-            started -= self._preparing_s
-        else:
-            snapshot = self._compiler.apply(served, changes, revision)
-        self._runner.snapshot = snapshot
-        self._compiler.forget(changes)
-        self._applied(self._monotonic() - started)
+        async with held(self._turn):
+            started = self._monotonic()
+            prepared, self._prepared = self._prepared, None
+            served = self._runner.snapshot
+            if prepared is not None and tuple(prepared[0]) == tuple(changes):
+                snapshot = evolve(prepared[1], revision=revision)
+                started -= self._preparing_s
+            else:
+                snapshot = await self._compiled(served, changes, revision)
+            self._runner.snapshot = snapshot
+            self._compiler.forget(changes)
+            self._applied(self._monotonic() - started)
+
+    async def settled(self) -> None:
+        """Wait until everything is served that ``serve`` was told before."""
+        async with held(self._turn):
+            pass
+
+    async def _compiled(self, served: Snapshot, changes: Sequence[Change], revision: int) -> Snapshot:
+        steps = self._compiler.applying(served, changes, revision)
+        if self._pause is None:
+            return at_once(steps)
+        return await in_turns(steps, self._pause, self._monotonic)

@@ -49,7 +49,7 @@ class Publisher:
     waiting: Deferred[None] | None = None
     published: list[Revision] = field(factory=list)
 
-    def prepare(self, changes: Sequence[Change]) -> None:
+    async def prepare(self, changes: Sequence[Change]) -> None:
         if self.fault is not None:
             raise self.fault
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -54,9 +56,35 @@ class LocalPublisherTests(SynchronousTestCase):
         self.successResultOf(self.write(change("token", "t", {}, group="")))
         self.assertEqual(self.gateway.runner.snapshot.revision, 1)
 
+    def test_large_changes_take_turns(self) -> None:
+        """While a large change is compiled others have turns; it is served in one step, and in order."""
+        waiting: list[Deferred[None]] = []
+
+        def pause() -> Deferred[None]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        clock = count(0.0, 0.004)  # each look at the clock is 4 ms later than the last
+        runner = self.gateway.runner
+        publisher = LocalPublisher(self.compiler, runner, monotonic=lambda: next(clock), pause=pause)
+        many = (service("s"), *(route(f"r{n}", f"/{n}") for n in range(20)))
+        first = Deferred.fromCoroutine(publisher.serve(many, 7))
+        second = Deferred.fromCoroutine(publisher.serve((route("r0", "/else"),), 8))
+        settled = Deferred.fromCoroutine(publisher.settled())
+        while waiting:
+            self.assertEqual((len(waiting), runner.snapshot.revision < 8), (1, True))
+            self.assertNoResult(settled)
+            seen = len(runner.snapshot.routes)
+            self.assertIn(seen, (0, 20))
+            waiting.pop().callback(None)
+        for done in (first, second, settled):
+            self.successResultOf(done)
+        self.assertEqual(runner.snapshot.revision, 8)
+        self.assertEqual(runner.snapshot.routes["r0"].route.paths, ("/else",))
+
     def test_an_unprepared_revision(self) -> None:
         """A revision that somebody else prepared is compiled when it is published."""
-        self.publisher.prepare([service("other")])
+        self.successResultOf(Deferred.fromCoroutine(self.publisher.prepare([service("other")])))
         changes = (service("s"), route("r", "/x"))
         revision = self.successResultOf(self.store.commit(changes, author="a", reason=None, at=1.0))
         self.successResultOf(Deferred.fromCoroutine(self.publisher.publish(revision)))

@@ -42,7 +42,7 @@ class FakeServing:
         self.revision, self.ids = revision, [record.id for record in records]
         self.calls.append(("load", revision, damaged))
 
-    def apply(self, revision: int, document: Any) -> None:
+    async def apply(self, revision: int, document: Any) -> None:
         if self.fault is not None:
             raise self.fault
         self.revision = revision
@@ -53,7 +53,7 @@ class FakeServing:
         os.close(descriptor)
         self.calls.append(("socket", kind))
 
-    def serve(self) -> None:
+    async def serve(self) -> None:
         self.serving = True
         self.calls.append(("serve",))
 
