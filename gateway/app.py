@@ -59,6 +59,7 @@ from gateway.data_plane import (
     load_snapshot,
     make_compiler,
     make_counters,
+    make_secrets,
     make_services,
     maybe,
     metrics_directory,
@@ -177,7 +178,7 @@ class GatewayService(Service):
 
         count = bootstrap.worker_count(settings)
         pair = self._certificate() if settings.admin.tls else None
-        served, local = self._first_snapshot(view, getattr(store, "damaged", ()), count)
+        served, local = await self._first_snapshot(view, getattr(store, "damaged", ()), count)
         workers = self._workers = self._make_workers(count) if count else None
         group = settings.gateway.group
         publisher = local if workers is None else WorkersPublisher(local, workers, group)
@@ -265,30 +266,30 @@ class GatewayService(Service):
         log.info("The password of the user admin is in {path}", path=str(path))
         return [first_user(passwords.hashed(text))]
 
-    def _first_snapshot(
+    async def _first_snapshot(
         self, view: StoreView, damaged: Collection[Key], count: int
     ) -> tuple[Served, LocalPublisher]:
         """Compile everything, for the requests of this process or as a mirror of what workers serve."""
         in_order = sorted(view.records, key=lambda r: r.created_revision)
         if not count:
             plane = self._plane = DataPlane(self._settings, self._reactor, self._registry)
-            plane.load(in_order, view.revision, damaged)
+            await plane.load(in_order, view.revision, damaged)
             return plane.runner, LocalPublisher(
-                plane.compiler, plane.runner, plane.metrics.applied, pause=self._pause
+                plane.compiler, plane.runner, plane.metrics.applied, pause=self._pause, secrets=plane.secrets
             )
         self._counters = LocalCounters.make(
             self._settings.plugins.counters_keys, time.monotonic, processes=count
         )
-        # Compiled to be looked at: nothing is served here, so nobody calls out.
-        services = make_services(
-            self._settings,
-            self._reactor,
-            TreqCalls(self._reactor),
-            make_counters(self._settings, self._reactor, self._counters),
-        )
-        compiler = make_compiler(self._settings, self._registry, services)
-        mirror = Mirror(load_snapshot(compiler, in_order, view.revision, damaged))
-        return mirror, LocalPublisher(compiler, mirror, pause=self._pause)
+        # Compiled to be looked at: nothing is served here, so no plugin calls out.
+        calls = TreqCalls(self._reactor)
+        counters = make_counters(self._settings, self._reactor, self._counters)
+        services = make_services(self._settings, self._reactor, calls, counters)
+        secrets = make_secrets(self._settings, self._reactor, calls)
+        self._closers += [calls.close, secrets.close]
+        compiler = make_compiler(self._settings, self._registry, services, secrets)
+        snapshot = await load_snapshot(compiler, secrets, in_order, view.revision, damaged)
+        mirror = Mirror(snapshot)
+        return mirror, LocalPublisher(compiler, mirror, pause=self._pause, secrets=secrets)
 
     def _pause(self) -> Deferred[None]:
         """A turn of the reactor for everybody else."""

@@ -84,13 +84,15 @@ class WorkerService:
             plane.runner,
             plane.metrics.applied,
             pause=lambda: turn(self._reactor.callLater),
+            secrets=plane.secrets,
         )
 
-    def load(self, revision: int, document: Any) -> None:
+    async def load(self, revision: int, document: Any) -> None:
         """Compile all."""
         assert self._plane is not None
+        assert self._publisher is not None
         records, damaged = commands.read_records(document)
-        self._plane.load(records, revision, damaged)
+        await self._publisher.begin(self._plane.load(records, revision, damaged))
 
     async def apply(self, revision: int, document: Any) -> None:
         """Compile a change and serve it. Raises ConfigErrors if that cannot be."""

@@ -67,7 +67,7 @@ class Case(SynchronousTestCase):
             Record("default", kind, id, value, "enterprise", 0, 0, 1, 1)
             for kind, id, value in (("service", "s", SERVICE), ("route", "r", ROUTE))
         ]
-        self.service.load(3, records_document(records, [("default", "service", "x")]))
+        self.done(self.service.load(3, records_document(records, [("default", "service", "x")])))
 
     def serve(self) -> None:
         shared = SharedAddress.reserve("proxy", Address("127.0.0.1", 0))

@@ -105,7 +105,7 @@ class Serving(Protocol):
 
     def configure(self, document: Any) -> None: ...
 
-    def load(self, revision: int, document: Any) -> None: ...
+    async def load(self, revision: int, document: Any) -> None: ...
 
     async def apply(self, revision: int, document: Any) -> None: ...
 
@@ -174,9 +174,8 @@ class ParentLink(_Quiet):
         return {}
 
     @commands.Load.responder
-    def _load(self, revision: int) -> dict[str, Any]:
-        self._serving.load(revision, self._document.take())
-        return {}
+    def _load(self, revision: int) -> Deferred[dict[str, Any]]:
+        return _done(self._serving.load(revision, self._document.take()))
 
     @commands.Apply.responder
     def _apply(self, revision: int) -> Deferred[dict[str, Any]]:

@@ -33,7 +33,7 @@ from gateway.core.picking import Picker
 from gateway.core.retry import RetryPolicy
 from gateway.core.route_parts import filter_of, predicate, tunnels
 from gateway.core.router import Router, Rule
-from gateway.core.secrets import UnresolvedReference
+from gateway.core.secrets import UnresolvedReference, managed_references
 from gateway.core.snapshot import (
     MISSING_PLUGIN_CONFIG,
     CompiledRoute,
@@ -57,6 +57,7 @@ _T = TypeVar("_T")
 SERVED_KINDS = frozenset(
     {"service", "route", "consumer", "credential", "global_rule", "upstream", "service_upstream"}
     | {"plugin_config", "consumer_group", "plugin_metadata", "ssl", "certificate", "ca_certificate", "sni"}
+    | {"secret"}
 )
 """The kinds a snapshot is made of; changes of others leave it as it is."""
 CERTIFICATE_KINDS = frozenset({"ssl", "certificate", "ca_certificate", "sni"})
@@ -166,6 +167,13 @@ class Compiler:
             if change.value is None and change.group == self.group:
                 self._bound.pop(f"{change.kind}/{change.id}", None)
                 self._upstreams.pop(f"{change.kind}/{change.id}", None)
+
+    def unbind(self, changes: Iterable[Change]) -> None:
+        """What stands for a secret there is to be looked up anew, though the settings may be the same."""
+        for change in changes:
+            known = self._bound.get(f"{change.kind}/{change.id}", {})
+            for name in [name for name, held in known.items() if any(managed_references(held[0]))]:
+                del known[name]
 
     # -- plugins and upstreams, remembered by where they stand
 
@@ -447,7 +455,7 @@ class Compiler:
 
     def _load_ssl(self, work: Work, id: str, ssl: Ssl) -> None:
         known = work.ssls.get(id)
-        if known is not None and known.ssl == ssl:
+        if known is not None and known.ssl == ssl and not any(managed_references(ssl.texts)):
             return
         # Setting a key that is there keeps its place: the order is that of creation.
         try:

@@ -37,7 +37,7 @@ class FakeServing:
     def configure(self, document: Any) -> None:
         self.calls.append(("configure", document))
 
-    def load(self, revision: int, document: Any) -> None:
+    async def load(self, revision: int, document: Any) -> None:
         records, damaged = read_records(document)
         self.revision, self.ids = revision, [record.id for record in records]
         self.calls.append(("load", revision, damaged))
