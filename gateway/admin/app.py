@@ -33,6 +33,7 @@ from gateway.admin.passwords import Elsewhere, here
 from gateway.admin.principal import GATEWAY, Principal
 from gateway.admin.refusals import BadParameter, Denied, Invalid, NotAllowed, NotFound, Refusal, TooLarge
 from gateway.admin.resources import Resources
+from gateway.admin.roles import Roles
 from gateway.admin.sessions import COOKIE
 from gateway.admin.site import AdminResource
 from gateway.admin.static_keys import StaticKeys
@@ -120,6 +121,7 @@ class AdminAPI:
         self._access = Access(self.resources, clock, limits=access, elsewhere=elsewhere)
         self._tokens = Tokens(self.resources, self._enterprise)
         self._users = Users(self.resources, self._enterprise, self._access)
+        self._roles = Roles(self.resources, self._enterprise)
         self._groups = Groups(self.resources, self._enterprise)
         self._instances = instances
         self._tools = Tools(self.resources)
@@ -228,7 +230,7 @@ class AdminAPI:
         if open:
             return await handler(call)
         principal = self._static_principal(shown, call) or await self._access.principal(shown)
-        principal.check(shown.method, call.path)
+        principal.check(shown.method, call.path, call.query.one(selection.GROUP_PARAMETER))
         return await handler(evolve(call, principal=principal))
 
     def _static_principal(self, shown: Presented, call: Call) -> Principal | None:
@@ -330,8 +332,24 @@ class AdminAPI:
         return await self._answer(request, lambda call: self._users.assigned_roles(call, id))
 
     @app.route("/api/roles")
-    async def _roles(self, request: Any) -> bytes:
-        return await self._answer(request, self._users.roles)
+    async def _role_list(self, request: Any) -> bytes:
+        return await self._answer(request, self._roles.roles)
+
+    @app.route("/api/roles/<id>")
+    async def _role(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._roles.role(call, id))
+
+    @app.route("/api/roles/<id>/permission_policies")
+    async def _policies_of_role(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._roles.attached(call, id))
+
+    @app.route("/api/permission_policies")
+    async def _policy_list(self, request: Any) -> bytes:
+        return await self._answer(request, self._roles.policies)
+
+    @app.route("/api/permission_policies/<id>")
+    async def _policy(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._roles.policy(call, id))
 
     # The control plane
 

@@ -250,6 +250,13 @@ def _exists(draft: Draft, id: object, kind: str, path: tuple[str | int, ...]) ->
         yield Problem(path, "reference", f"{kind.replace('_', ' ')} {id[:256]} not found")
 
 
+def role_policies(draft: Draft) -> Iterator[Problem]:
+    """The policies of a role exist."""
+    ids = draft.document.get("permission_policies")
+    for place, id in enumerate(ids if isinstance(ids, list) else ()):
+        yield from _exists(draft, id, "permission_policy", ("permission_policies", place))
+
+
 def metadata(draft: Draft) -> Iterator[Problem]:
     """Metadata is for a plugin that is there, and as that plugin wants it."""
     if draft.id not in draft.registry:
