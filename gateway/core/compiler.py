@@ -172,7 +172,7 @@ class Compiler:
         """What stands for a secret there is to be looked up anew, though the settings may be the same."""
         for change in changes:
             known = self._bound.get(f"{change.kind}/{change.id}", {})
-            for name in [name for name, held in known.items() if any(managed_references(held[0]))]:
+            for name in [name for name, held in known.items() if managed_references(held[0])]:
                 del known[name]
 
     # -- plugins and upstreams, remembered by where they stand
@@ -455,7 +455,7 @@ class Compiler:
 
     def _load_ssl(self, work: Work, id: str, ssl: Ssl) -> None:
         known = work.ssls.get(id)
-        if known is not None and known.ssl == ssl and not any(managed_references(ssl.texts)):
+        if known is not None and known.ssl == ssl and not managed_references(ssl.texts):
             return
         # Setting a key that is there keeps its place: the order is that of creation.
         try:

@@ -6,7 +6,7 @@ References to secrets that are kept outside the configuration: ``$env://NAME[/js
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -61,17 +61,20 @@ class ManagedSecret:
         return cls(f"{manager}/{id}", path.strip("/"))
 
 
-def managed_references(value: Any) -> Iterator[str]:
+def managed_references(value: Any) -> list[str]:
     """The ``$secret://`` references that stand in *value*, at any depth."""
-    if isinstance(value, str):
-        if value[: len(_SECRET)].lower() == _SECRET:
-            yield value
-    elif isinstance(value, Mapping):
-        for member in value.values():
-            yield from managed_references(member)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from managed_references(item)
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            if item.startswith("$") and item[: len(_SECRET)].lower() == _SECRET:
+                found.append(item)
+        elif isinstance(item, Mapping):
+            waiting.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            waiting.extend(item)
+    return found
 
 
 def _from_environment(reference: str, env: Mapping[str, str]) -> str:
