@@ -286,6 +286,22 @@ class PluginsSection:
 
 
 @frozen
+class SecretsSection:
+    """
+    ``[secrets]``: what ``$secret://`` references stand for.
+
+    Attributes:
+        ttl_s: How long a value is used before its manager is asked again.
+        failure_ttl_s: How long a failure is believed.
+        timeout_s: How long one call to a manager may take; writes of what has a new reference wait for it.
+    """
+
+    ttl_s: float = setting(fields.seconds(1, 86400), "300")
+    failure_ttl_s: float = setting(fields.seconds(1, 86400), "60")
+    timeout_s: float = setting(fields.seconds(0.1, 60), "3")
+
+
+@frozen
 class LogSection:
     """
     ``[log]``.
@@ -327,6 +343,7 @@ class Settings:
     metrics: MetricsSection
     store: StoreSection
     plugins: PluginsSection
+    secrets: SecretsSection
     log: LogSection
     warnings: tuple[str, ...] = ()
 
@@ -341,6 +358,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "metrics": MetricsSection,
     "store": StoreSection,
     "plugins": PluginsSection,
+    "secrets": SecretsSection,
     "log": LogSection,
 }
 """Section name → its class."""
