@@ -291,7 +291,7 @@ class HttpCalls(Protocol):
         max_bytes: int = 1 << 20,
     ) -> Awaitable[HttpAnswer]:
         """
-        Make one call. Redirects are not followed, content is not decoded, no cookie is kept.
+        Make one call. Redirects are not followed, no cookie is kept; content in gzip, which is asked for, comes decoded.
 
         Args:
             url: Absolute, ``http`` or ``https``.

@@ -120,6 +120,8 @@ class TreqCalls:
             method, url, headers=headers, data=content, allow_redirects=False, unbuffered=True
         )
         pairs = [(n.lower(), v) for n, values in response.headers.getAllRawHeaders() for v in values]
+        # treq decodes gzip, and leaves an empty field where there was none.
+        pairs = [pair for pair in pairs if pair != (b"content-encoding", b"")]
         return HttpAnswer(response.code, pairs, await _content(response, limit))
 
     def close(self) -> Any:
