@@ -276,6 +276,21 @@ class HttpCallFailed(Exception):
         self.timed_out = timed_out
 
 
+class KeepAlive(NamedTuple):
+    """
+    How a call's connection is kept for the next one.
+
+    Attributes:
+        connections: Idle ones kept for each host and port; 0 keeps none. idle_s: For how long each.
+    """
+
+    connections: int = 32
+    idle_s: float = 60.0
+
+
+USUAL_KEEP = KeepAlive()
+
+
 class HttpCalls(Protocol):
     """Calls of the gateway's own to other services: an authorisation service, a log collector."""
 
@@ -289,9 +304,11 @@ class HttpCalls(Protocol):
         timeout_s: float = 3.0,
         verify: bool = True,
         max_bytes: int = 1 << 20,
+        keep: KeepAlive = USUAL_KEEP,
     ) -> Awaitable[HttpAnswer]:
         """
-        Make one call. Redirects are not followed, no cookie is kept; content in gzip, which is asked for, comes decoded.
+        Make one call. Redirects are not followed, no cookie is kept. Content in gzip, which is asked for,
+        comes decoded.
 
         Args:
             url: Absolute, ``http`` or ``https``.
@@ -299,6 +316,7 @@ class HttpCalls(Protocol):
             timeout_s: For the whole of it, connecting included.
             verify: Whether an ``https`` server's certificate must be valid for its name.
             max_bytes: An answer with more content is a failure.
+            keep: Calls that say the same share their connections.
         Raises:
             HttpCallFailed: no answer, or not in time, or too large.
         """

@@ -82,8 +82,8 @@ class ConsumerRestriction:
         """
         See ``IAccessPhase``.
 
-        The blacklist counts first. Who is on the whitelist may with every method, and nobody else may if there
-        is one. Without a whitelist methods count, and who stands nowhere may (plugin contract §2).
+        The blacklist counts first. If there is a whitelist, who is on it may with every method, and nobody
+        else may. Without one methods count, and who stands nowhere may (plugin contract §2).
         """
         name = self.read(exchange)
         if name is None:

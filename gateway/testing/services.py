@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, fail, succeed
 
 from gateway.core.fields import Pair
-from gateway.interfaces import HttpAnswer, HttpCallFailed, PluginServices
+from gateway.interfaces import USUAL_KEEP, HttpAnswer, HttpCallFailed, KeepAlive, PluginServices
 
 
 @define
@@ -63,6 +63,7 @@ class Call:
     timeout_s: float
     verify: bool
     max_bytes: int
+    keep: KeepAlive = USUAL_KEEP
 
     def field(self, name: bytes) -> bytes | None:
         """The first value of a request field, by its lower-case name."""
@@ -93,8 +94,9 @@ class FakeHttp:
         timeout_s: float = 3.0,
         verify: bool = True,
         max_bytes: int = 1 << 20,
+        keep: KeepAlive = USUAL_KEEP,
     ) -> Deferred[HttpAnswer]:
-        self.calls.append(Call(method, url, tuple(fields), content, timeout_s, verify, max_bytes))
+        self.calls.append(Call(method, url, tuple(fields), content, timeout_s, verify, max_bytes, keep))
         answer = self.answers.pop(0) if self.answers else HttpCallFailed(f"{method} {url}: refused")
         return fail(answer) if isinstance(answer, Exception) else succeed(answer)
 

@@ -17,11 +17,12 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from gateway.core.fields import Pair
-from gateway.interfaces import HttpAnswer, HttpCallFailed
+from gateway.interfaces import USUAL_KEEP, HttpAnswer, HttpCallFailed, KeepAlive
 from gateway.upstream.request import Peer
 from gateway.upstream.tls import ClientTLS
 
-_IDLE_S = 60
+MAX_POOLS = 64
+"""Pools of idle connections; calls that say something else than the last so many begin anew."""
 
 
 @implementer(IPolicyForHTTPS)
@@ -57,24 +58,18 @@ class TreqCalls:
         *,
         tls: ClientTLS | None = None,
         connect_timeout_s: float = 10.0,
-        connections: int = 32,
     ) -> None:
         """
         Args:
-            tls: Whom to trust. connections: Idle connections kept for each host and port.
+            tls: Whom to trust.
         """
-        tls = tls or ClientTLS()
         self._reactor = reactor
-        # One each: a connection to whoever answered must not serve a call that asks who it is.
-        self._pools = {verify: HTTPConnectionPool(reactor) for verify in (False, True)}
-        for pool in self._pools.values():
-            pool._factory = _QuietFactory
-            pool.maxPersistentPerHost = connections
-            pool.cachedConnectionTimeout = _IDLE_S
-        self._agents = {
-            verify: Agent(reactor, _Policy(tls, verify), connectTimeout=connect_timeout_s, pool=pool)
-            for verify, pool in self._pools.items()
-        }
+        self._tls = tls or ClientTLS()
+        self._connect_timeout_s = connect_timeout_s
+        # A connection to whoever answered must not serve a call that asks who it is.
+        self._pools: dict[tuple[bool, KeepAlive], tuple[HTTPConnectionPool, Agent]] = {}
+        for verify in (False, True):
+            self._agent(verify, USUAL_KEEP)
 
     def request(
         self,
@@ -86,9 +81,11 @@ class TreqCalls:
         timeout_s: float = 3.0,
         verify: bool = True,
         max_bytes: int = 1 << 20,
+        keep: KeepAlive = USUAL_KEEP,
     ) -> Deferred[HttpAnswer]:
         """See ``gateway.interfaces.HttpCalls.request``."""
-        waiting = Deferred.fromCoroutine(self._call(method, url, fields, content, verify, max_bytes))
+        agent = self._agent(verify, keep)
+        waiting = Deferred.fromCoroutine(self._call(agent, method, url, fields, content, max_bytes))
         late: list[bool] = []
 
         def too_late() -> None:
@@ -109,13 +106,38 @@ class TreqCalls:
 
         return waiting.addBoth(over)
 
+    def _agent(self, verify: bool, keep: KeepAlive) -> Agent:
+        known = self._pools.pop((verify, keep), None)
+        if known is not None:
+            self._pools[verify, keep] = known
+            return known[1]
+        if len(self._pools) >= MAX_POOLS:
+            # The one nobody has asked for the longest: its settings may be gone. What is under way ends.
+            pool, _ = self._pools.pop(next(iter(self._pools)))
+            pool.closeCachedConnections()
+        pool = HTTPConnectionPool(self._reactor, persistent=keep.connections > 0)
+        pool._factory = _QuietFactory
+        pool.maxPersistentPerHost = keep.connections
+        pool.cachedConnectionTimeout = keep.idle_s
+        agent = Agent(
+            self._reactor, _Policy(self._tls, verify), connectTimeout=self._connect_timeout_s, pool=pool
+        )
+        self._pools[verify, keep] = pool, agent
+        return agent
+
     async def _call(
-        self, method: str, url: str, fields: Sequence[Pair], content: bytes | None, verify: bool, limit: int
+        self,
+        agent: Agent,
+        method: str,
+        url: str,
+        fields: Sequence[Pair],
+        content: bytes | None,
+        limit: int,
     ) -> HttpAnswer:
         headers = Headers()
         for name, value in fields:
             headers.addRawHeader(name, value)
-        client = HTTPClient(self._agents[verify])
+        client = HTTPClient(agent)
         response = await client.request(
             method, url, headers=headers, data=content, allow_redirects=False, unbuffered=True
         )
@@ -126,7 +148,7 @@ class TreqCalls:
 
     def close(self) -> Any:
         """Close the idle connections. Fires when they are."""
-        return DeferredList([pool.closeCachedConnections() for pool in self._pools.values()])
+        return DeferredList([pool.closeCachedConnections() for pool, _ in self._pools.values()])
 
 
 def _shown(url: str) -> str:
