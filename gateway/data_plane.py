@@ -168,7 +168,8 @@ def make_counters(settings: Settings, reactor: Any, local: LocalCounters | None 
         local: Those of this machine, if other processes share them.
     """
     local = local or LocalCounters.make(settings.plugins.counters_keys, time.monotonic)
-    return Source(local, reactor, retry_s=settings.plugins.redis_retry_s)
+    plugins = settings.plugins
+    return Source(local, reactor, retry_s=plugins.redis_retry_s, synced_keys=plugins.counters_keys)
 
 
 def make_compiler(settings: Settings, registry: PluginRegistry, services: PluginServices) -> Compiler:

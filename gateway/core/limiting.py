@@ -78,7 +78,7 @@ _KEEPALIVE: dict[str, Any] = {
         "type": "integer",
         "minimum": 1,
         "default": 100,
-        "description": "Connections kept at most.",
+        "description": "Connections kept at most; each process needs one.",
     },
 }
 _SWITCH: dict[str, Any] = {"type": "boolean", "default": False}

@@ -113,9 +113,9 @@ class TreqCalls:
             return known[1]
         if len(self._pools) >= MAX_POOLS:
             # The one nobody has asked for the longest: its settings may be gone. What is under way ends.
-            pool, _ = self._pools.pop(next(iter(self._pools)))
-            pool.closeCachedConnections()
-        pool = HTTPConnectionPool(self._reactor, persistent=keep.connections > 0)
+            unused, _ = self._pools.pop(next(iter(self._pools)))
+            unused.closeCachedConnections()
+        pool: Any = HTTPConnectionPool(self._reactor, persistent=keep.connections > 0)
         pool._factory = _QuietFactory
         pool.maxPersistentPerHost = keep.connections
         pool.cachedConnectionTimeout = keep.idle_s
