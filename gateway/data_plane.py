@@ -51,7 +51,7 @@ from gateway.registry import PluginRegistry
 from gateway.settings import Settings
 from gateway.settings_fields import Address
 from gateway.telemetry.access_log import AccessLog
-from gateway.telemetry.batches import BatchProcessor
+from gateway.telemetry.batches import BatchProcessor, QueueLimits
 from gateway.telemetry.exposition import CONTENT_TYPE, DEFAULT_PATH, Exposition
 from gateway.telemetry.exposition import Source as MetricSource
 from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families
@@ -69,8 +69,6 @@ log = Logger()
 FIRST_REQUEST_S = 1.0
 """When the gateway stops: how long a client that has connected may take over its first request."""
 LOOK_AGAIN_S = 0.02
-LAST_ENTRIES_S = 5.0
-"""How long log entries that are left may take when the gateway stops."""
 BACKLOG = 4096
 """Connections the system holds for a listener that has not accepted them yet."""
 
@@ -153,6 +151,7 @@ def make_services(settings: Settings, reactor: Any, calls: HttpCalls, counters: 
         http=calls,
         sleep=sleep,
         spawn=spawn,
+        in_thread=in_thread(reactor),
         counters=counters,
         breakers=counters.local,
         random=random.random,
@@ -238,8 +237,14 @@ class DataPlane:
         self._calls = TreqCalls(reactor)
         self._counters = make_counters(settings, reactor, counters)
         self._metrics_directory = metrics_directory
-        self._batches = BatchProcessor(reactor)
-        self._files = PluginFiles()
+        limits = settings.plugins
+        queues = QueueLimits(
+            limits.logger_pending_entries, limits.logger_pending_bytes, limits.logger_batches_in_flight
+        )
+        self._batches = BatchProcessor(reactor, queues)
+        self._files = PluginFiles(
+            max_waiting_bytes=limits.file_logger_waiting_bytes, close_timeout_s=limits.logger_close_timeout_s
+        )
         self.metrics = Metrics(
             SystemClock(), max_series=settings.metrics.max_series, directory=metrics_directory
         )
@@ -359,7 +364,7 @@ class DataPlane:
         health = [self.runner.health.close] if self.runner.health is not None else []
         closers: list[Callable[[], Any]] = [
             *health,
-            partial(self._batches.close, LAST_ENTRIES_S),
+            partial(self._batches.close, self._settings.plugins.logger_close_timeout_s),
             self._files.close,
             agent,
             self._calls.close,
@@ -521,7 +526,7 @@ def _plugin_settings(settings: Settings) -> Mapping[str, str]:
     return limits
 
 
-def in_thread(reactor: Any) -> Callable[[Callable[[], bytes]], Deferred[bytes]]:
+def in_thread(reactor: Any) -> Callable[[Callable[[], Any]], Deferred[Any]]:
     """Runs functions in the reactor's thread pool."""
     return lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work)
 

@@ -608,6 +608,7 @@ class PluginServices:
         http: Calls to other services.
         sleep: Waits so many seconds, for hooks that are ``async``; ends early when the client leaves.
         spawn: Runs a coroutine that no request waits for; what it raises is logged.
+        in_thread: Runs a function that computes for long in a thread; waits for what it returns or raises.
         counters: Counters for limits, as the settings' ``policy`` says.
         breakers: Circuit breakers.
         random: A number from 0 to 1, 1 excluded: for shares and samples, not for secrets.
@@ -630,6 +631,9 @@ class PluginServices:
     http: HttpCalls = field(factory=_NoHttp, repr=False)
     sleep: Callable[[float], Awaitable[None]] = field(default=_nothing("sleep"), repr=False)
     spawn: Callable[[Coroutine[Any, Any, Any]], None] = field(default=_nothing("spawn"), repr=False)
+    in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = field(
+        default=_nothing("in_thread"), repr=False
+    )
     counters: CounterSource = field(default=_nothing("counters"), repr=False)
     breakers: Breakers = field(factory=_NoBreakers, repr=False)
     random: Callable[[], float] = field(default=_nothing("random"), repr=False)

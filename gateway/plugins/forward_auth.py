@@ -26,8 +26,6 @@ from gateway.interfaces import (
 )
 from gateway.model.schema import fill, is_reference
 
-MAX_ANSWER_BYTES = 1 << 20
-"""Content of the service's answer; one with more counts as none."""
 MAX_IDLE_MS = 86_400_000
 """A longer keepalive_timeout counts as a day."""
 _NAMES: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "default": []}
@@ -162,11 +160,17 @@ class Config:
 @implementer(IAccessPhase)
 @frozen(eq=False)
 class ForwardAuth:
-    """forward-auth with one configuration."""
+    """
+    forward-auth with one configuration.
+
+    Attributes:
+        max_answer_bytes: Content of the service's answer; one with more counts as none.
+    """
 
     config: Config
     http: HttpCalls = field(repr=False)
     log: PluginLog = field(repr=False)
+    max_answer_bytes: int
 
     async def access(self, exchange: Exchange) -> Reply | None:
         """See ``IAccessPhase``."""
@@ -185,7 +189,7 @@ class ForwardAuth:
                 content=content,
                 timeout_s=config.timeout_s,
                 verify=config.ssl_verify,
-                max_bytes=MAX_ANSWER_BYTES,
+                max_bytes=self.max_answer_bytes,
                 keep=config.keep,
             )
         except HttpCallFailed as failed:
@@ -267,7 +271,8 @@ def _check(config: Mapping[str, Any]) -> None:
 
 
 def _make(config: Mapping[str, Any], services: PluginServices) -> ForwardAuth:
-    return ForwardAuth(Config.parse(config), services.http, services.log)
+    max_answer_bytes = int(services.settings.get("forward_auth_answer_bytes", 1 << 20))
+    return ForwardAuth(Config.parse(config), services.http, services.log, max_answer_bytes)
 
 
 plugin = Factory(name="forward-auth", priority=2002, schema=_SCHEMA, check=_check, make=_make)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from gateway.core.fields import Pair
 from gateway.interfaces import USUAL_KEEP, HttpAnswer, HttpCallFailed, KeepAlive, PluginServices
@@ -113,7 +113,7 @@ def services(
 ) -> PluginServices:
     """
     What a plugin is given, in tests. ``sleep`` returns at once and lets the clock advance; ``spawn`` runs the
-    coroutine as far as it comes.
+    coroutine as far as it comes; ``in_thread`` runs the function at once.
 
     Args:
         chance: What ``services.random`` returns.
@@ -136,5 +136,6 @@ def services(
         http=FakeHttp() if http is None else http,
         sleep=sleep,
         spawn=spawn,
+        in_thread=maybeDeferred,
         random=chance,
     )

@@ -157,7 +157,7 @@ class Elsewhere:
             if callable(one):
                 self.deliver = one
             elif isinstance(one, BatchOptions):
-                assert one.max_pending > 0
+                assert one.max_pending is None or one.max_pending > 0
         return self
 
     def add(self, entry: Any) -> None:
