@@ -76,6 +76,7 @@ from gateway.store.sealing import Sealer
 from gateway.store.urls import open_store
 from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.facts import ProcessFacts
+from gateway.threads import in_thread
 from gateway.upstream.calls import TreqCalls
 
 log = Logger()
@@ -344,9 +345,7 @@ class GatewayService(Service):
 
     def _count(self, work: Callable[[], bytes]) -> Deferred[bytes]:
         """Read or write the files of metrics, one after another, in a thread."""
-        done: Deferred[bytes] = self._counting.run(
-            deferToThreadPool, self._reactor, self._reactor.getThreadPool(), work
-        )
+        done: Deferred[bytes] = self._counting.run(in_thread(self._reactor), work)
         return done
 
     def _start_worker(self, worker: Worker) -> WorkerProcess:

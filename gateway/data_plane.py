@@ -22,7 +22,6 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.server import Site
 
@@ -57,6 +56,7 @@ from gateway.telemetry.exposition import Source as MetricSource
 from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families
 from gateway.telemetry.line_files import PluginFiles
 from gateway.telemetry.metrics import Metrics, collect_files
+from gateway.threads import in_thread
 from gateway.upstream.agent import UpstreamAgent
 from gateway.upstream.calls import TreqCalls
 from gateway.upstream.client import ProxyClient
@@ -524,11 +524,6 @@ def _plugin_settings(settings: Settings) -> Mapping[str, str]:
     if not settings.plugins.redirect_https_port and settings.proxy.tls_listen:
         limits["redirect_https_port"] = str(settings.proxy.tls_listen[0].port)
     return limits
-
-
-def in_thread(reactor: Any) -> Callable[[Callable[[], Any]], Deferred[Any]]:
-    """Runs functions in the reactor's thread pool."""
-    return lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work)
 
 
 def metrics_directory(settings: Settings) -> Path:

@@ -8,7 +8,6 @@ question.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Awaitable, Callable, Iterable
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -19,8 +18,6 @@ from twisted.web.resource import NoResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-SWITCH_S = 0.0005
-"""How long the thread that renders keeps the interpreter while others want it."""
 DEFAULT_PATH = "/apisix/prometheus/metrics"
 
 # The library ends every counter's name in _total; these two are known without (data-plane contract §17).
@@ -100,14 +97,7 @@ class Exposition:
 
 
 def _rendered(sources: list[Source]) -> bytes:
-    # This thread computes for as long as it takes. Whoever serves requests waits for the interpreter so
-    # long each time it wakes up, instead of ten times as long.
-    usual_s = sys.getswitchinterval()
-    sys.setswitchinterval(min(usual_s, SWITCH_S))
-    try:
-        return b"".join([render(source()) for source in sources])
-    finally:
-        sys.setswitchinterval(usual_s)
+    return b"".join([render(source()) for source in sources])
 
 
 class _Root(Resource):

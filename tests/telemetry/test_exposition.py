@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter
@@ -77,18 +76,6 @@ class ExpositionTests(SynchronousTestCase):
         working = exposition.text()
         self.finish()
         self.assertIn(b"g 0.0", self.successResultOf(working))
-
-    def test_courtesy(self) -> None:
-        """While it renders, others get their turn sooner; afterwards everything is as before."""
-        usual = sys.getswitchinterval()
-        seen: list[float] = []
-
-        async def gather() -> list[Source]:
-            return [lambda: seen.append(sys.getswitchinterval()) or gauge(1)]
-
-        self.successResultOf(Exposition(gather, lambda work: succeed(work())).text())
-        self.assertLess(seen[0], usual)
-        self.assertEqual(sys.getswitchinterval(), usual)
 
     def test_no_thread(self) -> None:
         """It works where there are no threads."""
