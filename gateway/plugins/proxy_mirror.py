@@ -111,7 +111,7 @@ class ProxyMirror:
             content = exchange.content or b""
             ready(content if len(content) <= self.max_bytes else None)
         else:
-            exchange.source.copy(self.max_bytes, ready)
+            exchange.source.record(self.max_bytes, ready)
 
     async def _send(self, method: str, url: str, fields: list[Pair], content: bytes) -> None:
         try:

@@ -124,11 +124,10 @@ def requests(draw: st.DrawFn) -> Exchange:
 
 
 class Recorded(Source):
-    def record(self, max_bytes: int) -> None:
+    def record(self, max_bytes: int, then: Callable[[bytes | None], None] | None = None) -> None:
         self.recorded = self.content[:max_bytes]
-
-    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
-        then(self.content if len(self.content) <= max_bytes else None)
+        if then is not None:
+            then(self.content if len(self.content) <= max_bytes else None)
 
     recorded = b""
 
