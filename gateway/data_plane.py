@@ -53,7 +53,7 @@ from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.batches import BatchProcessor, QueueLimits
 from gateway.telemetry.exposition import CONTENT_TYPE, DEFAULT_PATH, Exposition
 from gateway.telemetry.exposition import Source as MetricSource
-from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families
+from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families, memory_families
 from gateway.telemetry.line_files import PluginFiles
 from gateway.telemetry.metrics import Metrics, collect_files
 from gateway.threads import in_thread
@@ -406,7 +406,8 @@ class DataPlane:
     def metric_sources(self) -> list[MetricSource]:
         """Where counted metrics come from: this process, or all that share the directory."""
         directory = self._metrics_directory
-        return [self.metrics.registry.collect if directory is None else partial(collect_files, directory)]
+        counted = self.metrics.registry.collect if directory is None else partial(collect_files, directory)
+        return [counted, partial(memory_families, self._counters.local.room)]
 
     async def _gathered(self) -> list[MetricSource]:
         facts = GatewayFacts(
