@@ -51,8 +51,9 @@ from gateway.settings import Settings
 from gateway.settings_fields import Address
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.batches import BatchProcessor, QueueLimits
-from gateway.telemetry.exposition import CONTENT_TYPE, DEFAULT_PATH, Exposition
+from gateway.telemetry.exposition import DEFAULT_PATH, Exposition
 from gateway.telemetry.exposition import Source as MetricSource
+from gateway.telemetry.exposition_text import CONTENT_TYPE
 from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families, memory_families
 from gateway.telemetry.line_files import PluginFiles
 from gateway.telemetry.metrics import Metrics, collect_files
