@@ -13,7 +13,7 @@ from gateway.core.accepting import accepts
 from gateway.core.exchange import Exchange
 from gateway.factories import Factory
 from gateway.interfaces import IBodyFilterPhase, IHeaderFilterPhase, PluginServices
-from gateway.model.schema import fill
+from gateway.model.schema import fill, without_effect
 
 NAME = "gzip"
 STATUSES = frozenset({200, 403, 404})
@@ -48,15 +48,17 @@ SCHEMA: dict[str, Any] = {
             "default": 1.1,
             "description": "The least version of a client's HTTP.",
         },
-        "buffers": {
-            "type": "object",
-            "properties": {
-                "number": {"type": "integer", "minimum": 1, "default": 32},
-                "size": {"type": "integer", "minimum": 1, "default": 4096},
+        "buffers": without_effect(
+            {
+                "type": "object",
+                "properties": {
+                    "number": {"type": "integer", "minimum": 1, "default": 32},
+                    "size": {"type": "integer", "minimum": 1, "default": 4096},
+                },
+                "default": {"number": 32, "size": 4096},
             },
-            "default": {"number": 32, "size": 4096},
-            "description": "Accepted; content is compressed as it comes.",
-        },
+            "content is compressed as it comes",
+        ),
         "vary": {"type": "boolean", "description": "Whether Vary names Accept-Encoding."},
     },
 }
