@@ -307,8 +307,8 @@ class HttpCalls(Protocol):
         keep: KeepAlive = USUAL_KEEP,
     ) -> Awaitable[HttpAnswer]:
         """
-        Make one call. Redirects are not followed, no cookie is kept. Content in gzip, which is asked for,
-        comes decoded.
+        Make one call. Redirects are not followed, no cookie is kept. Content in gzip comes decoded; it is not
+        asked for.
 
         Args:
             url: Absolute, ``http`` or ``https``.

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IPolicyForHTTPS
+from twisted.web.iweb import IAgent, IPolicyForHTTPS
 from zope.interface import implementer
 
 from gateway.core.fields import Pair
@@ -44,6 +44,25 @@ class _QuietFactory(_HTTP11ClientFactory):
     noisy = False
 
 
+@implementer(IAgent)
+class _AsSaid:
+    """Sends the fields that the caller said: treq asks for gzip besides them."""
+
+    def __init__(self, agent: IAgent) -> None:
+        self._agent = agent
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: Any = None
+    ) -> Any:
+        if headers is not None:
+            said = headers.getRawHeaders(b"accept-encoding", [])[:-1]
+            if said:
+                headers.setRawHeaders(b"accept-encoding", said)
+            else:
+                headers.removeHeader(b"accept-encoding")
+        return self._agent.request(method, uri, headers, bodyProducer)
+
+
 class TreqCalls:
     """
     ``gateway.interfaces.HttpCalls`` over treq.
@@ -67,7 +86,7 @@ class TreqCalls:
         self._tls = tls or ClientTLS()
         self._connect_timeout_s = connect_timeout_s
         # A connection to whoever answered must not serve a call that asks who it is.
-        self._pools: dict[tuple[bool, KeepAlive], tuple[HTTPConnectionPool, Agent]] = {}
+        self._pools: dict[tuple[bool, KeepAlive], tuple[HTTPConnectionPool, IAgent]] = {}
         for verify in (False, True):
             self._agent(verify, USUAL_KEEP)
 
@@ -106,7 +125,7 @@ class TreqCalls:
 
         return waiting.addBoth(over)
 
-    def _agent(self, verify: bool, keep: KeepAlive) -> Agent:
+    def _agent(self, verify: bool, keep: KeepAlive) -> IAgent:
         known = self._pools.pop((verify, keep), None)
         if known is not None:
             self._pools[verify, keep] = known
@@ -119,15 +138,17 @@ class TreqCalls:
         pool._factory = _QuietFactory
         pool.maxPersistentPerHost = keep.connections
         pool.cachedConnectionTimeout = keep.idle_s
-        agent = Agent(
-            self._reactor, _Policy(self._tls, verify), connectTimeout=self._connect_timeout_s, pool=pool
+        agent = _AsSaid(
+            Agent(
+                self._reactor, _Policy(self._tls, verify), connectTimeout=self._connect_timeout_s, pool=pool
+            )
         )
         self._pools[verify, keep] = pool, agent
         return agent
 
     async def _call(
         self,
-        agent: Agent,
+        agent: IAgent,
         method: str,
         url: str,
         fields: Sequence[Pair],
@@ -142,7 +163,7 @@ class TreqCalls:
             method, url, headers=headers, data=content, allow_redirects=False, unbuffered=True
         )
         pairs = [(n.lower(), v) for n, values in response.headers.getAllRawHeaders() for v in values]
-        # treq decodes gzip, and leaves an empty field where there was none.
+        # treq decodes gzip that was not asked for, and leaves an empty field where there was none.
         pairs = [pair for pair in pairs if pair != (b"content-encoding", b"")]
         return HttpAnswer(response.code, pairs, await _content(response, limit))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 from twisted.internet import reactor
@@ -29,17 +30,22 @@ class Echo(Resource):
         super().__init__()
         self.cookies: list[bytes | None] = []
         self.ports: list[int] = []
+        self.codings: list[list[bytes]] = []
         self.arrived: Deferred[None] = Deferred()
         self.gone: Deferred[None] = Deferred()
 
     def render(self, request: Request) -> Any:
         self.cookies.append(request.getHeader(b"cookie"))
+        self.codings.append(request.requestHeaders.getRawHeaders(b"accept-encoding", []))
         peer: Any = request.getClientAddress()
         self.ports.append(peer.port)
         if request.path == b"/never":
             request.notifyFinish().addErrback(lambda failure: self.gone.callback(None))
             self.arrived.callback(None)
             return NOT_DONE_YET
+        if request.path == b"/gzip":
+            request.setHeader(b"content-encoding", b"gzip")
+            return gzip.compress(b"hello")
         if request.path == b"/moved":
             request.redirect(b"/elsewhere")
             return b""
@@ -71,6 +77,14 @@ class CallTests(TestCase):
         )
         self.assertIsNone(answer.field(b"x-other"))
         self.assertIsNone(answer.field(b"content-encoding"))
+
+    async def test_codings(self) -> None:
+        """What may come is what the caller says; gzip comes decoded all the same."""
+        for said in ([], [(b"accept-encoding", b"br"), (b"Accept-Encoding", b"gzip")]):
+            await self.calls.request("GET", self.url, fields=said)
+            self.assertEqual(self.echo.codings.pop(), [value for _, value in said])
+        answer = await self.calls.request("GET", f"{self.url}/gzip")
+        self.assertEqual((answer.content, answer.field(b"content-encoding")), (b"hello", None))
 
     async def test_keep(self) -> None:
         """A connection serves the next call that says the same of it, unless none is to be kept."""
