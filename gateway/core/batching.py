@@ -57,6 +57,7 @@ class BatchOptions:
 
     Attributes:
         max_pending: Entries that may wait; None: as many as the gateway's own settings say.
+        max_entry_bytes: Longer entries cannot be sent; None: any can.
     """
 
     max_size: int
@@ -65,9 +66,12 @@ class BatchOptions:
     retries: int
     retry_delay_s: float
     max_pending: int | None
+    max_entry_bytes: int | None = None
 
     @classmethod
-    def parse(cls, config: Mapping[str, Any], metadata: Mapping[str, Any]) -> BatchOptions:
+    def parse(
+        cls, config: Mapping[str, Any], metadata: Mapping[str, Any], *, max_entry_bytes: int | None = None
+    ) -> BatchOptions:
         """Read a logger's settings and its metadata, both checked."""
         filled = fill({"properties": PROPERTIES}, config)
         return cls(
@@ -77,6 +81,7 @@ class BatchOptions:
             filled["max_retry_count"],
             min(filled["retry_delay"], LONGEST_S),
             metadata.get("max_pending_entries"),
+            max_entry_bytes,
         )
 
     def due_at(self, first_s: float, last_s: float) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import frozen
 
 from gateway.interfaces import Deliver, PluginServices
-from gateway.loggers import log_factory
+from gateway.loggers import MAX_DATAGRAM, log_factory
 from gateway.model.schema import without_effect
 
 PRIORITY = 5 * 8 + 6
@@ -78,4 +78,12 @@ def _collector(settings: Mapping[str, Any], single: bool, services: PluginServic
     return Sender(settings["host"], settings["port"], kind, settings["timeout"] / 1000, services).deliver
 
 
-plugin = log_factory("syslog", 401, PROPERTIES, ["host", "port"], _collector, spell=_spell)
+plugin = log_factory(
+    "syslog",
+    401,
+    PROPERTIES,
+    ["host", "port"],
+    _collector,
+    spell=_spell,
+    max_entry_bytes=lambda settings: MAX_DATAGRAM if settings["sock_type"] == "udp" else None,
+)

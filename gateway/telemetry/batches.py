@@ -67,6 +67,10 @@ class Batch:
     def add(self, entry: Any) -> None:
         """See ``gateway.interfaces.Batch.add``."""
         size = _size(entry)
+        most = self._options.max_entry_bytes
+        if most is not None and size > most:
+            self._owner.drop(self, 1, f"an entry has {size} bytes, and {most} can be sent")
+            return
         full = self.pending >= self._max_pending or self._owner.closed
         if full or self.pending_bytes + size > self._owner.limits.content_bytes:
             self._owner.drop(self, 1, "too many wait")

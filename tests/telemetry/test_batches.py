@@ -108,6 +108,17 @@ class BatchTests(SynchronousTestCase):
         self.assertEqual([entry for (entry,) in self.sent], [b"12345", b"1234", b"1"])
         self.assertEqual((batch.pending, batch.pending_bytes), (0, 0))
 
+    def test_too_large(self) -> None:
+        """An entry that can never be sent is dropped, and takes no other with it."""
+        options = BatchOptions.parse({"batch_max_size": 2}, {}, max_entry_bytes=3)
+        batch = self.batches.open("udp-logger", "r1", options, self.deliver)
+        with capturedLogs() as captured:
+            for entry in (b"123", b"1234", b"1"):
+                batch.add(entry)
+        self.assertEqual((self.sent, batch.pending_bytes), ([[b"123", b"1"]], 0))
+        self.assertEqual(self.batches.losses(), [["udp-logger", "r1", 1]])
+        self.assertIn("an entry has 4 bytes, and 3 can be sent", formatEvent(captured[0]))
+
     def test_forgotten(self) -> None:
         """A queue that nobody holds any more sends what is in it, and is gone."""
         batch = self.open(inactive_timeout=1)
