@@ -527,7 +527,7 @@ class GatewayService(Service):
         await DeferredList([maybe(listener.port.stopListening()) for listener in self._listeners])
         grace_s = self._settings.gateway.shutdown_grace_s
         if self._workers is not None:
-            await self._workers.stop(grace_s)
+            await self._workers.stop(grace_s, self._settings.plugins.logger_close_timeout_s)
         if self._plane is not None:
             await self._plane.stop_listening()
             await self._plane.drain(grace_s)
