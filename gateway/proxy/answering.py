@@ -132,6 +132,8 @@ class Answering:
             statuses = ", ".join(str(attempt.status) for attempt in exchange.attempts)
             fields.set(b"x-apisix-upstream-status", statuses.encode())
         chain, general = self._chain, exchange.snapshot.global_chain
+        if exchange.method == b"HEAD" and exchange.from_upstream and exchange.request.method != b"HEAD":
+            length = None if length is None or exchange.status == 304 else 0  # a plugin has made it a HEAD
         exchange.response_length = length
         for _, hook in general.header_filter:
             hook(exchange)
