@@ -5,12 +5,14 @@ values that each dialect renders in its own words. ``fill`` and ``fill_scalars``
 defaults from the same schema, so that a default stands in one place only.
 ``gateway.model.rules`` holds what we check in our own way.
 
-Three keywords of our own, which other readers of a published schema pass over:
+Four keywords of our own, which other readers of a published schema pass over:
 
 * ``x-default``: a default that is stored like ``default`` but not announced. Clients that merge
   announced defaults before they compare do not know these members (Admin API contract §6.4).
 * ``x-or``: an older form of the value, of another type. It is accepted, not announced.
 * ``x-unused``: why a setting that is accepted has no effect; its writer is told.
+* ``x-enterprise-required``: a setting of a plugin that has a default, and that writers of the enterprise
+  dialect must give all the same (plugin contract §9).
 """
 
 from __future__ import annotations
@@ -161,6 +163,12 @@ def unused_members(schema: Schema, config: Mapping[str, Any]) -> list[tuple[str,
         if why is not None and name in config and config[name] != member.get("default"):
             found.append((name, why))
     return found
+
+
+def enterprise_required(schema: Schema) -> list[str]:
+    """Names of the members that writers of the enterprise dialect must give though they have a default."""
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    return [name for name, member in properties.items() if member.get("x-enterprise-required")]
 
 
 def without_defaults(schema: Schema) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from gateway.core.certificates import TLSSession
-from gateway.core.secrets import resolve
+from gateway.core.secrets import Secrets, no_manager, resolve
 from gateway.model import pem
 from gateway.model.ssl import DEFAULT_PROTOCOLS, Ssl
 from gateway.upstream.identity import Authority, ClientIdentity
@@ -40,14 +40,16 @@ class ContextLoader:
     The same content gives the same context, as long as anybody uses it.
     """
 
-    def __init__(self, environ: Mapping[str, str], ciphers: str) -> None:
+    def __init__(self, environ: Mapping[str, str], ciphers: str, secrets: Secrets = no_manager) -> None:
         """
         Args:
             environ: Where ``$env://`` references are looked up.
             ciphers: For TLS 1.2, in OpenSSL's form.
+            secrets: Knows what ``$secret://`` references stand for.
         """
         self._environ = environ
         self._ciphers = ciphers
+        self._secrets = secrets
         self._contexts: WeakValueDictionary[bytes, SSL.Context] = WeakValueDictionary()
 
     def load(self, ssl: Ssl) -> object:
@@ -105,7 +107,7 @@ class ContextLoader:
         return context
 
     def _resolved(self, text: str) -> str:
-        resolved: str = resolve({"": text}, self._environ)[""]
+        resolved: str = resolve({"": text}, self._environ, self._secrets)[""]
         return resolved
 
 
