@@ -32,6 +32,8 @@ LOCK_LIMIT_S = 0.5
 _KNOWN = 10_000
 """Keys whose place a process remembers."""
 _WORD = 8
+_AT_ONCE = 1 << 16
+"""Rows that are looked at together."""
 
 
 class SharedMemory:
@@ -233,6 +235,16 @@ class Table:
     def places(self) -> range:
         """The first words of all rows."""
         return range(self._start, self._start + self._rows * self._row_words, self._row_words)
+
+    def room(self, now: float) -> tuple[int, int]:
+        """The table's bytes, and those of rows that are nobody's or whose time has ended. Takes no lock."""
+        step = self._row_words
+        free = 0
+        for first in range(0, self._rows, _AT_ONCE):
+            start = self._start + first * step + ENDS
+            rows = min(_AT_ONCE, self._rows - first)
+            free += sum(map(now.__ge__, self.floats[start : start + rows * step : step].tolist()))
+        return self._rows * step * _WORD, free * step * _WORD
 
     def lock_of(self, place: int) -> int:
         """The lock of the row at *place*."""
