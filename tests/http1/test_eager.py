@@ -38,6 +38,22 @@ class _Told(Protocol):
         self.lost.callback(b"".join(self.received))
 
 
+class _Producer:
+    """Notes when it is paused and when it may go on."""
+
+    def __init__(self, paused: list[bool]) -> None:
+        self._paused = paused
+
+    def pauseProducing(self) -> None:
+        self._paused.append(True)
+
+    def resumeProducing(self) -> None:
+        self._paused.append(False)
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+
+
 class _Pairs(TestCase):
     """Over loopback."""
 
@@ -73,18 +89,7 @@ class EagerTests(_Pairs):
         server, client = await self.pair()
         server.transport.pauseProducing()
         paused: list[bool] = []
-
-        class Producer:
-            def pauseProducing(self) -> None:
-                paused.append(True)
-
-            def resumeProducing(self) -> None:
-                paused.append(False)
-
-            def stopProducing(self) -> None:
-                pass
-
-        client.transport.registerProducer(Producer(), True)
+        client.transport.registerProducer(_Producer(paused), True)
         sent = b"".join(bytes([i % 251]) * 100_000 for i in range(200))
         for start in range(0, len(sent), 1_000_000):
             client.transport.write(sent[start : start + 500_000])
@@ -231,18 +236,7 @@ class TurnTests(_Pairs):
         block = b"x" * 16_000
         sent = 0
         paused: list[bool] = []
-
-        class Producer:
-            def pauseProducing(self) -> None:
-                paused.append(True)
-
-            def resumeProducing(self) -> None:
-                paused.append(False)
-
-            def stopProducing(self) -> None:
-                pass
-
-        client.transport.registerProducer(Producer(), True)
+        client.transport.registerProducer(_Producer(paused), True)
         self.open_turn()
         while not paused:
             client.transport.write(block)
