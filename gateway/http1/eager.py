@@ -34,7 +34,7 @@ _LARGE_READ = 1 << 18
 _MOST_PIECES = 64
 _SMALL = 16 << 10
 """More is sent at once: memory is not held for a turn."""
-_MOST_WAITING = 16
+_MOST_WAITING = 64
 """So many peers wait for the end of a turn at most."""
 _LATER = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR)
 
