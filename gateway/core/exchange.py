@@ -216,7 +216,7 @@ class ContentSource(Protocol):
         """
 
 
-@define(eq=False, slots=True)
+@define(eq=False, slots=True, init=False)
 class Exchange:
     """
     One request on its way. Plugins may change ``method``, ``target``, ``fields`` and ``content`` before it is
@@ -267,42 +267,77 @@ class Exchange:
     target: bytes = field(repr=_without_query)
     fields: Fields
     snapshot: Snapshot = field(repr=False)
-    client_ip: str = field()
-    client_port: int = field()
-    max_body_bytes: int = 0
-    upstream_host: bytes | None = None
-    upstream: CompiledUpstream | None = None
-    content: bytes | None = field(default=None, repr=False)
-    source: ContentSource | None = field(default=None, repr=False)
-    held: bytes | None = field(default=None, repr=False)
-    route: CompiledRoute | None = field(default=None, repr=False)
-    match: Match[CompiledRoute] | None = field(default=None, repr=False)
-    path_params: Mapping[str, str] = field(default=NO_PARAMS, repr=False)
-    consumer: ConsumerEntry | None = field(default=None, repr=False)
-    credential_id: str | None = None
-    context: dict[str, Any] = field(factory=dict, repr=False)
-    status: int = 0
-    response_fields: Fields = field(factory=Fields)
-    response_length: int | None = None
-    from_upstream: bool = False
-    attempts: list[Attempt] = field(factory=list)
-    answered_at: float = 0.0
-    bytes_received: int = 0
-    bytes_sent: int = 0
-    outcome: Outcome | None = None
-    memory: HeadMemory | None = field(default=None, repr=False)
-    sent: Any = field(default=None, repr=False)
-    _args: list[tuple[str, str]] | None = field(default=None, repr=False)
-    _args_of: bytes = field(default=b"", repr=False)
-    _cookies: dict[str, str] | None = field(default=None, repr=False)
+    client_ip: str
+    client_port: int
+    max_body_bytes: int
+    upstream_host: bytes | None
+    upstream: CompiledUpstream | None
+    content: bytes | None = field(repr=False)
+    source: ContentSource | None = field(repr=False)
+    held: bytes | None = field(repr=False)
+    route: CompiledRoute | None = field(repr=False)
+    match: Match[CompiledRoute] | None = field(repr=False)
+    path_params: Mapping[str, str] = field(repr=False)
+    consumer: ConsumerEntry | None = field(repr=False)
+    credential_id: str | None
+    context: dict[str, Any] = field(repr=False)
+    status: int
+    response_fields: Fields
+    response_length: int | None
+    from_upstream: bool
+    attempts: list[Attempt]
+    answered_at: float
+    bytes_received: int
+    bytes_sent: int
+    outcome: Outcome | None
+    memory: HeadMemory | None = field(repr=False)
+    sent: Any = field(repr=False)
+    _args: list[tuple[str, str]] | None = field(repr=False)
+    _args_of: bytes = field(repr=False)
+    _cookies: dict[str, str] | None = field(repr=False)
 
-    @client_ip.default
-    def _peer_ip(self) -> str:
-        return self.connection.client_ip
-
-    @client_port.default
-    def _peer_port(self) -> int:
-        return self.connection.client_port
+    def __init__(
+        self,
+        request: RequestHead,
+        connection: Connection,
+        path: str,
+        host: str,
+        started_s: float,
+        id: str,
+        fields: Fields,
+        snapshot: Snapshot,
+        memory: HeadMemory | None = None,
+    ) -> None:
+        """
+        Args:
+            fields: Those to be sent, so far.
+        """
+        # By hand: attrs would make each attribute an argument, which costs more than setting it.
+        self.request = request
+        self.connection = connection
+        self.path = path
+        self.host = host
+        self.started_s = started_s
+        self.id = id
+        self.method = request.method
+        self.target = request.target
+        self.fields = fields
+        self.snapshot = snapshot
+        self.client_ip = connection.client_ip
+        self.client_port = connection.client_port
+        self.upstream_host = self.upstream = self.content = self.source = self.held = None
+        self.route = self.match = self.consumer = self.credential_id = self.outcome = None
+        self.path_params = NO_PARAMS
+        self.context = {}
+        self.response_fields = Fields()
+        self.response_length = None
+        self.from_upstream = False
+        self.attempts = []
+        self.max_body_bytes = self.status = self.bytes_received = self.bytes_sent = 0
+        self.answered_at = 0.0
+        self.memory = memory
+        self.sent = self._args = self._cookies = None
+        self._args_of = b""
 
     async def read_content(self, max_bytes: int) -> bytes:
         """

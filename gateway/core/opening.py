@@ -38,21 +38,7 @@ def open_exchange(
         told = strip_consumer_fields(fields, None if real_ip is None else real_ip.field)
         if memory is not None and not told and len(fields.pairs) == len(head.fields):
             memory.without = real_ip
-    exchange = Exchange(
-        request=head,
-        connection=connection,
-        path=path,
-        host=host,
-        started_s=started_s,
-        id=id,
-        method=head.method,
-        target=head.target,
-        fields=fields,
-        snapshot=snapshot,
-        client_ip=connection.client_ip,
-        client_port=connection.client_port,
-        memory=memory,
-    )
+    exchange = Exchange(head, connection, path, host, started_s, id, fields, snapshot, memory)
     if told and real_ip is not None:
         client = real_ip.client(connection.client_ip, head.fields)
         if client is not None:

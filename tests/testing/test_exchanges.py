@@ -31,7 +31,7 @@ class ExchangeTests(SynchronousTestCase):
         self.assertEqual(finish(exchange().read_content(5)), b"")
         copies: list[bytes | None] = []
         for limit in (5, 4):
-            ex.source.copy(limit, copies.append)
+            ex.source.record(limit, copies.append)
         self.assertEqual(copies, [b"hello", None])
 
     def test_request(self) -> None:
