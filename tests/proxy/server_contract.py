@@ -284,6 +284,18 @@ class RequestContentContract(ServerCase):
         self.dispatcher.body.resumeProducing()
         self.assertTrue(self.reading)
 
+    def test_slow_upstream_and_content_on_its_way(self) -> None:
+        """What had come before reading stopped does not make it the client's fault either."""
+        self.send(HEAD + b"Content-Length: 100\r\n\r\n")
+        self.dispatcher.body.pauseProducing()
+        self.send(b"x" * 10)
+        self.clock.advance(self.limits.body_timeout_s)
+        self.clock.advance(self.limits.body_timeout_s)
+        self.assertEqual(self.outcomes(), [])
+        self.dispatcher.body.resumeProducing()
+        self.clock.advance(self.limits.body_timeout_s)
+        self.assertEqual(self.outcomes(), ["client_body_timeout"])
+
     def test_continue(self) -> None:
         """``Expect: 100-continue`` is answered when somebody wants the content, and not before."""
         self.dispatcher.eager = False
