@@ -183,7 +183,7 @@ def make_compiler(settings: Settings, registry: PluginRegistry, services: Plugin
 
 
 def _loader(settings: Settings) -> ContextLoader:
-    return ContextLoader(os.environ, settings.proxy.tls_ciphers)
+    return ContextLoader(os.environ, settings.proxy.tls_ciphers, settings.proxy.tls_session_timeout_s)
 
 
 def fallback_context(settings: Settings) -> SSL.Context | None:

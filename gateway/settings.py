@@ -128,6 +128,7 @@ class ProxySection:
             clients that send none. None refuses them in the handshake.
         tls_fallback_sni: The name taken for clients that send none; empty for none.
         tls_ciphers: Cipher suites for TLS 1.2, in OpenSSL's form.
+        tls_session_timeout_s: How long clients may resume a session of TLS 1.3; 0: never.
         engine: What speaks HTTP/1.1 with clients: ``lean``, our own, or ``twisted``, twisted.web.
         workers: Processes that serve besides the first, which administers; 0: all in one. Limits of
             numbers (requests, connections) hold for each.
@@ -168,6 +169,7 @@ class ProxySection:
     tls_private_key: Path | None = setting(fields.path_or_none, "")
     tls_fallback_sni: str = setting(fields.host_or_empty, "")
     tls_ciphers: str = setting(fields.line, TLS_CIPHERS)
+    tls_session_timeout_s: int = setting(fields.whole(0, 604_800), "600")
     engine: str = setting(fields.one_of(("lean", "twisted")), "lean")
     workers: int | Literal["auto"] = setting(fields.workers, "0")
     worker_timeout_s: float = setting(fields.seconds(0.1, 3600), "10")

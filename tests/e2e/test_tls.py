@@ -46,16 +46,24 @@ class TLSCase(EndToEndCase):
         path.write_text(text)
         return str(path)
 
-    def connect(self, name: str, identity: certs.Pair | None = None) -> ssl.SSLSocket:
+    def connect(
+        self,
+        name: str,
+        identity: certs.Pair | None = None,
+        *,
+        context: ssl.SSLContext | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLSocket:
         """A TLS connection that asks for *name*, whoever answers."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+        if context is None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
         if identity is not None:
             context.load_cert_chain(self.file(identity.cert), self.file(identity.key))
         plain = socket.create_connection(("127.0.0.1", self.served.ports["proxy_tls"]), timeout=LIMIT_S)
         try:
-            made = context.wrap_socket(plain, server_hostname=name)
+            made = context.wrap_socket(plain, server_hostname=name, session=session)
         except BaseException:
             plain.close()
             raise
@@ -141,6 +149,26 @@ class CertificateTests(TLSCase):
             ("o.test", None, "o.test", "/", 404),
         ):
             self.assertEqual(self.get(self.connect(name, identity), host, path), status, (name, host, path))
+
+    def test_resumed(self) -> None:
+        """A client resumes its session under the same name, and under no other."""
+        self.ssl("one", certs.pair("a.test"), "a.test", "b.test")
+        self.ssl("m", certs.pair("m.test"), "m.test", client={"ca": CA.cert})
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.load_cert_chain(self.file(FRIEND.cert), self.file(FRIEND.key))
+        for first, second, resumed in (
+            ("a.test", "a.test", True),
+            ("a.test", "b.test", False),
+            ("a.test", "m.test", False),
+            ("m.test", "m.test", False),
+            ("m.test", "a.test", False),
+        ):
+            made = self.connect(first, context=context)
+            self.assertEqual(self.get(made, first), 404)
+            again = self.connect(second, context=context, session=made.session)
+            self.assertEqual((self.get(again, second), again.session_reused), (404, resumed), (first, second))
 
     def test_restart(self) -> None:
         """After a restart it is served again, from what is encrypted in the store."""
