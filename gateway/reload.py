@@ -28,6 +28,7 @@ APPLIED: Mapping[str, frozenset[str]] = {
             "header_timeout_s",
             "body_timeout_s",
             "send_timeout_s",
+            "half_closed_s",
             "linger_s",
             "linger_bytes",
             "read_ahead_bytes",

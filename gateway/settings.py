@@ -144,6 +144,7 @@ class ProxySection:
         idle_timeout_s: A connection between two requests. header_timeout_s: a request's head,
             from its first byte. body_timeout_s: between two reads of its content.
         send_timeout_s: How long a client may take no bytes of a response.
+        half_closed_s: How long an answer may take to begin once a client without TLS has ended what it sends.
         linger_s, linger_bytes: After an answer that came before the request's end, how much of
             the rest is still read and dropped.
         read_ahead_bytes: Content kept in memory while the upstream takes none.
@@ -185,6 +186,7 @@ class ProxySection:
     header_timeout_s: float = setting(fields.seconds(), "60")
     body_timeout_s: float = setting(fields.seconds(), "60")
     send_timeout_s: float = setting(fields.seconds(), "10")
+    half_closed_s: float = setting(fields.seconds(0, 3600), "1")
     linger_s: float = setting(fields.seconds(0, 600), "5")
     linger_bytes: int = setting(fields.whole(0), "1048576")
     read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")

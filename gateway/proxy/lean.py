@@ -12,14 +12,13 @@ from typing import Any
 
 from twisted.internet.interfaces import (
     IDelayedCall,
-    IHalfCloseableProtocol,
     IProtocolNegotiationFactory,
     IPushProducer,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
-from zope.interface import alsoProvides, implementer
+from zope.interface import implementer
 
 from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair
@@ -38,6 +37,7 @@ from gateway.http1.request import (
     unfinished_fault,
 )
 from gateway.proxy.admission import Admitted, admit_read
+from gateway.proxy.half_closed import HalfClosed
 from gateway.proxy.lean_stream import LeanStream
 from gateway.proxy.runner import Runner
 from gateway.proxy.tunnel import Tunnel
@@ -50,7 +50,7 @@ _NOTHING: tuple[Pair, ...] = ()
 
 
 @implementer(IPushProducer)
-class LeanConnection(Protocol):
+class LeanConnection(HalfClosed, Protocol):
     """One client connection. Requests on it are served one after the other."""
 
     factory: LeanFactory
@@ -183,6 +183,8 @@ class LeanConnection(Protocol):
             if self._stream is None:
                 self.resume_reading()
         self._going_on = False
+        if self._ended:
+            self.serve_rest()
 
     def _go_on_later(self) -> None:
         self._due = True
@@ -294,7 +296,6 @@ class LeanConnection(Protocol):
     def switch(self, tunnel: Tunnel) -> None:
         """What the client sends is no longer HTTP; for the stream."""
         self.deadline = inf
-        alsoProvides(self, IHalfCloseableProtocol)
         data, self._buffer, self._at = self._buffer[self._at :], b"", 0
         self.resume_reading()
         if data:
@@ -308,14 +309,6 @@ class LeanConnection(Protocol):
         self.transport.loseWriteConnection()
         return True
 
-    def readConnectionLost(self) -> None:
-        """The client sends no more, and still reads (``IHalfCloseableProtocol``)."""
-        if self._stream is not None and self._stream.tunnel is not None:
-            self._stream.tunnel.client_ended()
-
-    def writeConnectionLost(self) -> None:
-        """It has been told that we send no more (``IHalfCloseableProtocol``)."""
-
     # -- reading, closing, waiting
 
     def pause_reading(self) -> None:
@@ -326,7 +319,8 @@ class LeanConnection(Protocol):
     def resume_reading(self) -> None:
         if self._reading_paused and not self._closing:
             self._reading_paused = False
-            self.transport.resumeProducing()
+            if not self._ended:
+                self.transport.resumeProducing()
 
     def close(self) -> None:
         """Close once everything written is sent; a client that does not take it is cut off."""

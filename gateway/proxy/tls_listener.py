@@ -92,6 +92,11 @@ class SessionProtocol(EagerTLS):
     tls_session: TLSSession
     protocols: Sequence[bytes] = ()
 
+    def peer_ended(self) -> bool:
+        """As its base: who has said all it has to say still gets what it asked for."""
+        ended: Callable[[], bool] | None = getattr(self.wrappedProtocol, "client_ended", None)
+        return ended is not None and not self.disconnecting and ended()
+
 
 @implementer(IOpenSSLServerConnectionCreator)
 class _Chosen:
