@@ -20,6 +20,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -37,6 +38,7 @@ from gateway.admin.static_keys import StaticKeys
 from gateway.admin.tokens import bootstrap_change
 from gateway.admin.users import first_user
 from gateway.control.amp_commands import pack
+from gateway.control.certificate_expiry import LOOK_S, CertificateExpiry
 from gateway.control.control import Control
 from gateway.control.explainer import Explainer
 from gateway.control.local import LocalPublisher
@@ -128,6 +130,7 @@ class GatewayService(Service):
         self._sockets = sockets
         self._source = source
         self._admin_tls: certificates.ReplaceableOptions | None = None
+        self._expiry: CertificateExpiry | None = None
         self._apisix_key = apisix_key
         self._clock = SystemClock()
         self._listeners: list[Listener] = []
@@ -201,7 +204,17 @@ class GatewayService(Service):
             elsewhere=self._in_a_thread,
             instances=lambda: [status.instance(group, socket.gethostname())],
         )
-        observation = self._make_observation(control, served, pair)
+        expiry = self._expiry = CertificateExpiry(
+            lambda: control.state,
+            group,
+            self._clock.time,
+            files={},
+            environ=os.environ,
+            notice_days=settings.gateway.certificate_notice_days,
+        )
+        self._name_files(expiry, pair)
+        status.more_notices = expiry.notices
+        observation = self._make_observation(control, served, expiry)
         api.start()
         self._closers.append(api.stop)
         self._listen(api, status, report.not_ready_because, pair)
@@ -211,6 +224,27 @@ class GatewayService(Service):
                 lambda: state_document(control.state, group, tuple(getattr(store, "damaged", ())))
             )
         self._announce(store.describe())
+        looks = LoopingCall(self._look_after_certificates, expiry)
+        looks.clock = self._reactor
+        looks.start(LOOK_S)
+        self._closers.append(looks.stop)
+
+    def _name_files(self, expiry: CertificateExpiry, pair: certificates.CertificateFiles | None) -> None:
+        settings = self._settings
+        files = {} if pair is None else {"admin": pair.certificate}
+        if settings.proxy.tls_certificate is not None:
+            files["proxy"] = settings.proxy.tls_certificate
+        expiry.files = files
+        expiry.renewed = frozenset(("admin",) if settings.admin.certificate is None else ())
+
+    def _look_after_certificates(self, expiry: CertificateExpiry) -> None:
+        try:
+            if self._admin_tls is not None and self._settings.admin.certificate is None:
+                # The gateway's own is made anew in time.
+                self._admin_tls.replace(self._certificate())
+            expiry.tell()
+        except Exception:
+            log.failure("looking after certificates failed")
 
     def _apisix_options(self, sealer: Sealer) -> ApisixOptions:
         settings = self._settings.apisix
@@ -303,15 +337,10 @@ class GatewayService(Service):
             timeout_s=proxy.worker_timeout_s,
         )
 
-    def _make_observation(
-        self, control: Control, served: Served, pair: certificates.CertificateFiles | None
-    ) -> Observation:
+    def _make_observation(self, control: Control, served: Served, expiry: CertificateExpiry) -> Observation:
         """What the metrics and the control API know."""
         settings, workers, plane = self._settings, self._workers, self._plane
         directory = metrics_directory(settings)
-        files = {} if pair is None else {"admin": pair.certificate}
-        if settings.proxy.tls_certificate is not None:
-            files["proxy"] = settings.proxy.tls_certificate
 
         async def here() -> Mapping[int, ProcessFacts]:
             return {0: plane.facts()} if plane is not None else {}
@@ -324,7 +353,7 @@ class GatewayService(Service):
             group=settings.gateway.group,
             hostname=socket.gethostname(),
             version=__version__,
-            certificates=files,
+            certificates=expiry,
         )
         if workers is not None:
             observation.restarts = lambda: workers.restarts
@@ -395,6 +424,9 @@ class GatewayService(Service):
             packed = pack({"settings": to_text(settings)})
             self._workers.reload(packed, settings.proxy.worker_timeout_s)
         self._settings = settings
+        if self._expiry is not None:
+            self._name_files(self._expiry, self._certificate() if settings.admin.tls else None)
+            self._expiry.set_notice(settings.gateway.certificate_notice_days)
         if self._source is not None:
             self._source.set_log_level(settings.log.level)
         warning = bootstrap.allow_open_files(settings)

@@ -53,6 +53,7 @@ class GatewaySection:
         data_dir: Where everything the gateway writes goes; absolute.
         group: Id of the gateway group whose configuration is served.
         shutdown_grace_s: How long requests in flight may take to end when the gateway stops.
+        certificate_notice_days: How long before its end a certificate in use is told of; 0: never.
     """
 
     data_dir: Path = setting(fields.path, "var")
@@ -60,6 +61,7 @@ class GatewaySection:
         fields.matching(ID_PATTERN.strip("^$"), 256, "1–256 letters, digits, '-', '_' or '.'"), "default"
     )
     shutdown_grace_s: float = setting(fields.seconds(0), "240")
+    certificate_notice_days: int = setting(fields.whole(0, 3650), "14")
 
 
 @frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
@@ -16,6 +16,7 @@ from gateway.control.served import Served
 from gateway.core.compiler import SERVED_KINDS
 from gateway.core.unused import unused
 from gateway.interfaces import Clock
+from gateway.model.record import Key
 
 MAX_IGNORED = 100
 """How many members that are not used a report names."""
@@ -35,6 +36,7 @@ class StatusReport:
         self._clock = clock
         self._started_s = started_s
         self._version = version
+        self.more_notices: Callable[[], Iterable[tuple[Key, str]]] = lambda: ()
 
     def report(self) -> dict[str, Any]:
         """
@@ -45,7 +47,8 @@ class StatusReport:
             get; they differ only while a write is under way. ``quarantined`` names resources that
             are off because they cannot be compiled, ``unused`` counts those of kinds that no request
             looks at yet, ``ignored`` names members of resources that no request looks at (the first
-            ``MAX_IGNORED``), ``notices`` those that serve with a reservation,
+            ``MAX_IGNORED``), ``notices`` those that serve with a reservation
+            (those of ``more_notices``, too),
             ``health`` the upstreams being checked, as the control API shows them (data-plane
             contract §15).
         """
@@ -65,7 +68,7 @@ class StatusReport:
             "quarantined": [_named(key, why) for key, why in snapshot.quarantined.items()],
             "unused": self._unused(),
             "ignored": self._ignored(),
-            "notices": [_named(key, why) for key, why in snapshot.notices.items()],
+            "notices": [_named(key, why) for key, why in (*snapshot.notices.items(), *self.more_notices())],
             "health": [] if health is None else health.report(),
         }
 

@@ -12,7 +12,7 @@ from typing import Any
 from cryptography import x509
 
 from tests import certs
-from tests.e2e.gateway_process import LIMIT_S, AdminClient, EndToEndCase, GatewayProcess
+from tests.e2e.gateway_process import LIMIT_S, AdminClient, EndToEndCase, GatewayProcess, wait_for
 from tests.e2e.raw_upstream import OK, Peer, RawUpstream
 
 CA = certs.authority("clients.test")
@@ -31,8 +31,13 @@ class TLSCase(EndToEndCase):
         self.admin = self.enterContext(AdminClient(self.served))
 
     def start(self, **environ: str) -> GatewayProcess:
-        listen = {"GATEWAY_PROXY_TLS_LISTEN": "127.0.0.1:0", "GATEWAY_PROXY_WORKERS": self.workers}
-        return self.gateway(environ={**listen, **environ}).start()
+        settings = {
+            "GATEWAY_PROXY_TLS_LISTEN": "127.0.0.1:0",
+            "GATEWAY_PROXY_WORKERS": self.workers,
+            # The certificates of tests live for two days.
+            "GATEWAY_GATEWAY_CERTIFICATE_NOTICE_DAYS": "1",
+        }
+        return self.gateway(environ={**settings, **environ}).start()
 
     def put(self, path: str, body: Any) -> None:
         status, answer = self.admin.call("PUT", f"/apisix/admin/{path}", body)
@@ -169,6 +174,23 @@ class CertificateTests(TLSCase):
             self.assertEqual(self.get(made, first), 404)
             again = self.connect(second, context=context, session=made.session)
             self.assertEqual((self.get(again, second), again.session_reused), (404, resumed), (first, second))
+
+    def test_expiring(self) -> None:
+        """Certificates that expire soon are logged and told; which those are is a setting that can change."""
+        self.ssl("one", certs.pair("a.test"), "a.test")
+
+        def notices() -> list[Any]:
+            return self.admin.call("GET", "/api/status")[1]["value"]["notices"]  # type: ignore[no-any-return]
+
+        self.assertEqual(notices(), [])
+        self.served.environ["GATEWAY_GATEWAY_CERTIFICATE_NOTICE_DAYS"] = "3"
+        self.served.end()
+        self.served.start()
+        self.admin = self.enterContext(AdminClient(self.served))
+        (notice,) = notices()
+        self.assertEqual((notice["kind"], notice["id"]), ("ssl", "one"))
+        self.assertRegex(notice["why"], r"^its certificate expires on \d{4}-\d\d-\d\d, (in|within) a day$")
+        wait_for(lambda: "ssl/one: its certificate expires on" in self.served.logs(), "the warning")
 
     def test_restart(self) -> None:
         """After a restart it is served again, from what is encrypted in the store."""
