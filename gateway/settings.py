@@ -167,7 +167,7 @@ class ProxySection:
     """
 
     listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9080", many=True)
-    tls_listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "", many=True)
+    tls_listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9443", many=True)
     tls_certificate: Path | None = setting(fields.path_or_none, "")
     tls_private_key: Path | None = setting(fields.path_or_none, "")
     tls_fallback_sni: str = setting(fields.host_or_empty, "")
