@@ -47,7 +47,7 @@ from gateway.control.remote import WorkersPublisher, WorkersReport, state_docume
 from gateway.control.served import Mirror, Served
 from gateway.control.shared_sockets import SharedAddress
 from gateway.control.state import State
-from gateway.control.status import StatusReport
+from gateway.control.status import StatusReport, without_tunnels
 from gateway.control.worker import Worker
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import Workers
@@ -213,7 +213,9 @@ class GatewayService(Service):
             notice_days=settings.gateway.certificate_notice_days,
         )
         self._name_files(expiry, pair)
-        status.more_notices = expiry.notices
+        status.notice_sources.append(expiry.notices)
+        if settings.proxy.engine == "twisted":
+            status.notice_sources.append(lambda: without_tunnels(served.snapshot, group))
         observation = self._make_observation(control, served, expiry)
         api.start()
         self._closers.append(api.stop)

@@ -221,7 +221,9 @@ class AcrossTests(Case):
 
     def test_nothing_to_serve(self) -> None:
         """A gateway with no data-plane listener is refused; one with HTTPS alone is fine."""
-        self.assertIn("nothing would be served", self.problems({"proxy": {"listen": "", "tls_listen": ""}})[0])
+        self.assertIn(
+            "nothing would be served", self.problems({"proxy": {"listen": "", "tls_listen": ""}})[0]
+        )
         settings_from({"proxy": {"listen": "", "tls_listen": "127.0.0.1:0"}})
 
     def test_workers(self) -> None:
