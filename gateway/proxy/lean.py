@@ -355,12 +355,18 @@ class LeanConnection(HalfClosed, Protocol):
 
     def drain(self) -> None:
         """
-        Close now if no request is in flight, else after its answer.
+        Close after the next answer, or when nobody waits any longer (``LeanFactory.drain_rest``).
 
-        Who has just connected may have sent a request that was not read yet: it is served
-        (``LeanFactory.drain_rest``).
+        Who is idle may have sent a request that was not read yet, or be about to: it is served, and told
+        that it was the last.
         """
-        if self._stream is None and not self.fresh:
+        if self._stream is None and not self._closing:
+            self.fresh = True
+
+    def drain_rest(self) -> None:
+        """Close now if no request is in flight."""
+        self.fresh = False
+        if self._stream is None and not self._closing:
             self.close()
 
     def _set_deadline(self, wait_s: float, then: Any) -> None:
@@ -481,18 +487,17 @@ class LeanFactory(Factory):
         }
 
     def drain(self) -> None:
-        """No more requests: idle connections close now, the others after their answer."""
+        """No more requests but those that are on their way: connections close after their next answer."""
         self.draining = True
         for connection in list(self.connections):
             connection.drain()
 
     @property
     def expecting(self) -> bool:
-        """Whether some client has connected and not sent its first request yet."""
+        """Whether a request is waited for: the first of a client or, while it drains, one more."""
         return any(connection.fresh for connection in self.connections)
 
     def drain_rest(self) -> None:
-        """Wait for no first request any longer."""
+        """Wait for no request any longer."""
         for connection in list(self.connections):
-            connection.fresh = False
-            connection.drain()
+            connection.drain_rest()
