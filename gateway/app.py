@@ -20,7 +20,6 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.error import CannotListenError
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -37,8 +36,8 @@ from gateway.admin.site import APISIX_TOO_LARGE, AdminSite
 from gateway.admin.static_keys import StaticKeys
 from gateway.admin.tokens import bootstrap_change
 from gateway.admin.users import first_user
+from gateway.certificate_care import CertificateCare
 from gateway.control.amp_commands import pack
-from gateway.control.certificate_expiry import LOOK_S, CertificateExpiry
 from gateway.control.control import Control
 from gateway.control.explainer import Explainer
 from gateway.control.local import LocalPublisher
@@ -129,8 +128,7 @@ class GatewayService(Service):
         self._token = token
         self._sockets = sockets
         self._source = source
-        self._admin_tls: certificates.ReplaceableOptions | None = None
-        self._expiry: CertificateExpiry | None = None
+        self._care: CertificateCare | None = None
         self._apisix_key = apisix_key
         self._clock = SystemClock()
         self._listeners: list[Listener] = []
@@ -178,7 +176,6 @@ class GatewayService(Service):
         view = await self._first_records(store, view)
 
         count = bootstrap.worker_count(settings)
-        pair = self._certificate() if settings.admin.tls else None
         served, local = self._first_snapshot(view, getattr(store, "damaged", ()), count)
         workers = self._workers = self._make_workers(count) if count else None
         group = settings.gateway.group
@@ -204,49 +201,22 @@ class GatewayService(Service):
             elsewhere=self._in_a_thread,
             instances=lambda: [status.instance(group, socket.gethostname())],
         )
-        expiry = self._expiry = CertificateExpiry(
-            lambda: control.state,
-            group,
-            self._clock.time,
-            files={},
-            environ=os.environ,
-            notice_days=settings.gateway.certificate_notice_days,
-        )
-        self._name_files(expiry, pair)
-        status.notice_sources.append(expiry.notices)
+        care = self._care = CertificateCare(settings, lambda: control.state, self._clock.time, os.environ)
+        status.notice_sources.append(care.expiry.notices)
         if settings.proxy.engine == "twisted":
             status.notice_sources.append(lambda: without_tunnels(served.snapshot, group))
-        observation = self._make_observation(control, served, expiry)
+        observation = self._make_observation(control, served, care)
         api.start()
         self._closers.append(api.stop)
-        self._listen(api, status, report.not_ready_because, pair)
+        self._listen(api, status, report.not_ready_because, care.admin)
         self._listen_inside(observation, ControlAPI(control, self._registry, group, observation.health))
         if workers is not None:
             await workers.start(
                 lambda: state_document(control.state, group, tuple(getattr(store, "damaged", ())))
             )
         self._announce(store.describe())
-        looks = LoopingCall(self._look_after_certificates, expiry)
-        looks.clock = self._reactor
-        looks.start(LOOK_S)
-        self._closers.append(looks.stop)
-
-    def _name_files(self, expiry: CertificateExpiry, pair: certificates.CertificateFiles | None) -> None:
-        settings = self._settings
-        files = {} if pair is None else {"admin": pair.certificate}
-        if settings.proxy.tls_certificate is not None:
-            files["proxy"] = settings.proxy.tls_certificate
-        expiry.files = files
-        expiry.renewed = frozenset(("admin",) if settings.admin.certificate is None else ())
-
-    def _look_after_certificates(self, expiry: CertificateExpiry) -> None:
-        try:
-            if self._admin_tls is not None and self._settings.admin.certificate is None:
-                # The gateway's own is made anew in time.
-                self._admin_tls.replace(self._certificate())
-            expiry.tell()
-        except Exception:
-            log.failure("looking after certificates failed")
+        care.start(self._reactor)
+        self._closers.append(care.stop)
 
     def _apisix_options(self, sealer: Sealer) -> ApisixOptions:
         settings = self._settings.apisix
@@ -339,7 +309,7 @@ class GatewayService(Service):
             timeout_s=proxy.worker_timeout_s,
         )
 
-    def _make_observation(self, control: Control, served: Served, expiry: CertificateExpiry) -> Observation:
+    def _make_observation(self, control: Control, served: Served, care: CertificateCare) -> Observation:
         """What the metrics and the control API know."""
         settings, workers, plane = self._settings, self._workers, self._plane
         directory = metrics_directory(settings)
@@ -355,7 +325,7 @@ class GatewayService(Service):
             group=settings.gateway.group,
             hostname=socket.gethostname(),
             version=__version__,
-            certificates=expiry,
+            certificates=care.expiry,
         )
         if workers is not None:
             observation.restarts = lambda: workers.restarts
@@ -415,20 +385,14 @@ class GatewayService(Service):
 
     def _go_on_with(self, change: Reload) -> None:
         settings = change.settings
-        if self._admin_tls is not None and settings.admin.certificate is not None:
-            assert settings.admin.private_key is not None
-            self._admin_tls.replace(
-                certificates.CertificateFiles(settings.admin.certificate, settings.admin.private_key)
-            )
+        if self._care is not None:
+            self._care.reload(settings)
         if self._plane is not None:
             self._plane.reload(settings)
         if self._workers is not None:
             packed = pack({"settings": to_text(settings)})
             self._workers.reload(packed, settings.proxy.worker_timeout_s)
         self._settings = settings
-        if self._expiry is not None:
-            self._name_files(self._expiry, self._certificate() if settings.admin.tls else None)
-            self._expiry.set_notice(settings.gateway.certificate_notice_days)
         if self._source is not None:
             self._source.set_log_level(settings.log.level)
         warning = bootstrap.allow_open_files(settings)
@@ -456,7 +420,7 @@ class GatewayService(Service):
         api: AdminAPI,
         status: StatusReport,
         why_not: Callable[[], str | None],
-        pair: certificates.CertificateFiles | None,
+        admin_tls: certificates.ReplaceableOptions | None,
     ) -> None:
         settings = self._settings
         admin, proxy = settings.admin, settings.proxy
@@ -464,9 +428,7 @@ class GatewayService(Service):
             api.resource(admin.allow), max_body_bytes=admin.max_body_bytes, reactor=self._reactor, timeout=60
         )
         _mute(admin_site)
-        if pair is not None:
-            self._admin_tls = certificates.ReplaceableOptions(pair)
-        self._open("admin", admin.listen, admin_site, self._admin_tls)
+        self._open("admin", admin.listen, admin_site, admin_tls)
         apisix_site = AdminSite(
             api.resource(settings.apisix.allow_admin, page=True),
             max_body_bytes=admin.max_body_bytes,
@@ -500,12 +462,6 @@ class GatewayService(Service):
         site = Site(exposition.resource(metrics.path), reactor=self._reactor, timeout=60)
         _mute(site)
         self._open("metrics", metrics.listen, site)
-
-    def _certificate(self) -> certificates.CertificateFiles:
-        admin = self._settings.admin
-        if admin.certificate is not None and admin.private_key is not None:
-            return certificates.CertificateFiles(admin.certificate, admin.private_key)
-        return certificates.ensure_self_signed(self._settings.gateway.data_dir, socket.gethostname())
 
     def _open(
         self,

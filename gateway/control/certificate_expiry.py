@@ -18,8 +18,6 @@ from gateway.core.secrets import UnresolvedReference, resolve
 from gateway.model.record import Key
 from gateway.telemetry.facts import expiry_of
 
-LOOK_S = 60.0
-"""How often it is looked whether there is something to tell."""
 LISTENER = "listener"
 """The kind in the key of a file's certificate; its id is the listener's name."""
 _DAY_S = 86400.0
