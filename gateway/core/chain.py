@@ -65,6 +65,8 @@ class Chain:
 
     Attributes:
         reads_content: Whether the request's content is to be gathered before they run.
+        silent: Whether none has a say before the request is sent.
+        keeps_content: Whether the content of answers goes on as it came, without a look at it.
 
     Source:
         Data-plane contract §2 and §6.
@@ -79,6 +81,17 @@ class Chain:
     body_tap: tuple[tuple[str, BodyTap], ...] = ()
     log: tuple[tuple[str, HeaderFilter], ...] = ()
     reads_content: bool = False
+    silent: bool = field(init=False)
+
+    @silent.default
+    def _silent(self) -> bool:
+        return not (self.rewrite or self.access or self.before_proxy)
+
+    keeps_content: bool = field(init=False)
+
+    @keeps_content.default
+    def _keeps_content(self) -> bool:
+        return not (self.body_filter or self.body_tap)
 
 
 EMPTY = Chain()

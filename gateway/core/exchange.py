@@ -11,6 +11,7 @@ from attrs import define, field, frozen
 
 from gateway.core.fields import Fields, Pair
 from gateway.core.patterns import NO_PARAMS
+from gateway.core.recurring import HeadMemory
 
 if TYPE_CHECKING:
     from gateway.core.certificates import TLSSession
@@ -58,6 +59,7 @@ class Connection:
         server_ip: Address the client connected to. server_port: the listener's port.
         tls: Whether the client speaks TLS to us.
         session: What is known of that; None if it does not, or if somebody else ends its TLS.
+        origin: What of it is told to upstreams.
     """
 
     client_ip: str
@@ -66,6 +68,11 @@ class Connection:
     server_port: int
     tls: bool = False
     session: TLSSession | None = None
+    origin: tuple[str, int, bool] = field(init=False, eq=False, repr=False)
+
+    @origin.default
+    def _origin(self) -> tuple[str, int, bool]:
+        return (self.client_ip, self.server_port, self.tls)
 
 
 @frozen
@@ -247,6 +254,9 @@ class Exchange:
         answered_at: When the upstream's head arrived, by the monotonic clock; valid if ``from_upstream``.
         bytes_received, bytes_sent: Content bytes of the request and of the response so far.
         outcome: Set when it has ended.
+        memory: Of a head that came before: what was made of it then.
+        sent: The request that was sent for it last, if that is the same as for an earlier request with the
+            same head: an object with a place ``line`` for what the access log makes of that.
     """
 
     request: RequestHead
@@ -282,6 +292,8 @@ class Exchange:
     bytes_received: int = 0
     bytes_sent: int = 0
     outcome: Outcome | None = None
+    memory: HeadMemory | None = field(default=None, repr=False)
+    sent: Any = field(default=None, repr=False)
     _args: list[tuple[str, str]] | None = field(default=None, repr=False)
     _args_of: bytes = field(default=b"", repr=False)
     _cookies: dict[str, str] | None = field(default=None, repr=False)

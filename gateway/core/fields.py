@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME_BYTES = bytes(byte for byte in range(256) if _NAME.fullmatch(bytes([byte])))
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_CONTROL_BYTES = bytes(byte for byte in range(256) if _CONTROL.fullmatch(bytes([byte])))
+CONTROL_BYTES = bytes(byte for byte in range(256) if _CONTROL.fullmatch(bytes([byte])))
+"""What no field value may have (RFC 9110 section 5.5)."""
 
 Pair = tuple[bytes, bytes]
 
@@ -106,22 +107,25 @@ class Fields:
                 self.pairs = [pair for pair in self.pairs if pair[0] != name]
                 return
 
-    def clean(self) -> None:
+    def clean(self, start: int = 0) -> None:
         """
         Make every line end where it ends: control characters in values become spaces.
 
         Whoever writes a value that a client had a say in cannot let it start another line.
 
+        Args:
+            start: So many lines at the beginning are known to be fine.
         Raises:
             ValueError: a name that is no token.
         Source:
             RFC 9110 sections 5.1 and 5.5.
         """
-        names = [name for name, _ in self.pairs]
-        values = b"".join([value for _, value in self.pairs])
+        pairs = self.pairs[start:] if start else self.pairs
+        names = [name for name, _ in pairs]
+        values = b"".join([value for _, value in pairs])
         if (
             not b"".join(names).translate(None, _NAME_BYTES)
-            and values.translate(None, _CONTROL_BYTES) == values
+            and values.translate(None, CONTROL_BYTES) == values
             and b"" not in names
         ):
             return  # One look at all of them together: nearly always they are fine.

@@ -200,6 +200,14 @@ def request_fields(
     return sent
 
 
+def speaks_for_itself(fields: Fields) -> bool:
+    """
+    Whether ``request_fields`` depends on nothing but names and values: not on whether a line is the
+    client's own or a plugin's.
+    """
+    return not any(name in _TELLING and value not in _NOTHING_SAID for name, value in fields.pairs)
+
+
 def _about_client(
     client_ip: bytes, forwarded_for: bytes, proto: bytes, host: bytes, port: bytes
 ) -> tuple[Pair, ...]:

@@ -7,6 +7,7 @@ from gateway.core.fields import Fields
 from gateway.core.forwarded import strip_consumer_fields
 from gateway.core.paths import strip_prefix
 from gateway.core.real_ip import RealIp
+from gateway.core.recurring import HeadMemory
 from gateway.core.snapshot import Snapshot
 
 
@@ -20,6 +21,7 @@ def open_exchange(
     started_s: float,
     id: str,
     real_ip: RealIp | None = None,
+    memory: HeadMemory | None = None,
 ) -> Exchange:
     """
     Make the exchange of a request that has just arrived.
@@ -28,9 +30,14 @@ def open_exchange(
         path: The normalised path. host: The Host without its port, in lower case.
         started_s: Unix time in seconds.
         real_ip: Whose word about the client's address is taken; None: nobody's.
+        memory: Of a head that came before.
     """
     fields = Fields(head.fields)
-    told = strip_consumer_fields(fields, None if real_ip is None else real_ip.field)
+    told = False
+    if memory is None or memory.without is not real_ip:
+        told = strip_consumer_fields(fields, None if real_ip is None else real_ip.field)
+        if memory is not None and not told and len(fields.pairs) == len(head.fields):
+            memory.without = real_ip
     exchange = Exchange(
         request=head,
         connection=connection,
@@ -44,6 +51,7 @@ def open_exchange(
         snapshot=snapshot,
         client_ip=connection.client_ip,
         client_port=connection.client_port,
+        memory=memory,
     )
     if told and real_ip is not None:
         client = real_ip.client(connection.client_ip, head.fields)

@@ -8,7 +8,7 @@ different costs next to nothing.
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -42,17 +42,53 @@ class Recurring(Generic[T]):
         # They may hold credentials.
         return f"<Recurring {len(self._texts)}>"
 
-    def learn(self, text: bytes, made: T) -> None:
-        """Take note of a text that was read. What was *made* of it is shared: nobody may change it."""
+    def learn(self, text: bytes, made: T) -> bool:
+        """
+        Take note of a text that was read.
+
+        Returns:
+            Whether *made* is remembered now. It is shared from here on: nobody may change it.
+        """
+        if not self.recurs(text):
+            return False
+        self.keep(text, made)
+        return True
+
+    def recurs(self, text: bytes) -> bool:
+        """Take note of a text. Returns whether it came before, and is to be remembered: ``keep``."""
         if not self._limit or len(text) > MAX_BYTES:
-            return
+            return False
         # Not the bytes: if two texts have one hash, one of them is remembered early, and that is all.
         key = hash(text)
-        if key not in self._once:
-            if len(self._once) >= _SEEN_ONCE:
-                self._once.clear()
-            self._once.add(key)
-            return
+        if key in self._once:
+            return True
+        if len(self._once) >= _SEEN_ONCE:
+            self._once.clear()
+        self._once.add(key)
+        return False
+
+    def keep(self, text: bytes, made: T) -> None:
+        """Remember a text that ``recurs``."""
         if len(self._texts) >= self._limit:
             self._texts.clear()
         self._texts[text] = made
+
+
+class HeadMemory:
+    """
+    What was made of a request head that came before, besides reading it; for the next time it comes.
+
+    Whoever keeps something here looks each time whether it still holds.
+
+    Attributes:
+        without: The setting for which nothing had to be taken out of its fields: ``gateway.core.opening``.
+        sent: What was sent to an upstream for it; misses: how often that did not hold:
+            ``gateway.proxy.dispatch``.
+    """
+
+    __slots__ = ("misses", "sent", "without")
+
+    def __init__(self) -> None:
+        self.without: Any = self
+        self.sent: Any = None
+        self.misses = 0

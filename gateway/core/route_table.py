@@ -75,7 +75,18 @@ class Match(Generic[T]):
 class Candidate(Generic[T]):
     """A rule under one of its path patterns and one of its hosts: an entry of the table."""
 
-    __slots__ = ("addresses", "free", "host", "match", "methods", "pattern", "predicate", "rank", "rule")
+    __slots__ = (
+        "addresses",
+        "free",
+        "host",
+        "match",
+        "methods",
+        "pattern",
+        "plain",
+        "predicate",
+        "rank",
+        "rule",
+    )
 
     def __init__(self, rule: Rule[T], pattern: Pattern, host: HostPattern | None) -> None:
         self.rule = rule
@@ -85,6 +96,8 @@ class Candidate(Generic[T]):
         self.addresses = rule.addresses
         self.predicate = rule.predicate
         self.free = self.methods is None and self.addresses is None and self.predicate is None
+        # A prefix takes every path it is looked at for.
+        self.plain = self.free and pattern.kind is Kind.PREFIX and pattern.names[0] is None
         self.rank = (-rule.priority, -len(pattern.text), rule.order, rule.id, pattern.text)
         self.match: Match[T] = Match(rule, NO_PARAMS, pattern.text, "" if host is None else host.text)
 
@@ -263,12 +276,17 @@ class PathTable(Generic[T]):
             for candidate in leaf:
                 if candidate.free or candidate.failure(subject, NO_PARAMS) is None:
                     return candidate.match
-        literal = self._longest(path)
+        place = bisect_right(self.literals, path)
+        literal = self.literals[place - 1] if place else None
         while literal is not None:
-            for candidate in self.buckets[literal].at(path, len(literal)):
-                found = candidate.take(path, subject)
-                if found is not None:
-                    return found
+            if path.startswith(literal):
+                bucket = self.buckets[literal]
+                for candidate in bucket.at(path, len(literal)) if bucket.shapes else bucket.listed:
+                    if candidate.plain:
+                        return candidate.match
+                    found = candidate.take(path, subject)
+                    if found is not None:
+                        return found
             literal = self.parents[literal]
         return None
 

@@ -286,7 +286,11 @@ class HTTP1Client(TwistedProtocol):
             # Free first: the next request may be sent while this response is being delivered.
             head = None if self._head_given else reader.head
             self._taker = None
-            self._free()
+            if self._paused or self._sender is not None or self._closing or not reader.reusable:
+                self._free()
+            else:
+                self._deadline = inf
+                self.owner.connection_free(self)
             if head is not None:
                 taker.response_started(head, content, None)
                 return
@@ -332,7 +336,11 @@ class HTTP1Client(TwistedProtocol):
 
     def idle(self, seconds: float) -> None:
         """Close unless there is a request within *seconds*."""
-        self._wait(seconds, _IDLE)
+        # As _wait, which this is called more often than.
+        self._awaited = _IDLE
+        deadline = self._deadline = self._now() + seconds
+        if self._timer is None or self._timer_at > deadline:
+            self._wait(seconds, _IDLE)
 
     # -- back-pressure of the response's taker
 

@@ -5,8 +5,11 @@ next turn: two system calls and one turn more for each message. Here a write goe
 directly if nothing is waiting before it; what the socket does not take is left to Twisted, with its
 buffering, its producers and their back-pressure.
 
-``write`` and ``unsent`` rely on names that ``twisted.internet.abstract.FileDescriptor`` keeps to itself;
-``tests/http1/test_eager.py`` pins them.
+What is written while the reactor deals with several events is sent when it has done so (``Turn``): a
+peer that sleeps is woken once, not while there is more to do for others.
+
+``write``, ``send_gathered`` and ``unsent`` rely on names that ``twisted.internet.abstract.FileDescriptor``
+keeps to itself; ``tests/http1/test_eager.py`` pins them.
 """
 
 from __future__ import annotations
@@ -29,7 +32,50 @@ for the memory, and gives it back, at each read.
 """
 _LARGE_READ = 1 << 18
 _MOST_PIECES = 64
+_SMALL = 16 << 10
+"""More is sent at once: memory is not held for a turn."""
+_MOST_WAITING = 16
+"""So many peers wait for the end of a turn at most."""
 _LATER = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR)
+
+
+class Turn:
+    """
+    One go of the reactor through the sockets that have something to read.
+
+    Attributes:
+        open: Whether it is going on, so that small writes are gathered.
+    """
+
+    __slots__ = ("_waiting", "open")
+
+    def __init__(self) -> None:
+        self.open = False
+        self._waiting: list[EagerMixin] = []
+
+    def gather(self, transport: EagerMixin) -> None:
+        """*transport* has something to send when the turn ends, or so many have."""
+        waiting = self._waiting
+        waiting.append(transport)
+        if len(waiting) >= _MOST_WAITING:
+            self.send()
+
+    def close(self) -> None:
+        """It is over."""
+        self.open = False
+        if self._waiting:
+            self.send()
+
+    def send(self) -> None:
+        """Send what was gathered."""
+        waiting, self._waiting = self._waiting, []
+        for transport in waiting:
+            if transport._gathering:
+                transport.send_gathered()
+
+
+turn = Turn()
+"""This process's: it has one reactor."""
 
 
 class EagerMixin:
@@ -42,17 +88,26 @@ class EagerMixin:
     _tempDataBuffer: list[bytes]
     _writeDisconnected: bool
     _read_bytes: int
+    _gathering: bool
+    _tempDataLen: int
+    _aborting: bool
 
     def _own_attributes(self) -> None:
         # They are read at each write, and are read faster here than in the class.
         self.dataBuffer = b""
         self._writeDisconnected = False
         self._read_bytes = _USUAL_READ
+        self._gathering = False
 
     def write(self, data: bytes) -> None:
         """As ``ITransport.write``."""
+        if self._gathering and self._gathers_more(data):
+            return
         sent = 0
         if not (self._tempDataBuffer or self.dataBuffer or not self.connected or self._writeDisconnected):
+            if turn.open and len(data) <= _SMALL:
+                self._gather(data)
+                return
             try:
                 sent = self.socket.send(data)
             except OSError:
@@ -65,6 +120,8 @@ class EagerMixin:
     def writeSequence(self, pieces: Any) -> None:
         """As ``ITransport.writeSequence``; the pieces need not be joined first."""
         pieces = list(pieces)
+        if self._gathering:
+            self.send_gathered()
         sent = 0
         if not (self._tempDataBuffer or self.dataBuffer or not self.connected or self._writeDisconnected):
             try:
@@ -77,6 +134,46 @@ class EagerMixin:
         later: Any = super()
         later.write(rest[sent:] if sent else rest)
 
+    def _gather(self, data: bytes) -> None:
+        # Where Twisted keeps what waits, so that whatever happens before the end of the turn finds it there.
+        self._tempDataBuffer.append(data)
+        self._tempDataLen += len(data)
+        self._gathering = True
+        turn.gather(self)
+
+    def _gathers_more(self, data: bytes) -> bool:
+        if self._tempDataLen + len(data) > _SMALL:
+            self.send_gathered()
+            return False
+        self._tempDataBuffer.append(data)
+        self._tempDataLen += len(data)
+        return True
+
+    def send_gathered(self) -> None:
+        """Send what was gathered in this turn; what the socket does not take is left to Twisted."""
+        self._gathering = False
+        if not self.connected or self._aborting:
+            return
+        pieces = self._tempDataBuffer
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        try:
+            sent = self.socket.send(data)
+        except OSError:
+            sent = 0  # As in write.
+        left = len(data) - sent
+        self._tempDataBuffer = [data[sent:]] if left else []
+        self._tempDataLen = left
+        if left:
+            later: Any = self
+            later.startWriting()
+
+    def abortConnection(self) -> None:
+        """As ``ITCPTransport.abortConnection``. What was written before is sent before, if that can be."""
+        if self._gathering:
+            self.send_gathered()
+        later: Any = super()
+        later.abortConnection()
+
     def doRead(self) -> Any:
         """Read once; in larger pieces as long as there is that much."""
         try:
@@ -84,6 +181,8 @@ class EagerMixin:
         except OSError as error:
             return None if error.errno in _LATER else main.CONNECTION_LOST
         if not data:
+            if self._gathering:
+                self.send_gathered()  # The end of what a peer says may be all that it ends.
             return main.CONNECTION_DONE
         if len(data) == self._read_bytes:
             self._read_bytes = _LARGE_READ

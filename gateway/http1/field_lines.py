@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from gateway.core.fields import Pair, wire_name
+from gateway.core.fields import CONTROL_BYTES, Pair, wire_name
 
 MAX_LINES = 4096
 """How many lines are remembered. When there are more, all are forgotten."""
@@ -106,11 +106,19 @@ class _Written(dict[Pair, bytes]):
     Values that change with each answer, such as what is left of a quota, are made anew; their names are not.
     """
 
+    def __init__(self, refused: bytes) -> None:
+        """
+        Args:
+            refused: Bytes that must not be in a value.
+        """
+        super().__init__()
+        self._refused = refused
+
     def __missing__(self, pair: Pair) -> bytes:
         name, value = pair
         beginning = _beginnings[name]
-        if b"\n" in value or b"\r" in value or b"\0" in value:
-            raise BadLine("a field value holds CR, LF or NUL")
+        if value.translate(None, self._refused) != value:
+            raise BadLine("a field value holds a control character")
         line = beginning + value + b"\r\n"
         if len(line) <= MAX_LINE_BYTES:
             if len(self) >= MAX_LINES:
@@ -119,7 +127,8 @@ class _Written(dict[Pair, bytes]):
         return line
 
 
-_written = _Written()
+_written = _Written(b"\r\n\0")
+_clean = _Written(CONTROL_BYTES)
 
 
 def write_lines(pairs: Iterable[Pair]) -> bytes:
@@ -134,4 +143,13 @@ def write_lines(pairs: Iterable[Pair]) -> bytes:
             LF or NUL. Or it is a field of the framing.
     """
     written = _written
+    return b"".join([written[pair] for pair in pairs])
+
+
+def write_clean_lines(pairs: Iterable[Pair]) -> bytes:
+    """
+    The same; ``BadLine`` also for a value with any other control character, which recipients may take or
+    not (RFC 9110 section 5.5).
+    """
+    written = _clean
     return b"".join([written[pair] for pair in pairs])

@@ -10,6 +10,7 @@ passed on as it comes; httptools undoes chunking.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import httptools
 from attrs import define
@@ -55,6 +56,8 @@ class ResponseHead:
             ``gateway.core.forwarded.response_kind``.
         length: Octets of content to come, 0 if there is none by definition (HEAD, 204, 304); None
             if only the end will tell.
+        shared: Whether it came before, and is that of several responses.
+        memory: For whoever passes such a head on: what was made of it.
     """
 
     status: int
@@ -62,7 +65,8 @@ class ResponseHead:
     minor: int
     lines: list[Line]
     length: int | None
-    _passed_on: tuple[list[Pair], int | None] | None = None
+    shared: bool = False
+    memory: Any = None
 
     @property
     def fields(self) -> list[Pair]:
@@ -71,10 +75,7 @@ class ResponseHead:
 
     def passed_on(self) -> tuple[list[Pair], int | None]:
         """As ``gateway.core.forwarded.response_fields``; the list is the caller's own."""
-        known = self._passed_on
-        if known is None:
-            known = self._passed_on = response_fields(self.lines)
-        return known[0].copy(), known[1]
+        return response_fields(self.lines)
 
 
 _NONE_KNOWN: Recurring[ResponseHead] = Recurring(0)
@@ -189,16 +190,16 @@ class ResponseReader:
         """
         self.started = True
         mode = self._mode
+        if mode == _HEAD:
+            return self._read_head(data) if self._buffer or self._interim else self._first_read(data)
         if mode == _SIZED:
             return self._sized(data)
         if mode == _CHUNKED:
             return self._chunked(data)
         if mode == _TO_CLOSE:
             return data
-        if mode == _DONE:
-            self.surplus = True
-            return b""
-        return self._read_head(data)
+        self.surplus = True
+        return b""
 
     def close(self, clean: bool) -> bool:
         """
@@ -217,6 +218,26 @@ class ResponseReader:
 
     # -- the head
 
+    def _first_read(self, data: bytes) -> bytes:
+        """What comes first: mostly a head that came before, and its content as a whole."""
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            return self._read_head(data)
+        head = self._known_heads.get(data[:end])
+        if head is None or self._method in _NOT_SIZED:
+            return self._read_head(data)
+        # One with a length, that keeps the connection.
+        self.head = head
+        self.keep_alive = True
+        left = head.length - len(data) + end + 4  # type: ignore[operator]  # it is known
+        if left:
+            self._mode = _SIZED
+            self._left = head.length  # type: ignore[assignment]  # as above
+            return self._sized(data[end + 4 :]) if len(data) > end + 4 else b""
+        self._mode = _DONE
+        self.complete = True
+        return data[end + 4 :]
+
     def _read_head(self, data: bytes) -> bytes:
         seen = len(self._buffer)
         if seen:
@@ -230,9 +251,6 @@ class ResponseReader:
             if end + 4 > self._max_header_bytes:
                 raise BadResponse("the head is too large")
             text = data[:end]
-            known_head = self._known_heads.get(text)
-            if known_head is not None and not self._interim and self._method not in _NOT_SIZED:
-                return self._known(known_head, data[end + 4 :])
             lines = text.split(b"\r\n")
             status = _status_lines.get(lines[0]) or _status_line(lines[0])
             code = status[1]
@@ -273,22 +291,12 @@ class ResponseReader:
             return b""
         if self._mode == _SIZED:
             if self.keep_alive and not seen:
-                self._known_heads.learn(text, self.head)
+                self.head.shared = self._known_heads.learn(text, self.head)
             return self._sized(content) if content else b""
         if self._mode == _CHUNKED:
             self._start_chunks()
             return self._chunked(content) if content else b""
         return content
-
-    def _known(self, head: ResponseHead, content: bytes) -> bytes:
-        """A head that came before: one with a length, that keeps the connection."""
-        assert head.length is not None
-        self._buffer = b""
-        self.head = head
-        self.keep_alive = True
-        self._mode = _SIZED
-        self._left = head.length
-        return self._sized(content) if content else b""
 
     def _check_partial(self, data: bytes) -> None:
         """Refuse at once what can no longer become a head, rather than wait for its end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -100,6 +101,8 @@ _METADATA_SCHEMA: dict[str, Any] = {
 
 _BROKEN = Reply(500, None, reason="limit_unresolved")
 _FAILED = Reply.json(500, {"error_msg": "failed to limit count"}, reason="limit_unavailable")
+
+_name_of = itemgetter(0)
 
 Number = int | Callable[[Exchange], int | None]
 
@@ -251,11 +254,9 @@ class TellingLimitCount(LimitCount):
         fields = exchange.response_fields
         for _, rule, _, number, quota, _ in said:
             names = rule.names
-            for name, _ in fields.pairs:
-                if name in names:
-                    # An upstream that limits, too, or a limit that this one comes after.
-                    fields.pairs = [pair for pair in fields.pairs if pair[0] not in names]
-                    break
+            if not names.isdisjoint(map(_name_of, fields.pairs)):
+                # An upstream that limits, too, or a limit that this one comes after.
+                fields.pairs = [pair for pair in fields.pairs if pair[0] not in names]
             limit, remaining, reset = rule.spelt
             fields.pairs += (
                 (limit, b"%d" % number),

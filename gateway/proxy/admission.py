@@ -12,6 +12,7 @@ from gateway.core import reasons
 from gateway.core.exchange import Reply, RequestHead
 from gateway.core.fields import Pair
 from gateway.core.paths import BadPath, normalise
+from gateway.core.recurring import HeadMemory
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z").match
 _TARGET = re.compile(rb"[\x21\x22\x24-\x7e]+\Z").match
@@ -33,11 +34,13 @@ class Admitted(NamedTuple):
     Attributes:
         path: Decoded and normalised, for matching.
         host: The Host in lower case, without its port; empty for HTTP/1.0 without one.
+        memory: Of a head that came before: what was made of it then.
     """
 
     head: RequestHead
     path: str
     host: str
+    memory: HeadMemory | None = None
 
 
 def _refuse(why: str) -> Reply:

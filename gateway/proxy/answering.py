@@ -21,6 +21,7 @@ from gateway.core.fields import Fields
 from gateway.core.pages import error_page
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.health import WatchedTry
+from gateway.proxy.known_answer import KnownAnswer
 from gateway.proxy.tunnel import Tunnel
 from gateway.upstream.client import Cancellable
 from gateway.upstream.connection import Flow
@@ -124,21 +125,37 @@ class Answering:
         self._content(body)
         self._complete()
 
-    def _respond(self, length: int | None) -> None:
-        """Run header_filter and send the head."""
+    def _respond(
+        self, length: int | None, known: KnownAnswer | None = None, content: bytes | None = None
+    ) -> bool:
+        """
+        Run header_filter and send the head.
+
+        Args:
+            known: Of what the fields are, or None. content: All of the content, if that is there and *known*.
+        Returns:
+            Whether the content is sent, too, and the request is over.
+        """
         exchange = self.exchange
-        fields = exchange.response_fields
-        if exchange.attempts and (exchange.attempts[-1].status >= 500 or self.runner.show_upstream_status):
-            statuses = ", ".join(str(attempt.status) for attempt in exchange.attempts)
-            fields.set(b"x-apisix-upstream-status", statuses.encode())
+        attempts = exchange.attempts
+        if attempts and (attempts[-1].status >= 500 or self.runner.show_upstream_status):
+            statuses = ", ".join(str(attempt.status) for attempt in attempts)
+            exchange.response_fields.set(b"x-apisix-upstream-status", statuses.encode())
+            known = None
         chain, general = self._chain, exchange.snapshot.global_chain
         exchange.response_length = length
-        for _, hook in general.header_filter:
-            hook(exchange)
-        for _, hook in chain.header_filter:
-            hook(exchange)
         if general.header_filter or chain.header_filter or not exchange.from_upstream:
-            exchange.response_fields.clean()
+            for _, hook in general.header_filter:
+                hook(exchange)
+            for _, hook in chain.header_filter:
+                hook(exchange)
+            if known is None:
+                exchange.response_fields.clean()
+            elif exchange.response_fields.pairs[: known.count] != known.pairs:
+                known = None
+                exchange.response_fields.clean()
+        if content and known is not None and self._pass_on(known, content):
+            return True
         if general.body_filter or chain.body_filter:
             length = None
         status = exchange.status
@@ -146,7 +163,24 @@ class Answering:
             self._outcome = evolve(self._outcome, status=status)
         self._content_wanted = exchange.request.method != b"HEAD" and status not in _NO_CONTENT_STATUSES
         self._responded = True
-        self.downstream.respond(status, exchange.response_fields.pairs, length)
+        if known is not None:
+            exchange.response_fields.clean(known.count)
+        self.downstream.respond(status, exchange.response_fields.pairs, length, known)
+        return False
+
+    def _pass_on(self, known: KnownAnswer, content: bytes) -> bool:
+        """Send the upstream's answer, and what was added to its fields, in one step if that can be."""
+        exchange = self.exchange
+        chain, general = self._chain, exchange.snapshot.global_chain
+        if not (chain.keeps_content and general.keeps_content and exchange.status == known.status):
+            return False
+        if not self.downstream.pass_on(known, exchange.response_fields.pairs[known.count :], content):
+            return False
+        self._responded = True
+        exchange.bytes_sent = len(content)
+        assert self._outcome is not None
+        self._end(self._outcome)
+        return True
 
     def _content(self, data: bytes, last: bool = False) -> None:
         exchange = self.exchange

@@ -7,9 +7,9 @@ from twisted.web.iweb import IBodyProducer
 from gateway.core.addresses import AddressSet
 from gateway.core.certificates import Trust
 from gateway.core.exchange import Exchange
-from gateway.core.forwarded import port_of, request_fields, upstream_host_value
+from gateway.core.forwarded import port_of, request_fields, speaks_for_itself, upstream_host_value
 from gateway.core.hosts import split_port, without_dot
-from gateway.core.snapshot import CompiledUpstream
+from gateway.core.snapshot import CompiledRoute, CompiledUpstream
 from gateway.core.upgrade import requested
 from gateway.model.upstream import Node, Upstream
 from gateway.upstream.client import Cancellable, ProxyClient
@@ -19,7 +19,67 @@ from gateway.upstream.request import Peer, PreparedRequest
 _PEER_LIMIT = 10_000
 _PLAIN = Trust()
 _PASSED_ON = "pass"
+_MISSES = 16
+"""So often what was remembered of a head may have turned out to be outdated; then nothing more is."""
 _HTTP_SCHEMES = {"http": "http", "grpc": "http", "https": "https", "grpcs": "https"}
+
+
+class Sent:
+    """
+    What was sent for a request head that came before, and all that it was made of.
+
+    The same head mostly leads to the same request; then it is made once.
+    """
+
+    __slots__ = (
+        "_client_ip",
+        "_host",
+        "_method",
+        "_origin",
+        "_pairs",
+        "_prepared",
+        "_target",
+        "_timeout",
+        "_tunnels",
+        "_upstream",
+    )
+
+    def __init__(self, exchange: Exchange, route: CompiledRoute, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._timeout = route.timeout
+        self._tunnels = route.tunnels
+        self._pairs = exchange.fields.pairs.copy()
+        self._target = exchange.target
+        self._method = exchange.method
+        self._host = exchange.upstream_host
+        self._client_ip = exchange.client_ip
+        self._origin = exchange.connection.origin
+        # By the node's id, with the node, so that the id stays its own.
+        self._prepared: dict[int, tuple[Node, PreparedRequest]] = {}
+
+    def holds(self, exchange: Exchange, route: CompiledRoute, upstream: Upstream) -> bool:
+        """Whether the same is to be sent now."""
+        return (
+            self._upstream is upstream
+            and self._pairs == exchange.fields.pairs
+            and self._target == exchange.target
+            and self._method == exchange.method
+            and self._origin == exchange.connection.origin
+            and self._client_ip == exchange.client_ip
+            and self._host == exchange.upstream_host
+            and self._timeout is route.timeout
+            and self._tunnels is route.tunnels
+        )
+
+    def to(self, node: Node) -> PreparedRequest | None:
+        """What is sent to a node."""
+        found = self._prepared.get(id(node))
+        return None if found is None else found[1]
+
+    def keep(self, node: Node, prepared: PreparedRequest) -> None:
+        """Remember what is sent to a node."""
+        prepared.keep()
+        self._prepared[id(node)] = (node, prepared)
 
 
 class Dispatcher:
@@ -32,7 +92,7 @@ class Dispatcher:
             tunnels: Whether the server in front can change the protocol of its connections.
         """
         self._tunnels = tunnels
-        self._client = client
+        self._relay = client.relay
         self._trusted = trusted
         self._peers: dict[tuple[str, Node, bytes | None, bool, Trust], Peer] = {}
         # The same by the node's own object, where the peer follows from the node alone.
@@ -51,6 +111,31 @@ class Dispatcher:
         assert route is not None
         compiled = exchange.upstream or route.upstream
         assert compiled is not None
+        upstream = compiled.upstream
+        memory = exchange.memory
+        if memory is not None and body is None:
+            sent: Sent | None = memory.sent
+            if sent is not None and sent.holds(exchange, route, upstream):
+                prepared = sent.to(node)
+                if prepared is None:
+                    prepared = self._prepare(exchange, route, compiled, node)
+                    sent.keep(node, prepared)
+                exchange.sent = prepared
+                return self._relay(prepared, None, waiter)
+            # Where something is new in each request (an id, say) it would never hold.
+            if memory.misses < _MISSES and not compiled.secured and speaks_for_itself(exchange.fields):
+                memory.misses += 1
+                memory.sent = Sent(exchange, route, upstream)
+        return self._relay(self._prepare(exchange, route, compiled, node, body), body, waiter)
+
+    def _prepare(
+        self,
+        exchange: Exchange,
+        route: CompiledRoute,
+        compiled: CompiledUpstream,
+        node: Node,
+        body: IBodyProducer | None = None,
+    ) -> PreparedRequest:
         upstream = compiled.upstream
         client_host = exchange.fields.get(b"host") or b""
         if client_host and exchange.upstream_host is None and upstream.pass_host == _PASSED_ON:
@@ -78,7 +163,7 @@ class Dispatcher:
             switch = requested(exchange.fields, exchange.request.version)
             if switch is not None:
                 pairs += ((b"connection", switch[0]), (b"upgrade", switch[1]))
-        prepared = PreparedRequest(
+        return PreparedRequest(
             peer,
             exchange.method,
             exchange.target,
@@ -87,7 +172,6 @@ class Dispatcher:
             upstream.keepalive_pool,
             switching=switch is not None,
         )
-        return self._client.relay(prepared, body, waiter)
 
     def _host(self, exchange: Exchange, upstream: Upstream, node: Node, client_host: bytes) -> bytes:
         """The Host to send (data-plane contract §7)."""

@@ -7,6 +7,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IPushProducer
 
 from gateway.core.fields import Pair
+from gateway.proxy.known_answer import KnownAnswer
 from gateway.proxy.request_body import RequestBody
 
 
@@ -26,7 +27,9 @@ class Downstream(Protocol):
     def body(self) -> RequestBody | None:
         """The request's content, if it has any."""
 
-    def respond(self, status: int, fields: list[Pair], length: int | None) -> None:
+    def respond(
+        self, status: int, fields: list[Pair], length: int | None, known: KnownAnswer | None = None
+    ) -> None:
         """
         Send the head of the response.
 
@@ -34,6 +37,18 @@ class Downstream(Protocol):
             fields: Lower-case names; neither framing nor other hop-by-hop fields.
             length: The content's length; None if it is not known. Answers that have no content
                 (HEAD, 204, 304) are given the length their GET would have, if known.
+            known: What the fields begin with, written already; None if there is no such thing.
+        """
+
+    def pass_on(self, known: KnownAnswer, added: list[Pair], content: bytes) -> bool:
+        """
+        Send a complete answer: ``respond``, ``write`` and ``finish`` in one.
+
+        Args:
+            added: Fields after those that are known. They need not be clean.
+            content: All of it; as many bytes as *known* says.
+        Returns:
+            False if nothing was sent: the three are to be called.
         """
 
     def write(self, data: bytes) -> None:

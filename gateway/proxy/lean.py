@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair
-from gateway.core.recurring import MAX_BYTES, Recurring
+from gateway.core.recurring import MAX_BYTES, HeadMemory, Recurring
 from gateway.http1.eager import unsent
 from gateway.http1.request import (
     HEAD_END,
@@ -227,8 +227,10 @@ class LeanConnection(HalfClosed, Protocol):
             and head.length == 0
             and not head.has_length
             and type(admitted) is Admitted
+            and self.factory.heads.recurs(buffer)
         ):
-            self.factory.heads.learn(buffer, (head, request, admitted))
+            admitted = admitted._replace(memory=HeadMemory())
+            self.factory.heads.keep(buffer, (head, request, admitted))
         self._start(head, request, admitted)
         return True
 
@@ -279,10 +281,15 @@ class LeanConnection(HalfClosed, Protocol):
     def request_done(self, keep: bool) -> None:
         """The request in flight is answered and read; for its stream."""
         self._stream = None
-        if not keep or self.factory.draining:
+        factory = self.factory
+        if not keep or factory.draining:
             self.close()
             return
-        self._wait_for_request()
+        if self._writing_paused:
+            self._wait_for_reader()
+        else:
+            self.deadline = factory.clock.seconds() + factory.limits.idle_timeout_s
+            self._on_deadline = self._idle_too_long
         if self._going_on:
             return
         if self._at < len(self._buffer):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from math import inf
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IPushProducer
 
 from gateway.core.fields import Pair
-from gateway.http1.field_lines import write_lines
+from gateway.http1.field_lines import BadLine, write_clean_lines, write_lines
 from gateway.http1.request import BadChunks, ChunkReader, Head
+from gateway.proxy.known_answer import KnownAnswer, status_line
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
 from gateway.proxy.run import Run
@@ -22,11 +23,9 @@ if TYPE_CHECKING:
 _JOINED_BYTES = 16384
 """Content up to this size is joined with the head; more is not copied for that."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_LINES = {
-    status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() for status in map(int, HTTPStatus)
-}
 _OWN = frozenset((b"connection", b"content-length", b"transfer-encoding", b"date"))
 """What this side of the connection says by itself; a Date only if nobody else has."""
+_name_of = itemgetter(0)
 
 
 class LeanStream:
@@ -128,7 +127,8 @@ class LeanStream:
             self._connection.deadline = inf
             body.end()
             if self._finished:
-                self._done()
+                self._run = None
+                self._connection.request_done(self._keep)
         elif self._finished:
             if body.received - self._linger_from > self._limits.linger_bytes:
                 self._give_up()
@@ -152,11 +152,21 @@ class LeanStream:
 
     # -- Downstream
 
-    def respond(self, status: int, fields: list[Pair], length: int | None) -> None:
+    def respond(
+        self, status: int, fields: list[Pair], length: int | None, known: KnownAnswer | None = None
+    ) -> None:
         if self._gone:
             return
-        version = self._head.version
-        own = dated = False
+        head = self._head
+        version = head.version
+        draining = self._connection.factory.draining
+        start = status_line(status)
+        dated = False
+        if known is not None:
+            dated = known.dated
+            start += known.lines
+            fields = fields[known.count :]
+        own = False
         for name, value in fields:
             if name in _OWN:
                 if name == b"date":
@@ -167,7 +177,7 @@ class LeanStream:
                     self._keep = False
         if own:
             fields = [pair for pair in fields if pair[0] not in _OWN or pair[0] == b"date"]
-        out = [_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, write_lines(fields)]
+        out = [start, write_lines(fields)]
         if not dated:
             out.append(self._connection.factory.date())
         if status == 101:
@@ -179,14 +189,14 @@ class LeanStream:
             pass
         elif length is not None:
             out.append(b"Content-Length: %d\r\n" % length)
-        elif status != 304 and self._head.method != b"HEAD":
+        elif status != 304 and head.method != b"HEAD":
             if version == (1, 1):
                 self._chunked = True
                 out.append(b"Transfer-Encoding: chunked\r\n")
             else:
                 self._framed = False
                 self._keep = False
-        if self._connection.factory.draining or not self._can_keep_alive():
+        if draining or not (self.received or self._can_keep_alive()):
             self._keep = False
         if not self._keep:
             out.append(b"Connection: close\r\n")
@@ -195,9 +205,36 @@ class LeanStream:
         out.append(b"\r\n")
         self._out = out
 
+    def pass_on(self, known: KnownAnswer, added: list[Pair], content: bytes) -> bool:
+        connection = self._connection
+        if (
+            not self._keep
+            or not self.received
+            or self._gone
+            or self._head.version != (1, 1)
+            or connection.factory.draining
+        ):
+            return False
+        more = b"" if known.dated else connection.factory.date()
+        if added:
+            if not _OWN.isdisjoint(map(_name_of, added)):
+                return False
+            try:
+                more = write_clean_lines(added) + more
+            except BadLine:
+                return False
+        self._finished = True
+        if len(content) > _JOINED_BYTES:
+            connection.transport.writeSequence((known.start, more, known.end, content))
+        else:
+            connection.transport.write(b"%b%b%b%b" % (known.start, more, known.end, content))
+        self._run = None
+        connection.request_done(True)
+        return True
+
     def _can_keep_alive(self) -> bool:
         body = self.body
-        if body is None or self.received:
+        if body is None:
             return True
         # How much a chunked request still has to come nobody knows.
         return body.expected is not None and body.expected - body.received <= self._limits.linger_bytes
@@ -242,7 +279,8 @@ class LeanStream:
         if out:
             self._connection.transport.write(b"".join(out))
         if self.received:
-            self._done()
+            self._run = None
+            self._connection.request_done(self._keep)
             return
         # The answer came before the end of the request: hear the client out, within limits.
         body = self.body
@@ -320,10 +358,6 @@ class LeanStream:
         if not self._gone:
             self._gone = True
             self._connection.close()
-
-    def _done(self) -> None:
-        self._run = None
-        self._connection.request_done(self._keep)
 
 
 def _no_need() -> None:

@@ -20,6 +20,7 @@ from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair
 from gateway.http1.request import Refused
 from gateway.proxy.admission import admit
+from gateway.proxy.known_answer import KnownAnswer
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
 from gateway.proxy.run import Run
@@ -108,7 +109,9 @@ class WebDownstream:
         """The streaming site, if the request came through one."""
         return self._request.site if isinstance(self._request, ProxyRequest) else None
 
-    def respond(self, status: int, fields: list[Pair], length: int | None) -> None:
+    def respond(
+        self, status: int, fields: list[Pair], length: int | None, known: KnownAnswer | None = None
+    ) -> None:
         if self._gone:
             return
         request = self._request
@@ -135,6 +138,9 @@ class WebDownstream:
             return True
         # How much a chunked request still has to come nobody knows.
         return body.expected is not None and body.expected - body.received <= self._limits.linger_bytes
+
+    def pass_on(self, known: KnownAnswer, added: list[Pair], content: bytes) -> bool:
+        return False
 
     def write(self, data: bytes) -> None:
         if not self._gone:

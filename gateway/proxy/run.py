@@ -28,9 +28,9 @@ from gateway.http1.response import ResponseHead
 from gateway.model.upstream import Node
 from gateway.proxy.answering import TOO_LARGE, Answering
 from gateway.proxy.health import WatchedTry
+from gateway.proxy.known_answer import known_answer
 from gateway.proxy.request_body import HeldBody, RequestBody
 from gateway.proxy.tunnel import Tunnel, TunnelFlow
-from gateway.upstream.connection import Flow
 from gateway.upstream.errors import UpstreamError
 
 NOT_FOUND = Reply.json(404, {"error_msg": "404 Route Not Found"}, reason=reasons.ROUTE_NOT_FOUND)
@@ -87,7 +87,22 @@ class Run(Answering):
                 self._begin()
                 return
             match_route(exchange)
-            self._hooks = exchange.snapshot.global_chain.rewrite
+            general, route = exchange.snapshot.global_chain, exchange.route
+            if route is None or not general.silent:
+                self._hooks = general.rewrite
+                self._walk()
+                return
+            # What _walk comes to, without the stages on the way where nobody has a say.
+            chain = self._chain = route.chain
+            if chain.rewrite:
+                self._stage = _ROUTE_REWRITE
+                self._hooks = chain.rewrite
+            elif chain.access:
+                self._stage = _ACCESS
+                self._hooks = chain.access
+            else:
+                self._first_try()
+                return
             self._walk()
         except Exception:
             self._bug(Failure())
@@ -185,8 +200,12 @@ class Run(Answering):
                         self._gather(self._walk)
                         return
             elif stage <= _CONSUMER_REWRITE:
-                stage = _GLOBAL_ACCESS
                 hooks = exchange.snapshot.global_chain.access
+                if hooks:
+                    stage = _GLOBAL_ACCESS
+                else:
+                    stage = _ACCESS
+                    hooks = self._chain.access
             elif stage == _GLOBAL_ACCESS:
                 stage = _ACCESS
                 hooks = self._chain.access
@@ -284,7 +303,15 @@ class Run(Answering):
             if head.status == 101:
                 self._switched(head, content, connection)
                 return self._tunnel or self
-            self._answered(head, content, connection)
+            self._flow = connection
+            if self._got_response(head, content if connection is None else None):
+                return self
+            if connection is not None:
+                self._more_to_come(content)
+                return self
+            if content:
+                self._content(content)
+            self._complete()
         except Exception:
             self._bug(Failure())
         return self
@@ -298,7 +325,7 @@ class Run(Answering):
             self._flow = None
             self._answer("upstream", _BAD_SWITCH)
             return
-        self._got_response(head, protocol)
+        self._got_response(head, None, protocol)
         exchange, own = self.exchange, self.exchange.route
         assert exchange.target_upstream is not None
         limit_s = exchange.target_upstream.upstream.timeout.read_s
@@ -311,14 +338,7 @@ class Run(Answering):
         tunnel = self._tunnel = Tunnel(exchange, client, connection, self._end)
         tunnel.start(limit_s, content)
 
-    def _answered(self, head: ResponseHead, content: bytes, connection: Flow | None) -> None:
-        self._flow = connection
-        self._got_response(head)
-        if connection is None:
-            if content:
-                self._content(content)
-            self._complete()
-            return
+    def _more_to_come(self, content: bytes) -> None:
         self.downstream.register(self)
         if content:
             self._content(content)
@@ -415,23 +435,37 @@ class Run(Answering):
         else:
             self._answer("upstream", self._failed)
 
-    def _got_response(self, head: ResponseHead, protocol: bytes | None = None) -> None:
+    def _got_response(self, head: ResponseHead, content: bytes | None, protocol: bytes | None = None) -> bool:
+        """
+        Answer with the upstream's head.
+
+        Args:
+            content: All of the content, if that is there. protocol: What a 101 goes on with.
+        Returns:
+            Whether content and all is sent.
+        """
         exchange = self.exchange
+        runner = self.runner
         status = head.status
-        exchange.answered_at = self.runner.clock.monotonic()
+        exchange.answered_at = runner.clock.monotonic()
         took_s = exchange.answered_at - self._try_started_s
         exchange.attempts.append(Attempt(self._tried[-1].key, status, took_s, reasons.OK))
         if self._watched is not None:
             self._watched.answered(status, took_s)
         exchange.from_upstream = True
         exchange.status = status
-        pairs, length = head.passed_on()
-        pairs.append((b"server", self.runner.server))
-        if protocol is not None:
-            pairs.append((b"upgrade", protocol))
-        exchange.response_fields = Fields(pairs)
+        known = known_answer(head, runner.server) if head.shared else None
+        if known is not None:
+            length: int | None = known.length
+            exchange.response_fields = Fields(known.pairs)
+        else:
+            pairs, length = head.passed_on()
+            pairs.append((b"server", runner.server))
+            if protocol is not None:
+                pairs.append((b"upgrade", protocol))
+            exchange.response_fields = Fields(pairs)
         outcome = _SERVED.get(status)
         if outcome is None:
             outcome = _SERVED[status] = Outcome(status, "upstream", reasons.OK)
         self._outcome = outcome
-        self._respond(length)
+        return self._respond(length, known, content)

@@ -82,11 +82,12 @@ class Runner:
             The run; its ``client_gone`` is to be called if the client leaves before the end.
         """
         refused: Reply | None = None
+        memory = None
         if isinstance(admitted, Reply):
             refused = admitted
             path, host = head.target.decode("latin-1"), ""
         else:
-            head, path, host = admitted
+            head, path, host, memory = admitted
             if len(self.runs) >= self.limits.max_in_flight:
                 refused = _OVERLOADED
         exchange = open_exchange(
@@ -98,6 +99,7 @@ class Runner:
             started_s=self.clock.time(),
             id=f"{self._prefix}{next(self._count):016x}",
             real_ip=self.real_ip,
+            memory=memory,
         )
         session = connection.session
         if session is not None and refused is None:

@@ -7,6 +7,7 @@ reads a pipe, and never sees an error. When writing cannot keep up, lines are dr
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -20,7 +21,7 @@ WAITING_BYTES = 4 * 1024 * 1024
 """How much may wait for the disk, at least; lines beyond are dropped."""
 CLOSE_TIMEOUT_S = 5.0
 """How long ``close`` waits for the disk."""
-BREATH_S = 0.05
+BREATH_S = 0.1
 """
 Batches follow each other no faster than this. Each costs the serving thread a handover to the one that
 writes, which at thousands of requests a second would be a tenth of all work.
@@ -78,6 +79,7 @@ class AccessLog:
         self._limit = max(waiting_bytes, 2 * buffer_bytes)
         self._lines: list[str] = []
         self._size = 0
+        self._full_at: float = buffer_bytes if flush_s else 0
         self._timer: IDelayedCall | None = None
         self._timer_at = 0.0
         self._flushed_s = -BREATH_S
@@ -117,7 +119,7 @@ class AccessLog:
             return
         self._lines.append(line)
         self._size += size
-        if self._size >= self._buffer_bytes or not self._flush_s:
+        if self._size >= self._full_at:
             self._full(now)
         elif self._timer is None:
             self._start_timer(now + self._flush_s, now)
@@ -127,10 +129,12 @@ class AccessLog:
         due = self._flushed_s + BREATH_S
         if not self._flush_s or not self._buffer_bytes or not 0.0 <= now - self._flushed_s < BREATH_S:
             self.flush()
-        elif self._timer is None or self._timer_at > due:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._start_timer(due, now)
+        else:
+            if self._timer is None or self._timer_at > due:
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._start_timer(due, now)
+            self._full_at = inf  # It is known; the timer does the rest.
 
     def _start_timer(self, at: float, now: float) -> None:
         self._timer_at = at
@@ -152,6 +156,7 @@ class AccessLog:
             data = "\n".join(self._lines).encode("utf-8", "backslashreplace")
             self._lines = []
             self._size = 0
+            self._full_at = self._buffer_bytes if self._flush_s else 0
             self._flushed_s = self._clock.seconds()
             self._writer.take(Lines(data, count))
         self._tell()

@@ -22,6 +22,7 @@ from gateway.core.log_variables import (
     text_bytes,
 )
 from gateway.core.variables import getter
+from gateway.telemetry.known_line import KnownLine
 from gateway.telemetry.log_values import MAX_VALUE_CHARS, Values
 
 LineFormat = Callable[[Exchange, float], str]
@@ -149,8 +150,14 @@ def _plain_line(
     quickly, values_of = read.quickly, read.of
     bare_at = [index for index, outside in enumerate(bare) if outside]
     quotes, backslashes = literal.count('"'), literal.count("\\")
+    known = KnownLine.of(frame, names)
 
     def line(exchange: Exchange, now_s: float) -> str:
+        sent = exchange.sent
+        if sent is not None and known is not None:
+            same = known.write(sent, exchange, now_s)
+            if same is not None:
+                return same
         values: Sequence[str] | None = quickly(exchange, now_s)
         # Nearly every line needs no escapes at all. One look at the whole tells.
         if (
@@ -165,6 +172,8 @@ def _plain_line(
                 if " " in values[index]:
                     break
             else:
+                if sent is not None and known is not None:
+                    known.learn(sent, exchange, values)
                 return text
         values = values_of(exchange, now_s)
         return frame % tuple([escaped(value, spaces) for value, spaces in zip(values, bare, strict=True)])

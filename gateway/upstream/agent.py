@@ -58,10 +58,10 @@ class Call:
         "_body",
         "_connection",
         "_dial",
-        "_head",
         "_method",
         "_request",
         "_waiter",
+        "head",
         "reused",
     )
 
@@ -78,16 +78,26 @@ class Call:
         self._method = method
         self._request = request
         self._body = body
-        self._head = head
+        self.head = head
         self._waiter: ResponseWaiter | None = waiter
         self._connection: HTTP1Client | None = None
         self._dial: Dial | None = None
         self.reused = False
 
     def send_on(self, connection: HTTP1Client) -> None:
-        """Use a connection that has been used before."""
-        self.reused = True
-        self._send(connection)
+        """Use a connection; ``reused`` says whether it has been used before."""
+        self._connection = connection
+        request = self._request
+        timeout = request.timeout
+        connection.send(
+            self,
+            self._method,
+            self.head,
+            self._body,
+            timeout.send_s,
+            timeout.read_s,
+            switching=request.switching,
+        )
 
     def dial(self) -> None:
         self.reused = False
@@ -95,19 +105,6 @@ class Call:
             self._agent.network, self._request.peer, self._request.timeout.connect_s, self
         )
         dial.start()
-
-    def _send(self, connection: HTTP1Client) -> None:
-        self._connection = connection
-        timeout = self._request.timeout
-        connection.send(
-            self,
-            self._method,
-            self._head,
-            self._body,
-            timeout.send_s,
-            timeout.read_s,
-            switching=self._request.switching,
-        )
 
     def cancel(self) -> None:
         """Nobody waits any longer: the connection is cut, and the waiter told nothing."""
@@ -129,7 +126,7 @@ class Call:
     def connected(self, connection: HTTP1Client) -> None:
         self._dial = None
         self._agent.pool(self._request).add(connection)
-        self._send(connection)
+        self.send_on(connection)
 
     def connect_failed(self, error: UpstreamError) -> None:
         self._dial = None
@@ -280,6 +277,7 @@ class UpstreamAgent:
         if connection is None:
             call.dial()
         else:
+            call.reused = True
             call.send_on(connection)
         return deferred
 
@@ -292,12 +290,25 @@ class UpstreamAgent:
         Raises:
             ValueError: it cannot be written as one request.
         """
-        call = self._call(request.method, request, body, waiter)
-        pool = self.pool(request)
+        pool: Pool | None = request.pool
+        if pool is None or pool.forgotten:
+            pool = self.pool(request)
+            if request.kept:
+                request.pool = pool
+        elif pool.settings is not request.keepalive:
+            pool.settings = request.keepalive
+        text = request.text
+        if text is None or body is not None:
+            call = self._call(request.method, request, body, waiter)
+            if request.kept and body is None:
+                request.text = call.head
+        else:
+            call = Call(self, request.method, request, None, text, waiter)
         connection = pool.take()
         if connection is None:
             call.dial()
         else:
+            call.reused = True
             call.send_on(connection)
         return call
 
@@ -341,7 +352,7 @@ class UpstreamAgent:
         Returns:
             Fires when every connection is gone.
         """
-        self._room.closed = True
+        self._room.close()
         for pool in list(self._pools.values()):
             pool.close_idle()
         if not any(pool.open for pool in self._pools.values()):
@@ -357,6 +368,7 @@ class UpstreamAgent:
             self._forget(pool)
 
     def _forget(self, pool: Pool) -> None:
+        pool.forgotten = True
         if self._pools.get(pool.peer) is pool:
             del self._pools[pool.peer]
         if self._closing and not any(pool.open for pool in self._pools.values()):

@@ -71,6 +71,12 @@ class ProxiedResponse(_Response):
 class ProxyClient(HTTPClient):
     """A treq client whose raw requests reach the agent, and whose raw responses the caller, untouched."""
 
+    def __init__(self, agent: Any, *args: Any, **kw: Any) -> None:
+        super().__init__(agent, *args, **kw)
+        if type(agent) is UpstreamAgent:
+            # Nothing between whoever relays and the agent.
+            self.relay = agent.send  # type: ignore[method-assign]
+
     def request(
         self, method: Any, url: Any, *, headers: Any = None, data: Any = None, raw: bool = False, **kw: Any
     ) -> Deferred[Any]:
@@ -113,16 +119,13 @@ class ProxyClient(HTTPClient):
     def relay(self, request: PreparedRequest, body: Any, waiter: ResponseWaiter) -> Cancellable:
         """
         As ``send``, but *waiter* is told of the response, maybe before this returns. Over our own agent
-        that saves a Deferred, a response object and a protocol for each request.
+        it is that one's own ``send``: no Deferred, no response object and no protocol for each request.
 
         Returns:
             What gives the request up: *waiter* is told nothing then, and the connection is cut.
         Raises:
             ValueError: it cannot be written as one request.
         """
-        agent: Any = self._agent
-        if type(agent) is UpstreamAgent:
-            return agent.send(request, body, waiter)
         return RelayedResponse(self.send(request, body), waiter)
 
 

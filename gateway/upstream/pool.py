@@ -33,9 +33,10 @@ class Pool:
 
     Attributes:
         settings: How many to keep, and for how long; the latest request's count.
+        forgotten: Whether it is empty, and another one takes its place.
     """
 
-    __slots__ = ("_idle", "_on_empty", "_room", "open", "peer", "settings")
+    __slots__ = ("_idle", "_on_empty", "_room", "forgotten", "open", "peer", "settings")
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Pool:
         self.peer = peer
         self.settings = settings
         self.open = 0
+        self.forgotten = False
         self._idle: list[HTTP1Client] = []
         self._room = room
         self._on_empty = on_empty
@@ -89,12 +91,7 @@ class Pool:
         """Keep it, or close it."""
         settings = self.settings
         room = self._room
-        if (
-            room.closed
-            or room.used >= room.size
-            or connection.requests >= settings.requests
-            or settings.idle_timeout_s <= 0
-        ):
+        if room.used >= room.size or connection.requests >= settings.requests or settings.idle_timeout_s <= 0:
             connection.close()
             return
         idle = self._idle
@@ -125,12 +122,14 @@ class IdleRoom:
 
     Attributes:
         size: Most idle connections. used: How many there are.
-        closed: Whether no more are kept.
     """
 
-    __slots__ = ("closed", "size", "used")
+    __slots__ = ("size", "used")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.used = 0
-        self.closed = False
+
+    def close(self) -> None:
+        """Keep no more."""
+        self.size = 0

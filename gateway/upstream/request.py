@@ -72,9 +72,25 @@ class PreparedRequest(Headers):
         timeout: Time limits.
         keepalive: How connections to the peer are kept.
         switching: Whether it asks for another protocol: 101 is an answer to it.
+        kept: Whether it is sent again and again: the agent remembers what it makes of it.
+        text: If it is kept: the head as it is sent without content. pool: Likewise, its connections.
+        line: Likewise, what the access log made of it.
     """
 
-    __slots__ = ("_built", "fields", "keepalive", "method", "peer", "switching", "target", "timeout")
+    __slots__ = (
+        "_built",
+        "fields",
+        "keepalive",
+        "kept",
+        "line",
+        "method",
+        "peer",
+        "pool",
+        "switching",
+        "target",
+        "text",
+        "timeout",
+    )
 
     def __init__(
         self,
@@ -94,7 +110,15 @@ class PreparedRequest(Headers):
         self.timeout = timeout
         self.keepalive = keepalive
         self.switching = switching
+        self.kept = False
+        self.text: bytes | None = None
+        self.pool: Any = None
+        self.line: Any = None
         self._built: dict[bytes, list[bytes]] | None = None
+
+    def keep(self) -> None:
+        """It will be sent again."""
+        self.kept = True
 
     @property
     def url(self) -> bytes:

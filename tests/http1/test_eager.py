@@ -7,9 +7,11 @@ from typing import Any
 
 from twisted.internet import abstract, reactor, tcp
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gateway.http1 import eager
@@ -36,7 +38,7 @@ class _Told(Protocol):
         self.lost.callback(b"".join(self.received))
 
 
-class EagerTests(TestCase):
+class _Pairs(TestCase):
     """Over loopback."""
 
     async def pair(self) -> tuple[_Told, _Told]:
@@ -51,6 +53,10 @@ class EagerTests(TestCase):
         await client.made
         await server.made
         return server, client
+
+
+class EagerTests(_Pairs):
+    """Each write goes to the socket at once."""
 
     async def test_at_once(self) -> None:
         """What is written is in the socket when the call returns: nothing waits for the reactor."""
@@ -119,6 +125,137 @@ class EagerTests(TestCase):
             self.assertEqual(await server.lost, b"hello")
 
 
+class TurnTests(_Pairs):
+    """Writes while the reactor deals with several events."""
+
+    def open_turn(self) -> None:
+        """As the reactor does it."""
+        eager.turn.open = True
+        self.addCleanup(eager.turn.close)
+
+    async def test_gathered(self) -> None:
+        """Small writes leave at the end of the turn, in order; what is written later leaves at once."""
+        server, client = await self.pair()
+        self.open_turn()
+        client.transport.write(b"a")
+        client.transport.write(b"b")
+        client.transport.writeSequence([b"c", b"d"])
+        server.transport.pauseProducing()
+        client.transport.write(b"e")
+        self.assertEqual(server.transport.socket.recv(9), b"abcd")
+        self.assertRaises(BlockingIOError, server.transport.socket.recv, 9)
+        eager.turn.close()
+        self.assertEqual(server.transport.socket.recv(9), b"e")
+        client.transport.write(b"f")
+        self.assertEqual(server.transport.socket.recv(9), b"f")
+        self.assertEqual((client.transport._tempDataBuffer, client.transport._tempDataLen), ([], 0))
+        server.transport.resumeProducing()
+        client.transport.loseConnection()
+        self.assertEqual(await server.lost, b"")
+        await client.lost
+
+    async def test_large(self) -> None:
+        """What is large is not held, nor what was written before it."""
+        server, client = await self.pair()
+        self.open_turn()
+        large = b"x" * 20_000
+        client.transport.write(b"a")
+        client.transport.write(large)
+        client.transport.write(b"b")
+        got = b""
+        server.transport.socket.setblocking(True)
+        while len(got) < len(large) + 1:
+            got += server.transport.socket.recv(1 << 16)
+        self.assertEqual(got, b"a" + large)
+        eager.turn.close()
+        self.assertEqual(server.transport.socket.recv(9), b"b")
+        server.transport.socket.setblocking(False)
+        client.transport.loseConnection()
+        await server.lost
+        await client.lost
+
+    async def test_many(self) -> None:
+        """When enough peers wait nobody waits any longer."""
+        pairs = [await self.pair() for _ in range(eager._MOST_WAITING)]
+        self.open_turn()
+        for server, client in pairs:
+            self.assertRaises(BlockingIOError, server.transport.socket.recv, 9)
+            client.transport.write(b"a")
+        for server, client in pairs:
+            self.assertEqual(server.transport.socket.recv(9), b"a")
+            client.transport.loseConnection()
+        eager.turn.close()
+        for server, client in pairs:
+            await server.lost
+            await client.lost
+
+    async def test_closed_meanwhile(self) -> None:
+        """What was written before a connection is closed, half closed or cut arrives, as ever."""
+        for end in ("loseConnection", "loseWriteConnection", "abortConnection"):
+            server, client = await self.pair()
+            self.open_turn()
+            client.transport.write(b"last words")
+            getattr(client.transport, end)()
+            eager.turn.close()
+            self.assertEqual(await server.lost, b"last words", end)
+            await client.lost
+
+    async def test_peer_ended_meanwhile(self) -> None:
+        """A peer that says no more may still listen."""
+        server, client = await self.pair()
+        server.transport.socket.shutdown(socket.SHUT_WR)
+        self.open_turn()
+        client.transport.write(b"the answer")
+        why = client.transport.doRead()
+        while why is None:
+            why = client.transport.doRead()
+        eager.turn.close()
+        self.assertEqual(server.transport.socket.recv(99), b"the answer")
+        client.transport.connectionLost(Failure(why))
+        await client.lost
+        await server.lost
+
+    async def test_gone_meanwhile(self) -> None:
+        """A connection that is lost before the turn ends has nothing more to send, and nobody is told."""
+        _, client = await self.pair()
+        self.open_turn()
+        client.transport.write(b"a")
+        client.transport.connectionLost(Failure(ConnectionLost()))
+        eager.turn.close()
+        await client.lost
+
+    async def test_full(self) -> None:
+        """What the socket does not take when the turn ends is sent later; the producer is told to pause."""
+        server, client = await self.pair()
+        server.transport.pauseProducing()
+        block = b"x" * 16_000
+        sent = 0
+        paused: list[bool] = []
+
+        class Producer:
+            def pauseProducing(self) -> None:
+                paused.append(True)
+
+            def resumeProducing(self) -> None:
+                paused.append(False)
+
+            def stopProducing(self) -> None:
+                pass
+
+        client.transport.registerProducer(Producer(), True)
+        self.open_turn()
+        while not paused:
+            client.transport.write(block)
+            sent += len(block)
+            self.assertLess(sent, 1 << 28)
+        eager.turn.close()
+        server.transport.resumeProducing()
+        client.transport.unregisterProducer()
+        client.transport.loseConnection()
+        self.assertEqual(len(await server.lost), sent)
+        await client.lost
+
+
 class OtherReactorTests(SynchronousTestCase):
     """Reactors that make other transports keep them."""
 
@@ -131,6 +268,7 @@ class OtherReactorTests(SynchronousTestCase):
         """The names of Twisted's that are relied on are where they were."""
         made: Any = abstract.FileDescriptor(reactor=Clock())
         self.assertEqual((made.dataBuffer, made._tempDataBuffer, made._writeDisconnected), (b"", [], False))
+        self.assertEqual((made._tempDataLen, tcp.Connection._aborting), (0, False))
         self.assertTrue(callable(tcp.Port._fromListeningDescriptor))
         self.assertTrue(callable(tcp.Connector._makeTransport))
 

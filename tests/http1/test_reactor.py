@@ -82,3 +82,41 @@ class LeanReactorTests(SynchronousTestCase):
         """)
         self.assertIn("RuntimeError: a bug", printed)
         self.assertIn("gone", printed)
+
+    def test_turn(self) -> None:
+        """While there are several events a turn is open; a bug in one of them does not leave it so."""
+        printed = run("""
+            from gateway.http1 import reactor as lean
+            lean.install()
+            from gateway.http1 import eager
+            from twisted.internet import reactor
+            import socket
+            seen = []
+            class End:
+                def __init__(self):
+                    self.ours, self.theirs = socket.socketpair()
+                    self.theirs.send(b"x")
+                def fileno(self):
+                    return self.ours.fileno()
+                def logPrefix(self):
+                    return "end"
+                def doRead(self):
+                    self.ours.recv(9)
+                    seen.append(eager.turn.open)
+                    raise RuntimeError("a bug")
+                def connectionLost(self, reason):
+                    reactor.removeReader(self)
+            def look():
+                for number in (2, 1):
+                    ends = [End() for _ in range(number)]
+                    for end in ends:
+                        reactor.addReader(end)
+                    reactor.doIteration(0)
+                    print(number, seen, eager.turn.open)
+                    seen.clear()
+                reactor.stop()
+            reactor.callWhenRunning(look)
+            reactor.run()
+        """)
+        self.assertIn("2 [True, True] False", printed)
+        self.assertIn("1 [False] False", printed)

@@ -16,6 +16,7 @@ from gateway.core.fields import Pair
 from gateway.core.snapshot import Snapshot
 from gateway.model.upstream import Node
 from gateway.proxy.admission import admit
+from gateway.proxy.known_answer import KnownAnswer
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.run import Run
 from gateway.proxy.runner import Runner
@@ -35,9 +36,14 @@ class FakeClient:
     aborted: bool = False
     producer: IPushProducer | None = None
 
-    def respond(self, status: int, fields: list[Pair], length: int | None) -> None:
+    def respond(
+        self, status: int, fields: list[Pair], length: int | None, known: KnownAnswer | None = None
+    ) -> None:
         assert self.status is None, "two answers to one request"
         self.status, self.fields, self.length = status, dict(fields), length
+
+    def pass_on(self, known: KnownAnswer, added: list[Pair], content: bytes) -> bool:
+        return False
 
     def write(self, data: bytes) -> None:
         assert self.status is not None

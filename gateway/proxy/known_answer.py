@@ -1,0 +1,80 @@
+"""What clients are sent of a response head that came before: written once, sent each time."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from attrs import define
+
+from gateway.core.fields import Pair
+from gateway.http1.field_lines import write_lines
+from gateway.http1.response import ResponseHead
+
+STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() for status in map(int, HTTPStatus)
+}
+
+
+def status_line(status: int) -> bytes:
+    """The first line of an answer, with its line end."""
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+
+
+@define(eq=False, slots=True)
+class KnownAnswer:
+    """
+    A response with a length, as it is passed on where no plugin changes it.
+
+    Attributes:
+        pairs: Its field lines, with the gateway's own ``Server``: none about framing or the connection.
+            Nobody may change the list.
+        count: How many those are.
+        lines: The same as they are written. dated: Whether there is a Date among them.
+        start: Status line and fields. end: What follows them, and a Date, in the usual case: the
+            content's length, and the end of the head.
+        server: The value of ``Server`` it was made with.
+    """
+
+    status: int
+    length: int
+    pairs: list[Pair]
+    count: int
+    lines: bytes
+    dated: bool
+    start: bytes
+    end: bytes
+    server: bytes
+
+
+def known_answer(head: ResponseHead, server: bytes) -> KnownAnswer | None:
+    """
+    Make it, or take the one that was made for an earlier response with the same head.
+
+    Args:
+        server: The value of the field ``Server``.
+    Returns:
+        None if the head is not shared, or nothing can be made of it.
+    """
+    made: KnownAnswer | None = head.memory
+    if made is not None and made.server is server:
+        return made
+    if not head.shared or head.length is None:
+        return None
+    pairs, length = head.passed_on()
+    if length != head.length or not length:
+        return None
+    pairs.append((b"server", server))
+    lines = write_lines(pairs)
+    dated = any(name == b"date" for name, _ in pairs)
+    made = head.memory = KnownAnswer(
+        head.status,
+        length,
+        pairs,
+        len(pairs),
+        lines,
+        dated,
+        status_line(head.status) + lines,
+        b"Content-Length: %d\r\n\r\n" % length,
+        server,
+    )
+    return made
