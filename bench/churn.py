@@ -2,13 +2,18 @@
 
 Every other change moves a route that is being asked for to another service and back, in the middle of the
 traffic; the others guard a path, and are followed by a request without credentials that must see it.
+
+With ``--requests`` the traffic comes at a fixed rate, each request counted from when it was due, first
+without changes and then with them: what changes cost those who only want to be served.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
+import json
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=int, default=50, help="changes a second")
     parser.add_argument("--routes", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--requests", type=int, default=0, help="requests a second; 0: what wrk can do")
 
 
 def main(given: argparse.Namespace, directory: Path) -> tuple[str, bool]:
@@ -42,6 +48,8 @@ def main(given: argparse.Namespace, directory: Path) -> tuple[str, bool]:
         started.append(gateway)
         with servers.Admin(servers.admin_port(directory)) as admin:
             admin.put("services/other", {"name": "other", "upstream": {"nodes": [_node(upstream.port)]}})
+            if given.requests:
+                return _at_a_rate(given, admin, gateway.port, directory)
             report = directory / "wrk.txt"
             with report.open("wb") as out:
                 load = subprocess.Popen(
@@ -64,6 +72,37 @@ def main(given: argparse.Namespace, directory: Path) -> tuple[str, bool]:
         f"{stale} stale answers",
         fine,
     )
+
+
+def _at_a_rate(
+    given: argparse.Namespace, admin: servers.Admin, port: int, directory: Path
+) -> tuple[str, bool]:
+    lines = [
+        f"{given.requests} requests/s and {given.rate} changes/s, {given.routes} routes, "
+        f"workers = {given.workers}, {given.seconds} s each",
+        "",
+        "| | p50 ms | p99 ms | p99.9 ms | most ms | failed | changes | stale |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    fine = True
+    for name, changing in (("(warming up)", False), ("without changes", False), ("with changes", True)):
+        report = directory / "latency.json"
+        with report.open("wb") as out:
+            load = subprocess.Popen(
+                [
+                    *("taskset", "-c", str(LOAD_CORE), sys.executable, "-m", "bench.latency"),
+                    *(str(port), str(given.requests), str(given.seconds)),
+                ],
+                cwd=servers.ROOT,
+                stdout=out,
+            )
+            done, _, stale = _change(given, admin, port, load) if changing else (0, 0, 0)
+            load.wait()
+        told = json.loads(report.read_text())
+        cells = " | ".join(f"{ms:.1f}" for ms in told["parts_ms"])
+        lines.append(f"| {name} | {cells} | {told['failed']} | {done} | {stale} |")
+        fine = fine and not told["failed"] and not stale
+    return "\n".join(line for line in lines if "warming" not in line), fine
 
 
 def _node(port: int) -> dict[str, object]:

@@ -36,11 +36,27 @@ def shapes(redis_port: int) -> dict[str, tuple[str, dict[str, Any]]]:
         ),
         "req": (
             "limit-req",
-            {"limit-req": {"rate": 1e9, "burst": 1e9, "key": "remote_addr", "nodelay": True}},
+            {
+                "limit-req": {
+                    "rate": 1e9,
+                    "burst": 1e9,
+                    "key": "remote_addr",
+                    "policy": "local",
+                    "nodelay": True,
+                }
+            },
         ),
         "conn": (
             "limit-conn",
-            {"limit-conn": {"conn": 10000, "burst": 0, "default_conn_delay": 0.1, "key": "remote_addr"}},
+            {
+                "limit-conn": {
+                    "conn": 10000,
+                    "burst": 0,
+                    "default_conn_delay": 0.1,
+                    "key": "remote_addr",
+                    "policy": "local",
+                }
+            },
         ),
         "split": ("traffic-split", {"traffic-split": {"rules": [{"weighted_upstreams": [{"weight": 1}]}]}}),
         "breaker": ("api-breaker", {"api-breaker": {"break_response_code": 502}}),

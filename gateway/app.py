@@ -34,7 +34,7 @@ from gateway.admin.control_api import ControlAPI
 from gateway.admin.groups import default_group_change
 from gateway.admin.site import APISIX_TOO_LARGE, AdminSite
 from gateway.admin.static_keys import StaticKeys
-from gateway.admin.tokens import bootstrap_change
+from gateway.admin.tokens import bootstrap_changes
 from gateway.admin.users import first_user
 from gateway.certificate_care import CertificateCare
 from gateway.control.amp_commands import pack
@@ -47,6 +47,7 @@ from gateway.control.served import Mirror, Served
 from gateway.control.shared_sockets import SharedAddress
 from gateway.control.state import State
 from gateway.control.status import StatusReport, without_tunnels
+from gateway.control.turns import turn
 from gateway.control.worker import Worker
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import Workers
@@ -59,6 +60,7 @@ from gateway.data_plane import (
     load_snapshot,
     make_compiler,
     make_counters,
+    make_secrets,
     make_services,
     maybe,
     metrics_directory,
@@ -176,7 +178,7 @@ class GatewayService(Service):
         view = await self._first_records(store, view)
 
         count = bootstrap.worker_count(settings)
-        served, local = self._first_snapshot(view, getattr(store, "damaged", ()), count)
+        served, local = await self._first_snapshot(view, getattr(store, "damaged", ()), count)
         workers = self._workers = self._make_workers(count) if count else None
         group = settings.gateway.group
         publisher = local if workers is None else WorkersPublisher(local, workers, group)
@@ -242,9 +244,11 @@ class GatewayService(Service):
 
     async def _first_records(self, store: IConfigStore, view: StoreView) -> StoreView:
         """Make the default group and the first token, where they are not there yet."""
-        changes = [default_group_change(), bootstrap_change(self._token.text)]
         state = State.of(view)
-        changes = [change for change in changes if not _stored(state, change)]
+        group = default_group_change()
+        # As people have described it since, if they have.
+        changes = [group] if state.get(*group.key) is None else []
+        changes += bootstrap_changes(state, self._token.text)
         changes += self._first_user(state)
         if not changes:
             return view
@@ -268,28 +272,34 @@ class GatewayService(Service):
         log.info("The password of the user admin is in {path}", path=str(path))
         return [first_user(passwords.hashed(text))]
 
-    def _first_snapshot(
+    async def _first_snapshot(
         self, view: StoreView, damaged: Collection[Key], count: int
     ) -> tuple[Served, LocalPublisher]:
         """Compile everything, for the requests of this process or as a mirror of what workers serve."""
         in_order = sorted(view.records, key=lambda r: r.created_revision)
         if not count:
             plane = self._plane = DataPlane(self._settings, self._reactor, self._registry)
-            plane.load(in_order, view.revision, damaged)
-            return plane.runner, LocalPublisher(plane.compiler, plane.runner, plane.metrics.applied)
+            await plane.load(in_order, view.revision, damaged)
+            return plane.runner, LocalPublisher(
+                plane.compiler, plane.runner, plane.metrics.applied, pause=self._pause, secrets=plane.secrets
+            )
         self._counters = LocalCounters.make(
             self._settings.plugins.counters_keys, time.monotonic, processes=count
         )
-        # Compiled to be looked at: nothing is served here, so nobody calls out.
-        services = make_services(
-            self._settings,
-            self._reactor,
-            TreqCalls(self._reactor),
-            make_counters(self._settings, self._reactor, self._counters),
-        )
-        compiler = make_compiler(self._settings, self._registry, services)
-        mirror = Mirror(load_snapshot(compiler, in_order, view.revision, damaged))
-        return mirror, LocalPublisher(compiler, mirror)
+        # Compiled to be looked at: nothing is served here, so no plugin calls out.
+        calls = TreqCalls(self._reactor)
+        counters = make_counters(self._settings, self._reactor, self._counters)
+        services = make_services(self._settings, self._reactor, calls, counters)
+        secrets = make_secrets(self._settings, self._reactor, calls)
+        self._closers += [calls.close, secrets.close]
+        compiler = make_compiler(self._settings, self._registry, services, secrets)
+        snapshot = await load_snapshot(compiler, secrets, in_order, view.revision, damaged)
+        mirror = Mirror(snapshot)
+        return mirror, LocalPublisher(compiler, mirror, pause=self._pause, secrets=secrets)
+
+    def _pause(self) -> Deferred[None]:
+        """A turn of the reactor for everybody else."""
+        return turn(self._reactor.callLater)
 
     def _make_workers(self, count: int) -> Workers:
         """Hold the addresses of the data plane; no worker is started yet."""
@@ -520,11 +530,6 @@ class GatewayService(Service):
                 await maybe(close())
             except Exception:
                 log.failure("closing failed")
-
-
-def _stored(state: State, change: Change) -> bool:
-    record = state.get(*change.key)
-    return record is not None and record.value == change.value
 
 
 def _mute(site: Site) -> None:

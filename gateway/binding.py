@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 
 from gateway.core.chain import BoundPlugin
 from gateway.core.merge import PluginUse
-from gateway.core.secrets import UnresolvedReference, resolve
+from gateway.core.secrets import Secrets, UnresolvedReference, no_manager, resolve
 from gateway.interfaces import (
     IAccessPhase,
     IBeforeProxyPhase,
@@ -48,11 +48,13 @@ class PluginBinder:
         registry: The enabled plugins.
         services: What every instance is given; ``origin`` is set for each.
         environment: Where ``$env://`` references are looked up.
+        secrets: Knows what ``$secret://`` references stand for.
     """
 
     registry: PluginRegistry
     services: PluginServices
     environment: Mapping[str, str] = field(repr=False)
+    secrets: Secrets = field(default=no_manager, repr=False)
     _verified: set[type] = field(factory=set, init=False, repr=False, eq=False)
 
     def bind(
@@ -118,7 +120,7 @@ class PluginBinder:
         if not self.registry.is_auth(name):
             raise ValueError(f"unknown plugin [{name}]")
         factory = self.registry.factory(name)
-        resolved = resolve({k: v for k, v in config.items() if k != "_meta"}, self.environment)
+        resolved = resolve({k: v for k, v in config.items() if k != "_meta"}, self.environment, self.secrets)
         key = resolved.get(factory.key_field)
         if not isinstance(key, str) or not key:
             raise ValueError(f"{factory.key_field} is missing")
@@ -130,7 +132,7 @@ class PluginBinder:
             if name == "_meta":
                 continue
             try:
-                settings.update(resolve({name: value}, self.environment))
+                settings.update(resolve({name: value}, self.environment, self.secrets))
             except UnresolvedReference as error:
                 # The literal stays in place on routes (data-plane contract §18); credentials fail closed.
                 settings[name] = value

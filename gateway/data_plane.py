@@ -11,7 +11,7 @@ import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,13 @@ from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.real_ip import RealIp
+from gateway.core.secrets import Secrets, no_manager
 from gateway.core.snapshot import Snapshot
 from gateway.counters.local import LocalCounters
 from gateway.counters.source import Source
 from gateway.http1 import eager
 from gateway.interfaces import HttpCalls, PluginServices
-from gateway.model.record import Key, Record
+from gateway.model.record import Change, Key, Record
 from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.health import HealthChecks
 from gateway.proxy.lean import LeanFactory
@@ -48,6 +49,8 @@ from gateway.proxy.site import ProxySite
 from gateway.proxy.tls_contexts import ContextLoader
 from gateway.proxy.tls_listener import Certificates, TLSListenerFactory
 from gateway.registry import PluginRegistry
+from gateway.secrets.managers import Asking
+from gateway.secrets.source import SecretLimits, SecretSource
 from gateway.settings import Settings
 from gateway.settings_fields import Address
 from gateway.telemetry.access_log import AccessLog
@@ -171,19 +174,40 @@ def make_counters(settings: Settings, reactor: Any, local: LocalCounters | None 
     return Source(local, reactor, retry_s=settings.plugins.redis_retry_s)
 
 
-def make_compiler(settings: Settings, registry: PluginRegistry, services: PluginServices) -> Compiler:
-    """A compiler for the group that is served, with plugin instances of its own."""
-    return Compiler(
-        PluginBinder(registry, services, os.environ),
+def make_secrets(settings: Settings, reactor: Any, calls: HttpCalls) -> SecretSource:
+    """What secret references of the group that is served stand for."""
+    given = settings.secrets
+    # A worker that waits for a manager must not be taken for one that hangs.
+    timeout_s = min(given.timeout_s, settings.proxy.worker_timeout_s / 2)
+    return SecretSource(
+        Asking(calls, time.time, timeout_s),
+        reactor,
         settings.gateway.group,
-        now=time.monotonic,
-        random=random.random,
-        certificates=_loader(settings),
+        os.environ,
+        SecretLimits(given.ttl_s, given.failure_ttl_s),
     )
 
 
-def _loader(settings: Settings) -> ContextLoader:
-    return ContextLoader(os.environ, settings.proxy.tls_ciphers, settings.proxy.tls_session_timeout_s)
+def make_compiler(
+    settings: Settings, registry: PluginRegistry, services: PluginServices, secrets: SecretSource
+) -> Compiler:
+    """A compiler for the group that is served, with plugin instances of its own."""
+    return Compiler(
+        PluginBinder(registry, services, os.environ, secrets.value),
+        settings.gateway.group,
+        now=time.monotonic,
+        random=random.random,
+        certificates=_loader(settings, secrets.value),
+    )
+
+
+def _loader(settings: Settings, secrets: Secrets = no_manager) -> ContextLoader:
+    return ContextLoader(
+        os.environ,
+        settings.proxy.tls_ciphers,
+        secrets,
+        session_timeout_s=settings.proxy.tls_session_timeout_s,
+    )
 
 
 def fallback_context(settings: Settings) -> SSL.Context | None:
@@ -200,11 +224,23 @@ def fallback_context(settings: Settings) -> SSL.Context | None:
     return _loader(settings).context([pair])
 
 
-def load_snapshot(
-    compiler: Compiler, records: Iterable[Record], revision: int, damaged: Collection[Key]
+async def load_snapshot(
+    compiler: Compiler,
+    secrets: SecretSource,
+    records: Sequence[Record],
+    revision: int,
+    damaged: Collection[Key],
 ) -> Snapshot:
-    """Compile everything, and log what had to be quarantined. *records* in the order of creation."""
+    """
+    Compile everything, and log what had to be quarantined.
+
+    Args:
+        secrets: Asked first for what *records* refer to. records: In the order of creation.
+    """
+    changes = [Change(r.group, r.kind, r.id, r.value, r.dialect) for r in records if r.key not in damaged]
+    await secrets.foresee(changes)
     snapshot = compiler.load(records, revision, damaged)
+    secrets.follow(changes)
     for quarantined, why in snapshot.quarantined.items():
         log.error("{key} is quarantined: {why}", key="/".join(quarantined), why=why)
     return snapshot
@@ -216,6 +252,7 @@ class DataPlane:
 
     Attributes:
         compiler: Makes the snapshots of ``runner``, which drives the requests.
+        secrets: What references in the configuration stand for.
         certificates: What TLS is served with.
         listeners: What is open.
         metrics: What this process counts.
@@ -252,7 +289,8 @@ class DataPlane:
             version=__version__,
             public_apis={settings.metrics.path: self._scraped, DEFAULT_PATH: self._scraped},
         )
-        self.compiler = make_compiler(settings, registry, services)
+        self.secrets = make_secrets(settings, reactor, self._calls)
+        self.compiler = make_compiler(settings, registry, services, self.secrets)
         self.listeners: list[Listener] = []
         self._settings = settings
         self._reactor = reactor
@@ -274,9 +312,9 @@ class DataPlane:
         )
         self.reopen_logs()
 
-    def load(self, records: Iterable[Record], revision: int, damaged: Collection[Key]) -> None:
+    async def load(self, records: Sequence[Record], revision: int, damaged: Collection[Key]) -> None:
         """Serve this configuration. *records* are in the order of creation."""
-        self.runner.snapshot = load_snapshot(self.compiler, records, revision, damaged)
+        self.runner.snapshot = await load_snapshot(self.compiler, self.secrets, records, revision, damaged)
 
     # -- listeners
 
@@ -361,6 +399,7 @@ class DataPlane:
             partial(self._batches.close, LAST_ENTRIES_S),
             self._files.close,
             agent,
+            self.secrets.close,
             self._calls.close,
             self._counters.close,
             *([self._access_log.close] if self._access_log is not None else []),
@@ -492,7 +531,7 @@ class DataPlane:
             max_header_bytes=proxy.upstream_max_header_bytes,
             max_headers=proxy.upstream_max_headers,
             max_interim=proxy.upstream_max_interim,
-            known_heads=proxy.known_heads,
+            known_heads=proxy.upstream_known_heads,
             max_idle=proxy.upstream_max_idle,
         )
 

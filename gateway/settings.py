@@ -150,7 +150,8 @@ class ProxySection:
         linger_s, linger_bytes: After an answer that came before the request's end, how much of
             the rest is still read and dropped.
         read_ahead_bytes: Content kept in memory while the upstream takes none.
-        known_heads: Heads of requests, and of responses, that are remembered with what was made of them.
+        known_heads: Heads of requests that are remembered with what was made of them.
+        upstream_known_heads: Likewise, heads of responses.
         variables_max_bytes: Content that is gathered for variables which are read from it.
         tunnel_idle_timeout_s: How long nothing may pass through a tunnel (WebSocket) where the route has
             no ``timeout``; 0: the upstream's ``timeout.read``.
@@ -192,11 +193,12 @@ class ProxySection:
     linger_s: float = setting(fields.seconds(0, 600), "5")
     linger_bytes: int = setting(fields.whole(0), "1048576")
     read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")
-    known_heads: int = setting(fields.whole(0, 65536), "1024")
+    known_heads: int = setting(fields.whole(0, 65536), "16384")
     variables_max_bytes: int = setting(fields.whole(0, 2**30), "67108864")
     tunnel_idle_timeout_s: float = setting(fields.seconds(0), "0")
     upstream_max_header_bytes: int = setting(fields.whole(1024, 2**20), "65536")
     upstream_max_headers: int = setting(fields.whole(1, 10_000), "200")
+    upstream_known_heads: int = setting(fields.whole(0, 65536), "1024")
     upstream_max_interim: int = setting(fields.whole(0, 10_000), "32")
     upstream_max_idle: int = setting(fields.whole(0), "4096")
     dns_ttl_s: float = setting(fields.seconds(0, 3600), "10")
@@ -290,6 +292,22 @@ class PluginsSection:
 
 
 @frozen
+class SecretsSection:
+    """
+    ``[secrets]``: what ``$secret://`` references stand for.
+
+    Attributes:
+        ttl_s: How long a value is used before its manager is asked again.
+        failure_ttl_s: How long a failure is believed.
+        timeout_s: How long one call to a manager may take; writes of what has a new reference wait for it.
+    """
+
+    ttl_s: float = setting(fields.seconds(1, 86400), "300")
+    failure_ttl_s: float = setting(fields.seconds(1, 86400), "60")
+    timeout_s: float = setting(fields.seconds(0.1, 60), "3")
+
+
+@frozen
 class LogSection:
     """
     ``[log]``.
@@ -331,6 +349,7 @@ class Settings:
     metrics: MetricsSection
     store: StoreSection
     plugins: PluginsSection
+    secrets: SecretsSection
     log: LogSection
     warnings: tuple[str, ...] = ()
 
@@ -345,6 +364,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "metrics": MetricsSection,
     "store": StoreSection,
     "plugins": PluginsSection,
+    "secrets": SecretsSection,
     "log": LogSection,
 }
 """Section name → its class."""

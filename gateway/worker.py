@@ -20,6 +20,7 @@ from twisted.logger import Logger, LogLevel, globalLogBeginner
 from gateway import __version__
 from gateway.control import amp_commands as commands
 from gateway.control.local import LocalPublisher
+from gateway.control.turns import turn
 from gateway.control.worker_link import ParentLink
 from gateway.control.worker_log import PipeObserver
 from gateway.control.worker_process import COUNTERS, LINK
@@ -78,26 +79,35 @@ class WorkerService:
             self._counters,
             metrics_directory=str(metrics_directory(settings)) if self._own_process else None,
         )
-        self._publisher = LocalPublisher(plane.compiler, plane.runner, plane.metrics.applied)
+        self._publisher = LocalPublisher(
+            plane.compiler,
+            plane.runner,
+            plane.metrics.applied,
+            pause=lambda: turn(self._reactor.callLater),
+            secrets=plane.secrets,
+        )
 
-    def load(self, revision: int, document: Any) -> None:
+    async def load(self, revision: int, document: Any) -> None:
         """Compile all."""
         assert self._plane is not None
+        assert self._publisher is not None
         records, damaged = commands.read_records(document)
-        self._plane.load(records, revision, damaged)
+        await self._publisher.begin(self._plane.load(records, revision, damaged))
 
-    def apply(self, revision: int, document: Any) -> None:
+    async def apply(self, revision: int, document: Any) -> None:
         """Compile a change and serve it. Raises ConfigErrors if that cannot be."""
         assert self._publisher is not None
-        self._publisher.serve(tuple(commands.read_changes(document)), revision)
+        await self._publisher.serve(tuple(commands.read_changes(document)), revision)
 
     def socket(self, kind: str, descriptor: int) -> None:
         """Take a socket to listen at."""
         self._sockets.append((kind, socket.socket(fileno=descriptor)))
 
-    def serve(self) -> None:
-        """Listen."""
+    async def serve(self) -> None:
+        """Listen, once every change is served that came before."""
         assert self._plane is not None
+        assert self._publisher is not None
+        await self._publisher.settled()
         if self._ending:
             return
         for kind, one in self._sockets:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _PURE = frozenset({"model", "core"})
 _VALUES = frozenset({"model", "core", "interfaces", "errors"})
-_SHELLS = frozenset({"http1", "upstream", "proxy", "store", "telemetry", "counters"})
+_SHELLS = frozenset({"http1", "upstream", "proxy", "store", "telemetry", "counters", "secrets"})
 
 TABLE: Mapping[str, frozenset[str]] = {
     "": frozenset(),
@@ -37,6 +37,7 @@ TABLE: Mapping[str, frozenset[str]] = {
     "counters": _VALUES | {"upstream"},
     "store": _VALUES | {"files"},
     "telemetry": _VALUES,
+    "secrets": _VALUES,
     # Settings of the process.
     "settings_fields": frozenset({"model", "errors"}),
     "settings_source": frozenset({"model", "errors"}),

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -66,14 +67,17 @@ class Case(SynchronousTestCase):
             Record("default", kind, id, value, "enterprise", 0, 0, 1, 1)
             for kind, id, value in (("service", "s", SERVICE), ("route", "r", ROUTE))
         ]
-        self.service.load(3, records_document(records, [("default", "service", "x")]))
+        self.done(self.service.load(3, records_document(records, [("default", "service", "x")])))
 
     def serve(self) -> None:
         shared = SharedAddress.reserve("proxy", Address("127.0.0.1", 0))
         self.addCleanup(shared.close)
         with shared.open() as one:
             self.service.socket("proxy", os.dup(one.fileno()))
-        self.service.serve()
+        self.done(self.service.serve())
+
+    def done(self, work: Any) -> None:
+        self.successResultOf(Deferred.fromCoroutine(work))
 
     def plane(self) -> Any:
         return self.service._plane
@@ -91,9 +95,8 @@ class ServingTests(Case):
         snapshot = self.plane().runner.snapshot
         self.assertEqual((list(snapshot.routes), snapshot.revision), (["r"], 3))
         self.assertEqual(list(snapshot.quarantined), [("default", "service", "x")])
-        self.service.apply(
-            4, changes_document([Change("default", "route", "r2", {**ROUTE, "paths": ["/2"]})])
-        )
+        change = Change("default", "route", "r2", {**ROUTE, "paths": ["/2"]})
+        self.done(self.service.apply(4, changes_document([change])))
         self.assertEqual(sorted(self.plane().runner.snapshot.routes), ["r", "r2"])
         self.assertEqual(self.service.report(), {"revision": 4, "in_flight": 0, "bugs": 0, "serving": False})
 
@@ -103,7 +106,7 @@ class ServingTests(Case):
         self.load()
         bad = {**ROUTE, "vars": [["arg_x", "no-such-operator", 1]]}
         changes = changes_document([Change("default", "route", "bad", bad)])
-        self.assertRaises(ConfigErrors, self.service.apply, 4, changes)
+        self.failureResultOf(Deferred.fromCoroutine(self.service.apply(4, changes)), ConfigErrors)
         self.assertEqual(self.service.report()["revision"], 3)
 
     def test_listens_when_told(self) -> None:

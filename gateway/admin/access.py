@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from gateway.admin import passwords
 from gateway.admin.passwords import Attempts, Elsewhere
+from gateway.admin.permissions import statements_of
 from gateway.admin.principal import Principal
 from gateway.admin.refusals import TooMany, Unauthorized
 from gateway.admin.resources import Resources
@@ -182,10 +183,14 @@ class Access:
         user = self._resources.state.get("", "user", owner)
         if user is None:
             raise Unauthorized()
-        return Principal(name, frozenset(user.value["roles"]), user.id)
+        return self._with_roles(name, user)
 
     def _of_user(self, record: Record) -> Principal:
-        return Principal(str(record.value["username"]), frozenset(record.value["roles"]), record.id)
+        return self._with_roles(str(record.value["username"]), record)
+
+    def _with_roles(self, name: str, user: Record) -> Principal:
+        roles = frozenset(user.value["roles"])
+        return Principal(name, roles, user.id, statements=statements_of(self._resources.state, roles))
 
     # Passwords
 

@@ -21,6 +21,7 @@ from gateway.admin.apisix_patch import merged, placed
 from gateway.admin.calls import Answer, Call
 from gateway.admin.expiry import MAX_TTL_S
 from gateway.admin.json_text import BadJSON, read_json
+from gateway.admin.listed import Listed
 from gateway.admin.preconditions import entity_tag
 from gateway.admin.refusals import BadBody, NotFound, Refusal
 from gateway.admin.resources import Caller, Place, Resources, Stored
@@ -183,7 +184,8 @@ class Apisix:
                 record = self._resources.get(place, own[0])
             except NotFound:
                 raise NotFound() from None
-            return Answer(200, self._shown(kind, record), {"ETag": entity_tag(record)})
+            shown = self._shown(self._resources.state, kind, record)
+            return Answer(200, shown, {"ETag": entity_tag(record)})
         return self._list(call, place, kind)
 
     def _list(self, call: Call, place: Place, kind: ApisixKind) -> Answer:
@@ -199,7 +201,8 @@ class Apisix:
             views = ((record, self.view(state, kind, record)) for record in records)
             records = [record for record, value in views if all(meets(value) for meets in wanted)]
         chosen = page(call.query, records)
-        return Answer(200, {"total": len(records), "list": [self._shown(kind, r) for r in chosen]})
+        listed = Listed(chosen, lambda r: self._shown(state, kind, r), len(records), total_first=True)
+        return Answer(200, listed, {"X-Gateway-Revision": str(state.revision)})
 
     def view(self, state: State, kind: ApisixKind, record: Record) -> Document:
         """A record's value: the document, its id and its times. Secrets are in clear."""
@@ -212,8 +215,8 @@ class Apisix:
             value.setdefault("update_time", record.updated_at)
         return value
 
-    def _shown(self, kind: ApisixKind, record: Record) -> Document:
-        value = self.view(self._resources.state, kind, record)
+    def _shown(self, state: State, kind: ApisixKind, record: Record) -> Document:
+        value = self.view(state, kind, record)
         if kind.name == "ssl":
             value = {name: member for name, member in value.items() if name not in ("key", "keys")}
         return {

@@ -11,8 +11,9 @@ from ipaddress import ip_network
 from typing import Any
 
 from gateway.admin.checks import ONLY_AUTH, Check, Draft
+from gateway.admin.checks import definition as definition
 from gateway.core.expressions import compile_expression
-from gateway.model.apisix import proto_text, route, secret, upstream
+from gateway.model.apisix import route, secret, upstream
 from gateway.model.problems import PathPart, Problem
 from gateway.model.record import Record
 from gateway.model.schema import Checker, is_reference
@@ -172,16 +173,6 @@ def expression(draft: Draft) -> Iterator[Problem]:
             compile_expression(raw)
         except ValueError as error:
             yield _told(("vars",), f"failed to validate the 'vars' expression: {error}", "expression")
-
-
-def definition(draft: Draft) -> Iterator[Problem]:
-    """The content of a proto has the form of a definition."""
-    content = draft.document.get("content")
-    if isinstance(content, str) and content and not is_reference(content):
-        try:
-            proto_text.check(content)
-        except proto_text.ProtoError as error:
-            yield _told(("content",), f"invalid content: {error}")
 
 
 def no_lua(draft: Draft) -> Iterator[Problem]:

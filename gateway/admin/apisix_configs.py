@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
-from twisted.internet.defer import Deferred
 
 from gateway.admin.apisix import is_number_id
 from gateway.admin.apisix_bodies import read_configuration, write_configuration
@@ -23,6 +22,7 @@ from gateway.admin.refusals import BadBody
 from gateway.admin.resources import Resources
 from gateway.admin.translation import translated
 from gateway.control.state import State
+from gateway.control.turns import turn
 from gateway.errors import ConfigErrors
 from gateway.interfaces import Clock
 from gateway.model.credential import join_id, split_id
@@ -41,6 +41,8 @@ MAX_ERRORS = 1000
 _CREDENTIALS = "/credentials/"
 _PIECE = 20
 """Documents that are checked in one go."""
+_MANY = 500
+"""Documents that are at least compared with what is stored in one go."""
 _UNNAMED = "1"
 
 
@@ -157,7 +159,9 @@ class ApisixConfigs:
         """
         seen: set[tuple[str, str]] = set()
         looked_at = 0
-        for item in items:
+        for number, item in enumerate(items, 1):
+            if number % _MANY == 0:
+                await self._pause()
             text = item.fault
             if text is None and item.name is not None and item.key in seen:
                 text = _duplicate(item)
@@ -180,9 +184,7 @@ class ApisixConfigs:
 
     async def _pause(self) -> None:
         if self._call_later is not None:
-            waiting: Deferred[None] = Deferred()
-            self._call_later(0, lambda: None if waiting.called else waiting.callback(None))
-            await waiting
+            await turn(self._call_later)
 
     async def _validate(self, call: Call) -> Answer:
         items = list(items_of(read_configuration(call), self._resources.registry))

@@ -16,6 +16,7 @@ MAX_PATTERN = 256
 
 View = Mapping[str, Any]
 
+_NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]{0,9})?([eE][0-9])?")
 _DANGEROUS = re.compile(r"[+*}]\)?[+*{]|\)[+*{]|\\[1-9]|\(\?")
 """What can make a search take for ever: repeated groups, references back."""
 
@@ -94,6 +95,7 @@ def page(query: Query, items: Sequence[Any]) -> Sequence[Any]:
 
 
 def _number(text: str | None) -> int | None:
-    if text is None or not re.fullmatch(r"-?[0-9]{1,9}", text):
+    # Whatever is a number counts, as it does for those who wrote such clients: 1.0, 1e2.
+    if text is None or not _NUMBER.fullmatch(text):
         return None
-    return int(text)
+    return int(float(text))

@@ -40,6 +40,8 @@ class ApisixPages:
         if call.method != "GET" or len(path) > 1:
             return Answer(404, _NOT_FOUND)
         subsystem = call.query.one("subsystem") or "http"
+        if subsystem not in _SUBSYSTEMS and list(path) == ["list"]:
+            return Answer(400, b"invalid subsystem passed")
         if subsystem not in _SUBSYSTEMS:
             return _error(400, f"unsupported subsystem: {subsystem[:100]}")
         names = self._registry.names if subsystem == "http" else ()

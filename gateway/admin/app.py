@@ -28,10 +28,12 @@ from gateway.admin.expiry import CallLater, Expiries
 from gateway.admin.groups import Groups
 from gateway.admin.incoming import client_address, field_value, presented, shielded
 from gateway.admin.json_text import write_json
+from gateway.admin.listed import Listed
 from gateway.admin.passwords import Elsewhere, here
 from gateway.admin.principal import GATEWAY, Principal
 from gateway.admin.refusals import BadParameter, Denied, Invalid, NotAllowed, NotFound, Refusal, TooLarge
 from gateway.admin.resources import Resources
+from gateway.admin.roles import Roles
 from gateway.admin.sessions import COOKIE
 from gateway.admin.site import AdminResource
 from gateway.admin.static_keys import StaticKeys
@@ -41,6 +43,7 @@ from gateway.admin.tools import Tools
 from gateway.admin.users import Users
 from gateway.control.control import Control
 from gateway.control.state import State
+from gateway.control.turns import turn
 from gateway.core.addresses import AddressSet
 from gateway.errors import ConfigErrors, RevisionConflict, StoreUnavailable
 from gateway.interfaces import Clock
@@ -113,10 +116,12 @@ class AdminAPI:
         self.resources = Resources(control, registry)
         self._limits = limits or Limits()
         self._ready = ready
+        self._call_later = call_later
         self._enterprise = Enterprise(self.resources, status)
         self._access = Access(self.resources, clock, limits=access, elsewhere=elsewhere)
         self._tokens = Tokens(self.resources, self._enterprise)
         self._users = Users(self.resources, self._enterprise, self._access)
+        self._roles = Roles(self.resources, self._enterprise)
         self._groups = Groups(self.resources, self._enterprise)
         self._instances = instances
         self._tools = Tools(self.resources)
@@ -189,7 +194,7 @@ class AdminAPI:
                 work = self._door.answer(call, shown.method, foreign=shown.is_foreign)
             else:
                 work = self._handled(call, shown, handler, open)
-            answer = await shielded(work, self._log)
+            answer = await self._rendered(await shielded(work, self._log))
         except Refusal as refusal:
             answer = renderer.refuse(refusal)
         except ConfigErrors as errors:
@@ -225,7 +230,7 @@ class AdminAPI:
         if open:
             return await handler(call)
         principal = self._static_principal(shown, call) or await self._access.principal(shown)
-        principal.check(shown.method, call.path)
+        principal.check(shown.method, call.path, call.query.one(selection.GROUP_PARAMETER))
         return await handler(evolve(call, principal=principal))
 
     def _static_principal(self, shown: Presented, call: Call) -> Principal | None:
@@ -246,6 +251,17 @@ class AdminAPI:
         request.content.seek(0)
         raw: bytes = request.content.read(limit)
         return raw
+
+    async def _rendered(self, answer: Answer) -> Answer:
+        """The text of a list; of a long one in turns with others."""
+        if not isinstance(answer.body, Listed):
+            return answer
+        parts = []
+        for part in answer.body.parts():
+            parts.append(part)
+            if answer.body.is_long and self._call_later is not None:
+                await turn(self._call_later)
+        return evolve(answer, body=b"".join(parts))
 
     def _send(self, request: Any, answer: Answer) -> bytes:
         body = b"" if answer.body is None else answer.body
@@ -316,8 +332,24 @@ class AdminAPI:
         return await self._answer(request, lambda call: self._users.assigned_roles(call, id))
 
     @app.route("/api/roles")
-    async def _roles(self, request: Any) -> bytes:
-        return await self._answer(request, self._users.roles)
+    async def _role_list(self, request: Any) -> bytes:
+        return await self._answer(request, self._roles.roles)
+
+    @app.route("/api/roles/<id>")
+    async def _role(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._roles.role(call, id))
+
+    @app.route("/api/roles/<id>/permission_policies")
+    async def _policies_of_role(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._roles.attached(call, id))
+
+    @app.route("/api/permission_policies")
+    async def _policy_list(self, request: Any) -> bytes:
+        return await self._answer(request, self._roles.policies)
+
+    @app.route("/api/permission_policies/<id>")
+    async def _policy(self, request: Any, id: str) -> bytes:
+        return await self._answer(request, lambda call: self._roles.policy(call, id))
 
     # The control plane
 

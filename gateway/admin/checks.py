@@ -11,12 +11,12 @@ from gateway.admin.keys import KeyIndex
 from gateway.control.state import State
 from gateway.core.expressions import compile_expression
 from gateway.interfaces import ISharedSettings
-from gateway.model import secret
+from gateway.model import proto_text, secret
 from gateway.model.credential import split_id
 from gateway.model.gateway_group import DEFAULT_GROUP
 from gateway.model.problems import Problem
 from gateway.model.record import Record
-from gateway.model.schema import Checker
+from gateway.model.schema import Checker, enterprise_required, is_reference
 from gateway.registry import PluginRegistry
 
 _MANAGERS = {manager: Checker(schema) for manager, schema in secret.MANAGERS.items()}
@@ -59,8 +59,25 @@ def _plugin(draft: Draft, name: str, config: object, credential: bool) -> Iterat
     elif isinstance(config, Mapping):
         found = draft.registry.check(name, config, credential=credential) or _filter_faults(config)
         found = found or list(_shared(draft, name, config))
+        found = found or list(_not_given(draft, name, config))
         if found:
             yield Problem(("plugins", name), "plugin", "bad settings", name, branches=(tuple(found),))
+
+
+def _not_given(draft: Draft, name: str, config: Mapping[str, Any]) -> Iterator[Problem]:
+    """
+    What this dialect asks for though there is a default. Settings that are stored like this already, by the
+    other dialect or an earlier release, may stay as they are (plugin contract §9).
+    """
+    meta = config.get("_meta")
+    if isinstance(meta, Mapping) and meta.get("disable") is True:
+        return
+    before = None if draft.before is None else draft.before.value.get("plugins", {}).get(name)
+    if before == config:
+        return
+    for member in enterprise_required(draft.registry.factory(name).schema):
+        if member not in config:
+            yield Problem((member,), "required", f'property "{member}" is required', member)
 
 
 _WITH_PLUGINS = ("service", "route", "global_rule", "consumer", "plugin_config", "consumer_group")
@@ -233,6 +250,13 @@ def _exists(draft: Draft, id: object, kind: str, path: tuple[str | int, ...]) ->
         yield Problem(path, "reference", f"{kind.replace('_', ' ')} {id[:256]} not found")
 
 
+def role_policies(draft: Draft) -> Iterator[Problem]:
+    """The policies of a role exist."""
+    ids = draft.document.get("permission_policies")
+    for place, id in enumerate(ids if isinstance(ids, list) else ()):
+        yield from _exists(draft, id, "permission_policy", ("permission_policies", place))
+
+
 def metadata(draft: Draft) -> Iterator[Problem]:
     """Metadata is for a plugin that is there, and as that plugin wants it."""
     if draft.id not in draft.registry:
@@ -246,6 +270,16 @@ def secret_manager(draft: Draft) -> Iterator[Problem]:
     checker = _MANAGERS.get(draft.id.partition("/")[0])
     if checker is not None:
         yield from checker.problems(draft.document)
+
+
+def definition(draft: Draft) -> Iterator[Problem]:
+    """The content of a proto has the form of a definition."""
+    content = draft.document.get("content")
+    if isinstance(content, str) and content and not is_reference(content):
+        try:
+            proto_text.check(content)
+        except proto_text.ProtoError as error:
+            yield Problem(("content",), "value", f"invalid content: {error}")
 
 
 def fixed_type(draft: Draft) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import ipaddress
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,11 +27,12 @@ from gateway.model import (
 )
 from gateway.model.credential import split_id
 from gateway.model.record import Change, Record, Revision
+from gateway.model.schema import enterprise_required
 from gateway.registry import PluginRegistry
 
 Explain = Callable[[Mapping[str, Any]], Any]
-"""From ``method``, ``url``, ``headers`` (pairs of text) and perhaps ``client_ip`` to a JSON object, or
-an awaitable of one. May raise ConfigErrors."""
+"""From ``method``, ``url``, ``headers`` (pairs of text) and perhaps ``client_ip`` and ``body`` (text) to a
+JSON object, or an awaitable of one. May raise ConfigErrors."""
 
 Status = Callable[[], Any]
 """A JSON object, or an awaitable of one."""
@@ -143,7 +145,7 @@ def _from_query(call: Call) -> dict[str, Any]:
             raise BadParameter("header", "value must look like Name:Value")
         headers.append((name.strip(), value.strip()))
     asked: dict[str, Any] = {"headers": headers}
-    for member in ("method", "url", "client_ip"):
+    for member in ("method", "url", "client_ip", "body"):
         if (word := call.query.one(member)) is not None:
             asked[member] = word
     given = call.query.one("headers")
@@ -192,7 +194,19 @@ def _asked(document: Mapping[str, Any]) -> dict[str, Any]:
     if port == 0:
         raise BadBody('Error at "/url": port 0 cannot be asked')
     asked["headers"] = _pairs(document.get("headers", {}))
+    if "body" in document:
+        _put_body(asked, document["body"])
     return asked
+
+
+def _put_body(asked: dict[str, Any], body: object) -> None:
+    """Content is text as it would be sent; anything else stands for its JSON."""
+    if isinstance(body, str):
+        asked["body"] = body
+        return
+    asked["body"] = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    if not any(name.lower() == "content-type" for name, _ in asked["headers"]):
+        asked["headers"].append(("Content-Type", "application/json"))
 
 
 class PluginPages:
@@ -223,10 +237,17 @@ class PluginPages:
         if call.query.one("schema_type") in ("metadata", "metadata_schema"):
             schema = self._registry.factory(name).metadata_schema
         else:
-            schema = self._registry.published_schema(name, credential=of_consumer)
+            schema = self._published(name, credential=of_consumer)
         if schema is None:
             raise BadParameter("schema_type", "the plugin has no such schema")
         return Answer(200, schema)
+
+    def _published(self, name: str, *, credential: bool = False) -> Mapping[str, Any] | None:
+        schema = self._registry.published_schema(name, credential=credential)
+        more = [] if schema is None else enterprise_required(schema)
+        if schema is None or not more:
+            return schema
+        return {**schema, "required": list(dict.fromkeys([*schema.get("required", ()), *more]))}
 
     def _page(self, name: str) -> dict[str, Any]:
         factory = self._registry.factory(name)
@@ -234,7 +255,7 @@ class PluginPages:
             "version": factory.version,
             "priority": factory.priority,
             "type": factory.kind,
-            "schema": self._registry.published_schema(name),
+            "schema": self._published(name),
         }
         for member, schema in (
             ("consumer_schema", self._registry.published_schema(name, credential=True)),

@@ -15,6 +15,7 @@ from gateway.admin.enterprise_views import DIALECT, default_upstream, single_plu
 from gateway.admin.json_patch import PatchError, json_patch, merge_patch
 from gateway.admin.kind import Kind, Shape
 from gateway.admin.kinds import KINDS, kind_at
+from gateway.admin.listed import Listed
 from gateway.admin.listing import Listing
 from gateway.admin.preconditions import entity_tag
 from gateway.admin.refusals import BadBody, BadParameter, Denied, Forbidden, NotAllowed, NotFound, Refusal
@@ -265,11 +266,14 @@ class Enterprise:
         page = listing.of(records)
         state = self._resources.state
         info = call.query.one("with_publish_info") == "true"
-        shown = [view(state, place.kind, record, publish_info=info) for record in page.records]
+
+        def shown(record: Record) -> dict[str, Any]:
+            return view(state, place.kind, record, publish_info=info)
+
         if place.kind.bare:
-            ids = [record.id for record in page.records]
-            return Answer(200, {"value": dict(zip(ids, shown, strict=True))})
-        return Answer(200, {"list": shown, "total": page.total})
+            return Answer(200, {"value": {record.id: shown(record) for record in page.records}})
+        headers = {"X-Gateway-Revision": str(state.revision)}
+        return Answer(200, Listed(page.records, shown, page.total), headers)
 
     def one(self, kind: Kind, record: Record) -> Answer:
         """One object, with its entity tag."""

@@ -20,6 +20,7 @@ from gateway.model import (
     global_rule,
     plugin_metadata,
     proto,
+    role,
     route,
     secret,
     service,
@@ -39,6 +40,8 @@ __all__ = [
     "GATEWAY_GROUP",
     "GROUPLESS",
     "KINDS",
+    "POLICY",
+    "ROLE",
     "TIMES",
     "TOKEN",
     "USER",
@@ -154,6 +157,7 @@ _ALL = (
         name="proto",
         title="proto",
         shapes=_enterprise("protos", "LGCUD", proto.SCHEMA),
+        checks=(checks.definition,),
     ),
     Kind(
         name="ssl",
@@ -236,6 +240,21 @@ USER = Kind(
     secrets=frozenset({"password", "old_password", "new_password"}),
 )
 
+ROLE = Kind(
+    name="role",
+    title="role",
+    shapes=_enterprise("", "LGCUD", role.ROLE),
+    upsert=False,
+    references=(checks.role_policies,),
+)
+
+POLICY = Kind(
+    name="permission_policy",
+    title="permission policy",
+    shapes=_enterprise("", "LGCUD", role.POLICY),
+    upsert=False,
+)
+
 _TEMPLATE_ANSWER = frozenset((*TIMES, "last_published", "published_gateway_groups_count"))
 
 SERVICE_TEMPLATE = Kind(
@@ -273,7 +292,16 @@ STREAM_ROUTE_TEMPLATE = Kind(
 
 GROUPLESS: Mapping[str, Kind] = {
     kind.name: kind
-    for kind in (GATEWAY_GROUP, TOKEN, USER, SERVICE_TEMPLATE, ROUTE_TEMPLATE, STREAM_ROUTE_TEMPLATE)
+    for kind in (
+        GATEWAY_GROUP,
+        TOKEN,
+        USER,
+        ROLE,
+        POLICY,
+        SERVICE_TEMPLATE,
+        ROUTE_TEMPLATE,
+        STREAM_ROUTE_TEMPLATE,
+    )
 }
 """What belongs to no gateway group, by the name of its records."""
 

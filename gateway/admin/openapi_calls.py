@@ -9,7 +9,7 @@ from typing import Any
 from attrs import field, frozen
 
 from gateway.admin.kinds import ROUTE_TEMPLATE, SERVICE_TEMPLATE, STREAM_ROUTE_TEMPLATE
-from gateway.model import gateway_group, token, user
+from gateway.model import gateway_group, role, token, user
 from gateway.model.schema import Schema
 
 _TEXT: Schema = {"type": "string"}
@@ -98,7 +98,7 @@ CALLS: Sequence[Operation] = (
         "What would be done with a request",
         None,
         _VALUE,
-        {"method": _TEXT, "url": _TEXT, "header": _TEXT, "client_ip": _TEXT},
+        {"method": _TEXT, "url": _TEXT, "header": _TEXT, "client_ip": _TEXT, "body": _TEXT},
     ),
     Operation("post", "/api/login", "Begin a session", user.LOGIN, _VALUE, open=True),
     Operation("put", "/api/password", "Change one's own password", user.NEW_PASSWORD),
@@ -107,7 +107,18 @@ CALLS: Sequence[Operation] = (
     Operation("get", "/api/users/{id}", "Show: user", None, _VALUE),
     Operation("delete", "/api/users/{id}", "Delete: user"),
     Operation("put", "/api/users/{id}/assigned_roles", "Give a user roles", user.ASSIGNED_ROLES, _VALUE),
-    Operation("get", "/api/roles", "List: roles", None, _LIST),
+    Operation("get", "/api/roles", "List: roles", None, _LIST, _PAGES),
+    Operation("post", "/api/roles", "Make a role", role.ROLE, _VALUE),
+    Operation("get", "/api/roles/{id}", "Show: role", None, _VALUE),
+    Operation("put", "/api/roles/{id}", "Replace: role", role.ROLE, _VALUE),
+    Operation("delete", "/api/roles/{id}", "Delete: role"),
+    Operation("get", "/api/roles/{id}/permission_policies", "List: policies of a role", None, _LIST),
+    Operation("put", "/api/roles/{id}/permission_policies", "Give a role policies", role.ATTACHED, _VALUE),
+    Operation("get", "/api/permission_policies", "List: permission policies", None, _LIST, _PAGES),
+    Operation("post", "/api/permission_policies", "Make a permission policy", role.POLICY, _VALUE),
+    Operation("get", "/api/permission_policies/{id}", "Show: permission policy", None, _VALUE),
+    Operation("put", "/api/permission_policies/{id}", "Replace: permission policy", role.POLICY, _VALUE),
+    Operation("delete", "/api/permission_policies/{id}", "Delete: permission policy"),
     Operation("get", "/api/tokens", "List: tokens", None, _LIST, _PAGES),
     Operation("post", "/api/tokens", "Make a token", token.SCHEMA, _VALUE),
     Operation("get", "/api/tokens/{id}", "Show: token", None, _VALUE),

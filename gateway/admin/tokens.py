@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.admin.access import digest
@@ -12,13 +12,16 @@ from gateway.admin.enterprise import Enterprise
 from gateway.admin.enterprise_views import DIALECT, view
 from gateway.admin.kinds import TOKEN
 from gateway.admin.listing import Listing
-from gateway.admin.refusals import NotAllowed
+from gateway.admin.refusals import NotAllowed, NotFound
 from gateway.admin.resources import Place, Resources
+from gateway.control.state import State
 from gateway.model.record import Change, Record
 from gateway.model.schema import Document
 
 PREFIX = "a7ee-"
 BOOTSTRAP_ID = "bootstrap"
+_REVOKED = ("", "revoked_token", BOOTSTRAP_ID)
+"""Remembers the hash of a first token that was revoked: the next start must not bring it back."""
 _PLACE = Place("", TOKEN)
 _PRIVATE = {"Cache-Control": "no-store"}
 
@@ -32,6 +35,19 @@ def bootstrap_change(token: str) -> Change:
     """The change that stores the token a gateway starts with; it does not expire."""
     value = {"name": BOOTSTRAP_ID, "hash": digest(token.encode()), "expires_at": 0}
     return Change("", TOKEN.name, BOOTSTRAP_ID, value)
+
+
+def bootstrap_changes(state: State, token: str) -> list[Change]:
+    """
+    What a start has to store so that *token* opens the Admin API: nothing if it is there, as people may have
+    changed it, or if it was revoked. Another token than the revoked one counts again.
+    """
+    change = bootstrap_change(token)
+    assert change.value is not None
+    known, revoked = state.get(*change.key), state.get(*_REVOKED)
+    if any(r is not None and r.value["hash"] == change.value["hash"] for r in (known, revoked)):
+        return []
+    return [change] if revoked is None else [change, Change(*_REVOKED, None)]
 
 
 class Tokens:
@@ -83,8 +99,21 @@ class Tokens:
                 headers = {**_PRIVATE, "X-Gateway-Revision": str(stored.revision)}
                 return Answer(200, {"value": self._view(stored.record)}, headers)
             case "DELETE":
-                return self._renderer.deleted(await self._resources.delete(_PLACE, id, call.caller))
+                return self._renderer.deleted(await self._revoke(call, id))
         raise NotAllowed(("GET", "HEAD", "PUT", "DELETE"))
+
+    async def _revoke(self, call: Call, id: str) -> int:
+        def plan(state: State) -> Sequence[Change]:
+            record = state.get("", TOKEN.name, id)
+            if record is None:
+                raise NotFound()
+            call.caller.preconditions.check(record)
+            removal = Change(*record.key, None)
+            if id != BOOTSTRAP_ID:
+                return [removal]
+            return [removal, Change(*_REVOKED, {"hash": record.value["hash"]})]
+
+        return (await self._resources.write(plan, call.caller)).state.revision
 
     def _view(self, record: Record) -> dict[str, Any]:
         shown = view(self._resources.state, TOKEN, record)

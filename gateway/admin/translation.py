@@ -75,9 +75,12 @@ def _service_to_enterprise(state: State, record: Record) -> Document:
 def _upstream_to_enterprise(value: Mapping[str, Any]) -> Document:
     upstream = {name: member for name, member in value.items() if name not in ("id", *TIMES)}
     nodes = upstream.get("nodes")
+    port = DEFAULT_PORTS.get(upstream.get("scheme", "http"), 80)
     if isinstance(nodes, Mapping):
-        port = DEFAULT_PORTS.get(upstream.get("scheme", "http"), 80)
         upstream["nodes"] = [_node(address, weight, port) for address, weight in nodes.items()]
+    elif isinstance(nodes, list):
+        # The other dialect may leave the port out.
+        upstream["nodes"] = [node if "port" in node else {**node, "port": port} for node in nodes]
     return upstream
 
 

@@ -11,10 +11,11 @@ from gateway.admin.enterprise import Enterprise
 from gateway.admin.enterprise_views import DIALECT, view
 from gateway.admin.kinds import USER
 from gateway.admin.listing import Listing
-from gateway.admin.refusals import Forbidden, NotAllowed, NotFound, Unauthorized
+from gateway.admin.refusals import Forbidden, Invalid, NotAllowed, NotFound, Unauthorized
 from gateway.admin.resources import Place, Resources
 from gateway.admin.sessions import COOKIE
 from gateway.control.state import State
+from gateway.model.problems import Problem
 from gateway.model.record import Change, Record
 from gateway.model.schema import Checker, Document
 from gateway.model.user import ASSIGNED_ROLES, LOGIN, NEW_PASSWORD, ROLES, SUPER_ADMIN, VIEWER
@@ -30,7 +31,7 @@ def first_user(hash: str) -> Change:
 
 
 class Users:
-    """Answers ``/api/login``, ``/api/password``, ``/api/invites``, ``/api/users`` and ``/api/roles``."""
+    """Answers ``/api/login``, ``/api/password``, ``/api/invites`` and ``/api/users``."""
 
     def __init__(self, resources: Resources, renderer: Enterprise, access: Access) -> None:
         self._resources = resources
@@ -125,13 +126,6 @@ class Users:
 
         return Answer(200, {"value": self._view(await self._change(call, id, assign, roles))})
 
-    async def roles(self, call: Call) -> Answer:
-        """``GET /api/roles``: the two there are."""
-        if call.method != "GET":
-            raise NotAllowed(("GET", "HEAD"))
-        shown = [{"id": id, "name": name} for id, name in ROLES.items()]
-        return Answer(200, {"list": shown, "total": len(shown)})
-
     async def _change(
         self,
         call: Call,
@@ -146,12 +140,20 @@ class Users:
                 raise NotFound()
             if roles is not None:
                 _last_admin(state, id, roles)
+                _check_roles(state, roles)
             return [Change("", USER.name, id, edit(dict(record.value)))]
 
         written = await self._resources.write(plan, call.caller)
         record = written.state.get("", USER.name, id)
         assert record is not None
         return record
+
+
+def _check_roles(state: State, roles: Sequence[str]) -> None:
+    """Refuse roles that are not there."""
+    for place, role in enumerate(roles):
+        if role not in ROLES and state.get("", "role", role) is None:
+            raise Invalid(USER.name, [Problem(("roles", place), "reference", f"role {role} not found")])
 
 
 def _last_admin(state: State, id: str, roles: Sequence[str]) -> None:

@@ -34,7 +34,7 @@ class Written:
 class Publisher(Protocol):
     """Whoever serves the configuration: the data plane of this process, or all workers."""
 
-    def prepare(self, changes: Sequence[Change]) -> None:
+    async def prepare(self, changes: Sequence[Change]) -> None:
         """Compile without serving. Raises ConfigErrors if it cannot be served."""
 
     async def publish(self, revision: Revision) -> None:
@@ -79,7 +79,7 @@ class Control:
             if not changes:
                 self._lock.release()
                 return Written(self.state, None)
-            self._publisher.prepare(changes)
+            await self._publisher.prepare(changes)
             revision: Revision = await self._store.commit(
                 changes, author=author, reason=reason, at=self._clock.time(), expected=self.state.revision
             )

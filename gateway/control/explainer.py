@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.control.served import Served
-from gateway.core.exchange import Connection, Reply, RequestHead
+from gateway.core.content_variables import is_readable
+from gateway.core.exchange import Connection, ContentTooLarge, Reply, RequestHead
 from gateway.core.explain import explain
 from gateway.core.opening import open_exchange
 from gateway.interfaces import Clock
 from gateway.model.problems import ConfigErrors, Problem
 from gateway.proxy.admission import admit
+
+
+class _Content:
+    """Content that has arrived: ``ContentSource``."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.recorded = b""
+
+    @property
+    def received(self) -> int:
+        return len(self._content)
+
+    def record(self, max_bytes: int) -> None:
+        self.recorded = self._content[:max_bytes]
+
+    async def gather(self, max_bytes: int) -> bytes:
+        if len(self._content) > max_bytes:
+            raise ContentTooLarge(max_bytes, len(self._content))
+        return self._content
+
+    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
+        then(None if len(self._content) > max_bytes else self._content)
 
 
 class Explainer:
@@ -27,7 +51,7 @@ class Explainer:
         Args:
             query: ``method``; ``url``, absolute (``http://host/path?query``) or a path, then a Host
                 header tells the host; ``headers``, pairs of text as a client would send them;
-                ``client_ip``, the address to pretend (loopback if absent).
+                ``client_ip``, the address to pretend (loopback if absent); ``body``, the content as text.
         Returns:
             See ``gateway.core.explain.explain``.
         Raises:
@@ -44,6 +68,10 @@ class Explainer:
             pairs.insert(0, (b"host", _wire(parts.netloc.rpartition("@")[2])))
         if not any(name == b"host" for name, _ in pairs):
             pairs.insert(0, (b"host", b"localhost"))
+        body: str | None = query.get("body")
+        content = None if body is None else _wire(body)
+        if content is not None and not any(name == b"content-length" for name, _ in pairs):
+            pairs.append((b"content-length", b"%d" % len(content)))
         path = parts.path or "/"
         if not path.startswith("/"):
             raise ConfigErrors([Problem(("url",), "value", "must be absolute or start with /", got=url)])
@@ -67,6 +95,10 @@ class Explainer:
             started_s=self._clock.time(),
             id="explain",
         )
+        if content is not None:
+            exchange.source = _Content(content)
+            if is_readable(exchange):
+                exchange.held = content
         return explain(exchange)
 
 

@@ -27,9 +27,9 @@ class WorkersPublisher:
         self._workers = workers
         self._group = group
 
-    def prepare(self, changes: Sequence[Change]) -> None:
+    async def prepare(self, changes: Sequence[Change]) -> None:
         """Compile *changes* here. Raises ConfigErrors if they cannot be served."""
-        self._mirror.prepare(changes)
+        await self._mirror.prepare(changes)
 
     async def publish(self, revision: Revision) -> None:
         """Return once every worker that serves has acknowledged *revision*, or is dead."""

@@ -26,8 +26,8 @@ MAX_IGNORED = 100
 class StatusReport:
     """Reads the state of the data plane; changes nothing."""
 
-    LOOKED_AT: frozenset[str] = frozenset()
-    """Kinds outside ``SERVED_KINDS`` that are in use all the same."""
+    LOOKED_AT: frozenset[str] = frozenset({"standalone", "expiry"})
+    """Kinds outside ``SERVED_KINDS`` that are in use all the same: what the Admin API keeps for itself."""
 
     def __init__(
         self, runner: Served, control: Control, clock: Clock, started_s: float, version: str

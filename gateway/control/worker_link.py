@@ -6,7 +6,7 @@ and a connection that ends ends the worker. A worker that missed a change must n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -105,14 +105,14 @@ class Serving(Protocol):
 
     def configure(self, document: Any) -> None: ...
 
-    def load(self, revision: int, document: Any) -> None: ...
+    async def load(self, revision: int, document: Any) -> None: ...
 
-    def apply(self, revision: int, document: Any) -> None: ...
+    async def apply(self, revision: int, document: Any) -> None: ...
 
     def socket(self, kind: str, descriptor: int) -> None:
         """Take a bound socket; the descriptor is the callee's to close."""
 
-    def serve(self) -> None: ...
+    async def serve(self) -> None: ...
 
     def report(self) -> dict[str, Any]:
         """``revision``, ``in_flight``, ``bugs``, ``serving``."""
@@ -128,6 +128,11 @@ class Serving(Protocol):
 
     def orphaned(self) -> None:
         """The first process is gone, or nothing can be understood any more."""
+
+
+def _done(work: Coroutine[Any, Any, None]) -> Deferred[dict[str, Any]]:
+    """The empty response, once *work* has ended."""
+    return Deferred.fromCoroutine(work).addCallback(lambda _: {})
 
 
 class ParentLink(_Quiet):
@@ -169,14 +174,12 @@ class ParentLink(_Quiet):
         return {}
 
     @commands.Load.responder
-    def _load(self, revision: int) -> dict[str, Any]:
-        self._serving.load(revision, self._document.take())
-        return {}
+    def _load(self, revision: int) -> Deferred[dict[str, Any]]:
+        return _done(self._serving.load(revision, self._document.take()))
 
     @commands.Apply.responder
-    def _apply(self, revision: int) -> dict[str, Any]:
-        self._serving.apply(revision, self._document.take())
-        return {}
+    def _apply(self, revision: int) -> Deferred[dict[str, Any]]:
+        return _done(self._serving.apply(revision, self._document.take()))
 
     @commands.Socket.responder
     def _socket(self, kind: str, descriptor: int) -> dict[str, Any]:
@@ -184,9 +187,8 @@ class ParentLink(_Quiet):
         return {}
 
     @commands.Serve.responder
-    def _serve(self) -> dict[str, Any]:
-        self._serving.serve()
-        return {}
+    def _serve(self) -> Deferred[dict[str, Any]]:
+        return _done(self._serving.serve())
 
     @commands.Report.responder
     def _report(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from email.utils import formatdate
+from math import inf
 from typing import Any
 
 from gateway.core.jose import Refusal, excerpt
@@ -15,6 +16,21 @@ _ABSENT = object()
 def times_of(claims: Mapping[str, Any]) -> dict[str, Any]:
     """The part of *claims* that ``check_times`` reads."""
     return {name: claims[name] for name in TIME_CLAIMS if name in claims}
+
+
+def period_of(times: Mapping[str, Any]) -> tuple[float, float] | None:
+    """
+    From when to when a token is valid, leeway aside: where ``check_times`` would ask for no claim.
+
+    Args:
+        times: What ``times_of`` says of it.
+    Returns:
+        The first moment at which it is valid, and the first at which it is not any longer, in Unix seconds;
+        infinite where it says nothing. None if a claim is no number.
+    """
+    if any(type(value) is not int and type(value) is not float for value in times.values()):
+        return None
+    return times.get("nbf", -inf), times.get("exp", inf)
 
 
 def _date(value: float) -> str:

@@ -26,14 +26,14 @@ from gateway.core.certificates import (
 )
 from gateway.core.chain import EMPTY, BoundPlugin, Chain, apply_meta
 from gateway.core.content_variables import mentions
-from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.merge import PluginUse, merge, merge_global, uses_of
 from gateway.core.owners import entry_of, identities_of
 from gateway.core.paths import join_prefix
 from gateway.core.picking import Picker
 from gateway.core.retry import RetryPolicy
+from gateway.core.route_parts import filter_of, predicate, tunnels
 from gateway.core.router import Router, Rule
-from gateway.core.secrets import UnresolvedReference
+from gateway.core.secrets import UnresolvedReference, managed_references
 from gateway.core.snapshot import (
     MISSING_PLUGIN_CONFIG,
     CompiledRoute,
@@ -42,6 +42,7 @@ from gateway.core.snapshot import (
     Sources,
     bind_chain,
 )
+from gateway.core.steps import Steps, at_once
 from gateway.core.tables import Work, read
 from gateway.model.problems import ConfigErrors, Problem
 from gateway.model.record import Change, Key, Record
@@ -56,10 +57,13 @@ _T = TypeVar("_T")
 SERVED_KINDS = frozenset(
     {"service", "route", "consumer", "credential", "global_rule", "upstream", "service_upstream"}
     | {"plugin_config", "consumer_group", "plugin_metadata", "ssl", "certificate", "ca_certificate", "sni"}
+    | {"secret"}
 )
 """The kinds a snapshot is made of; changes of others leave it as it is."""
 CERTIFICATE_KINDS = frozenset({"ssl", "certificate", "ca_certificate", "sni"})
 """Those that its ``CertificateTable`` is made of."""
+ROUTES_AT_ONCE = 500
+"""How many routes enter the router in one step: a step copies its tables."""
 
 
 class PluginSource(Protocol):
@@ -137,7 +141,7 @@ class Compiler:
         """
         bad = frozenset(damaged)
         changes = [Change(r.group, r.kind, r.id, r.value, r.dialect) for r in records if r.key not in bad]
-        snapshot = self._apply(self.empty(), changes, revision, strict=False)
+        snapshot = at_once(self._applying(self.empty(), changes, revision, strict=False))
         served = {key for key in bad if key[0] == self.group and key[1] in SERVED_KINDS}
         why = dict.fromkeys(sorted(served), "its secrets cannot be decrypted with the key file")
         return evolve(snapshot, quarantined={**snapshot.quarantined, **why})
@@ -149,9 +153,13 @@ class Compiler:
         Raises:
             ConfigErrors: the result cannot be served; each path starts with kind and id.
         """
+        return at_once(self.applying(last, changes, revision))
+
+    def applying(self, last: Snapshot, changes: Sequence[Change], revision: int) -> Steps[Snapshot]:
+        """The same in steps. Nothing else is to be applied meanwhile."""
         if not any(change.group == self.group and change.kind in SERVED_KINDS for change in changes):
             return evolve(last, revision=revision)
-        return self._apply(last, changes, revision, strict=True)
+        return (yield from self._applying(last, changes, revision, strict=True))
 
     def forget(self, changes: Iterable[Change]) -> None:
         """Drop what belonged to removed resources; to be called once their removal is served."""
@@ -159,6 +167,13 @@ class Compiler:
             if change.value is None and change.group == self.group:
                 self._bound.pop(f"{change.kind}/{change.id}", None)
                 self._upstreams.pop(f"{change.kind}/{change.id}", None)
+
+    def unbind(self, changes: Iterable[Change]) -> None:
+        """What stands for a secret there is to be looked up anew, though the settings may be the same."""
+        for change in changes:
+            known = self._bound.get(f"{change.kind}/{change.id}", {})
+            for name in [name for name, held in known.items() if managed_references(held[0])]:
+                del known[name]
 
     # -- plugins and upstreams, remembered by where they stand
 
@@ -173,7 +188,7 @@ class Compiler:
         if known is not None and known[0] == use.config and known[1] == metadata:
             return known[2]
         made = self._plugins.bind(use, metadata, partial(self._inline, f"{use.origin}#{use.name}"))
-        plugin = apply_meta(made, _filter_of(use))
+        plugin = apply_meta(made, filter_of(use))
         here[use.name] = (use.config, metadata, plugin)
         return plugin
 
@@ -207,7 +222,9 @@ class Compiler:
 
     # -- the steps
 
-    def _apply(self, last: Snapshot, changes: Sequence[Change], revision: int, *, strict: bool) -> Snapshot:
+    def _applying(
+        self, last: Snapshot, changes: Sequence[Change], revision: int, *, strict: bool
+    ) -> Steps[Snapshot]:
         ours = [change for change in changes if change.group == self.group and change.kind in SERVED_KINDS]
         work = Work.on(last, {change.kind for change in ours})
         for change in ours:
@@ -217,27 +234,35 @@ class Compiler:
                 self._guard(work, change.key, self._read_upstream, work, change)
             else:
                 self._guard(work, change.key, read, work, change)
+            yield
         bind = self._binder(work.metadata)
         rules: list[Rule[CompiledRoute]] = []
         redo = sorted(work.redo_routes, key=lambda route: work.orders.get(route, 0))
         content_routes = last.content_routes.difference(redo)
-        for id in redo:
+        router, replaced = last.router, 0
+        for done, id in enumerate(redo, 1):
             work.compiled.pop(id, None)
             if id in work.routes:
                 self._guard(work, (self.group, "route", id), self._compile_route, work, id, rules, bind)
                 if id in work.compiled and mentions(work.routes[id].vars):
                     content_routes |= {id}
+            if done == len(redo) or done - replaced == ROUTES_AT_ONCE:
+                router = router.replace(redo[replaced:done], rules)
+                replaced = done
+                rules.clear()
+            yield
         for username in sorted(work.redo_owners):
             self._index_owner(work, username)
+            yield
         chain = self._global_chain(work, bind) if work.redo_globals else last.global_chain
         certificates = last.certificates
         if CERTIFICATE_KINDS.intersection(change.kind for change in ours):
-            certificates = self._certificate_table(work)
+            certificates = yield from self._certificate_table(work)
         if strict and work.problems:
             raise ConfigErrors(work.problems)
         return Snapshot(
             revision=revision,
-            router=last.router.replace(redo, rules) if redo else last.router,
+            router=router,
             routes=work.compiled,
             global_chain=chain,
             identities=work.identities,
@@ -336,7 +361,7 @@ class Compiler:
             chain=bind_chain(uses, bind) if complete else MISSING_PLUGIN_CONFIG,
             upstream=upstream,
             timeout=route.timeout,
-            tunnels=_tunnels(route, service),
+            tunnels=tunnels(route, service),
             strip_prefix=prefix if service is not None and service.strip_path_prefix else None,
             upstream_id=upstream_id,
         )
@@ -349,7 +374,7 @@ class Compiler:
                 hosts=route.hosts or (() if service is None else service.hosts),
                 methods=route.methods,
                 addresses=AddressSet.parse(list(route.remote_addrs)) if route.remote_addrs else None,
-                predicate=_expression(route.vars, "vars"),
+                predicate=predicate(route.vars, "vars"),
                 priority=route.priority,
                 order=work.orders[id],
                 target=compiled,
@@ -371,12 +396,14 @@ class Compiler:
                 work.notices[key] = f"plugin {name} stands in another global rule too; this one counts"
         return bind_chain(plugins, bind)
 
-    def _certificate_table(self, work: Work) -> CertificateTable:
+    def _certificate_table(self, work: Work) -> Steps[CertificateTable]:
         for id, ssl in work.redo_ssls.items():
             self._guard(work, (self.group, "ssl", id), self._load_ssl, work, id, ssl)
+            yield
         load: Callable[[Any], object] = self._certificates.load
         for id, identity in work.redo_identities.items():
             self._load_other(work, ("certificate", id), load, identity, work.tls_identities)
+            yield
         load = self._certificates.load_authority
         for id, text in work.redo_authorities.items():
             self._load_other(work, ("ca_certificate", id), load, text, work.authorities)
@@ -428,7 +455,7 @@ class Compiler:
 
     def _load_ssl(self, work: Work, id: str, ssl: Ssl) -> None:
         known = work.ssls.get(id)
-        if known is not None and known.ssl == ssl:
+        if known is not None and known.ssl == ssl and not managed_references(ssl.texts):
             return
         # Setting a key that is there keeps its place: the order is that of creation.
         try:
@@ -468,32 +495,3 @@ class Compiler:
             else (self.group, "credential", f"{username}/{id}")
         )
         work.notices[key] = f"not usable, {text}"
-
-
-def _tunnels(route: Route, service: Service | None) -> bool:
-    """``enable_websocket``: the route's if it says something, else the service's (contract §5)."""
-    if route.enable_websocket is not None:
-        return route.enable_websocket
-    return service is not None and service.enable_websocket
-
-
-def _expression(raw: Sequence[Any] | None, member: str) -> Callable[..., bool] | None:
-    if not raw:
-        return None
-    try:
-        return compile_expression(list(raw))
-    except ExpressionError as error:
-        text = f"failed to validate the '{member}' expression: {error}"
-        raise ConfigErrors([Problem((member,), "expression", text)]) from error
-
-
-def _filter_of(use: PluginUse) -> Callable[..., bool] | None:
-    meta = use.config.get("_meta")
-    raw = meta.get("filter") if isinstance(meta, Mapping) else None
-    if not isinstance(raw, list):
-        return None
-    try:
-        return compile_expression(raw) if raw else None
-    except ExpressionError:
-        # A filter that cannot be evaluated lets the plugin run (data-plane contract §6).
-        return None

@@ -130,7 +130,7 @@ def _run_phase(
             step["result"] = "not run: it reaches outside the request"
             continue
         try:
-            verdict = hook(exchange)
+            verdict = _at_once(hook(exchange))
         except Exception as error:
             # As the data plane has it: a plugin's bug is answered 500.
             detail = f"{type(error).__name__}: {error}"
@@ -142,9 +142,20 @@ def _run_phase(
             step["result"] = f"answered {verdict.status}"
             return _outcome(verdict.status, f"plugin:{plugin.name}", verdict.reason, verdict.detail)
         else:
-            verdict.close()
             step["result"] = "not run: it has to wait for something"
     return None
+
+
+def _at_once(verdict: Any) -> Any:
+    """What a hook says, also one that waits for nothing but content that is there; else what it waits for."""
+    if verdict is None or isinstance(verdict, Reply):
+        return verdict
+    try:
+        verdict.send(None)
+    except StopIteration as ended:
+        return ended.value
+    verdict.close()
+    return verdict
 
 
 def _upstream(exchange: Exchange) -> tuple[dict[str, Any] | None, dict[str, Any]]:

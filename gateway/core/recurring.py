@@ -14,7 +14,6 @@ T = TypeVar("T")
 
 MAX_BYTES = 1024
 """Longer texts are not remembered: with the number of texts this bounds the memory."""
-_SEEN_ONCE = 4096
 
 
 class Recurring(Generic[T]):
@@ -23,7 +22,7 @@ class Recurring(Generic[T]):
         get: What was made of a text; None if it is not known.
     """
 
-    __slots__ = ("_limit", "_once", "_texts", "get")
+    __slots__ = ("_limit", "_once", "_once_limit", "_texts", "get")
 
     def __init__(self, limit: int) -> None:
         """
@@ -31,6 +30,7 @@ class Recurring(Generic[T]):
             limit: How many texts to remember; when there are more, all are forgotten. 0 remembers none.
         """
         self._limit = limit
+        self._once_limit = max(4096, 2 * limit)
         self._texts: dict[bytes, T] = {}
         self._once: set[int] = set()
         self.get = self._texts.get
@@ -62,7 +62,7 @@ class Recurring(Generic[T]):
         key = hash(text)
         if key in self._once:
             return True
-        if len(self._once) >= _SEEN_ONCE:
+        if len(self._once) >= self._once_limit:
             self._once.clear()
         self._once.add(key)
         return False

@@ -144,8 +144,8 @@ class Table:
         self._secret = secret
         self._lock_start = lock_start
         self._shared = shared
-        # Where a key stood last, with its hash: most requests are of few keys.
-        self._known: dict[str, tuple[int, int, int, int]] = {}
+        # Where a key stood last, its lock, and its hash: most requests are of few keys. It stays this dict.
+        self.known: dict[str, tuple[int, int, int, int]] = {}
 
     @contextmanager
     def row(self, key: str, now: float) -> Iterator[int]:
@@ -170,7 +170,7 @@ class Table:
         Returns:
             The place, -1 if there is none, and the lock to ``release``.
         """
-        known = self._known.get(key)
+        known = self.known.get(key)
         if known is None:
             known = self._locate(key)
         place, lock, high, low = known
@@ -199,10 +199,10 @@ class Table:
         high = int.from_bytes(digest[:8], "little", signed=True) or 1
         low = int.from_bytes(digest[8:], "little", signed=True)
         bucket = (high & 0x7FFFFFFFFFFFFFFF) % self._buckets
-        if len(self._known) >= _KNOWN:
-            self._known.clear()
+        if len(self.known) >= _KNOWN:
+            self.known.clear()
         first = self._start + bucket * self._bucket_words
-        known = self._known[key] = (first, self._lock_start + bucket, high, low)
+        known = self.known[key] = (first, self._lock_start + bucket, high, low)
         return known
 
     def _find(self, key: str, now: float, lock: int, high: int, low: int, make: bool) -> int:
@@ -212,7 +212,7 @@ class Table:
         victim, victim_ends = first, float("inf")
         for place in range(first, first + self._bucket_words, step):
             if words[place] == high and words[place + 1] == low:
-                self._known[key] = (place, lock, high, low)
+                self.known[key] = (place, lock, high, low)
                 return place
             ends = floats[place + ENDS] if words[place] else float("-inf")
             if ends < victim_ends:
@@ -227,7 +227,7 @@ class Table:
             words[place] = 0
         words[victim + 1] = low
         words[victim] = high
-        self._known[key] = (victim, lock, high, low)
+        self.known[key] = (victim, lock, high, low)
         return victim
 
     def taken(self, word: int) -> list[int]:

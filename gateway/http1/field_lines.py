@@ -103,7 +103,7 @@ class _Written(dict[Pair, bytes]):
     """
     Lower-case name and value → the line that is sent, checked once and remembered.
 
-    Values that change with each answer, such as what is left of a quota, are made anew; their names are not.
+    Numbers are made anew; their names are not.
     """
 
     def __init__(self, refused: bytes) -> None:
@@ -117,6 +117,9 @@ class _Written(dict[Pair, bytes]):
     def __missing__(self, pair: Pair) -> bytes:
         name, value = pair
         beginning = _beginnings[name]
+        if not value.translate(None, b"0123456789."):
+            # A number: what is left of a quota, say. It is rarely the same twice, and quickly made.
+            return b"%b%b\r\n" % (beginning, value)
         if value.translate(None, self._refused) != value:
             raise BadLine("a field value holds a control character")
         line = beginning + value + b"\r\n"

@@ -10,6 +10,8 @@ Two keywords of our own, which other readers of a published schema pass over:
 * ``x-default``: a default that is stored like ``default`` but not announced. Clients that merge
   announced defaults before they compare do not know these members (Admin API contract §6.4).
 * ``x-or``: an older form of the value, of another type. It is accepted, not announced.
+* ``x-enterprise-required``: a setting of a plugin that has a default, and that writers of the enterprise
+  dialect must give all the same (plugin contract §9).
 """
 
 from __future__ import annotations
@@ -145,6 +147,12 @@ class Checker:
         errors: Iterator[ValidationError] = self._validator.iter_errors(document)
         found = [_problem(error) for error in islice(errors, MAX_PROBLEMS)]
         return sorted(found, key=_Places(document)) if len(found) > 1 else found
+
+
+def enterprise_required(schema: Schema) -> list[str]:
+    """Names of the members that writers of the enterprise dialect must give though they have a default."""
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    return [name for name, member in properties.items() if member.get("x-enterprise-required")]
 
 
 def without_defaults(schema: Schema) -> dict[str, Any]:

@@ -154,6 +154,12 @@ class Ssl:
             protocols=frozenset(full.get("ssl_protocols") or DEFAULT_PROTOCOLS),
         )
 
+    @property
+    def texts(self) -> list[str]:
+        """The texts that may be references to secrets: certificates, keys and the clients' authority."""
+        texts = [text for pair in self.pairs for text in (pair.cert, pair.key)]
+        return texts if self.client is None else [*texts, self.client.ca]
+
 
 def plain_name(name: str) -> str:
     """A host name as names are compared: lower-case, without a dot at its end."""

@@ -24,7 +24,7 @@ _NODE = object_of(
         "priority": {"type": "integer", "default": 0},
         "metadata": {"type": "object"},
     },
-    required=("host", "weight"),
+    required=("host", "port", "weight"),
 )
 _NODES: Fragment = {
     "type": "array",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from gateway.model import fields
 from gateway.model.fields import Fragment, object_of
 
 SUPER_ADMIN = "super_admin_id"
 VIEWER = "viewer_id"
 ROLES = {SUPER_ADMIN: "Super Admin", VIEWER: "Viewer"}
-"""Id → name of the roles there are: one may do everything, the other may read."""
+"""Id → name of the built-in roles: one may do everything, the other may read."""
+MAX_ROLES = 100
+"""Of one user."""
 
 MIN_PASSWORD = 8
 MAX_PASSWORD = 512
@@ -27,9 +30,9 @@ ASSIGNED_ROLES = object_of(
     {
         "roles": {
             "type": "array",
-            "maxItems": len(ROLES),
+            "maxItems": MAX_ROLES,
             "uniqueItems": True,
-            "items": {"type": "string", "enum": list(ROLES)},
+            "items": fields.identifier,
         }
     },
     required=("roles",),

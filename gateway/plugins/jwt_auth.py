@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from attrs import field, frozen
@@ -11,7 +12,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from gateway.core import auth, jose, jws
-from gateway.core.claims import TIME_CLAIMS, check_times, times_of
+from gateway.core.claims import TIME_CLAIMS, check_times, period_of, times_of
 from gateway.core.consumers import Identity, attach
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.fields import Pair
@@ -159,12 +160,20 @@ class Verified:
 
     Attributes:
         times: Its time claims, to be checked again each time.
+        period: ``gateway.core.claims.period_of`` those.
     """
 
     identity: Identity
     key: str
     times: Mapping[str, Any]
+    period: tuple[float, float] | None = field(init=False)
 
+    @period.default
+    def _period(self) -> tuple[float, float] | None:
+        return period_of(self.times)
+
+
+_NEVER = (inf, -inf)
 
 Cache = TokenCache[tuple[bytes, str], Verified]
 """(token, name of the key claim) → what was verified."""
@@ -262,7 +271,11 @@ class JwtAuth:
         if known is not None and cache is not None:
             identity = known.identity
             if identities is not None and identities.get(known.key) is identity:
-                refusal = self._check_times(known.times, identity.credential)
+                refusal = None
+                since, until = known.period or _NEVER
+                now, grace_s = self.clock.time(), identity.credential.grace_s
+                if config.claims_to_verify or not since <= now + grace_s or not until > now - grace_s:
+                    refusal = self._check_times(known.times, identity.credential)
                 if refusal is None:
                     if config.store_in_ctx:
                         # Read anew, so that no plugin changes what another request sees.

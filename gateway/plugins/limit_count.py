@@ -167,7 +167,7 @@ class LimitCount:
     def access(self, exchange: Exchange) -> Reply | Coroutine[Any, Any, Reply | None] | None:
         """See ``IAccessPhase``."""
         context = exchange.context
-        if limiting.SKIPPED in context and NAME in context[limiting.SKIPPED]:
+        if context and NAME in context.get(limiting.SKIPPED, ()):
             return None
         found: Quota | Sequence[Quota] | Awaitable[Quota] | Awaitable[Sequence[Quota]]
         try:

@@ -116,6 +116,7 @@ class Dispatcher:
         if memory is not None and body is None:
             sent: Sent | None = memory.sent
             if sent is not None and sent.holds(exchange, route, upstream):
+                memory.misses = 0
                 prepared = sent.to(node)
                 if prepared is None:
                     prepared = self._prepare(exchange, route, compiled, node)
@@ -125,7 +126,11 @@ class Dispatcher:
             # Where something is new in each request (an id, say) it would never hold.
             if memory.misses < _MISSES and not compiled.secured and speaks_for_itself(exchange.fields):
                 memory.misses += 1
-                memory.sent = Sent(exchange, route, upstream)
+                sent = memory.sent = Sent(exchange, route, upstream)
+                prepared = self._prepare(exchange, route, compiled, node)
+                sent.keep(node, prepared)
+                exchange.sent = prepared
+                return self._relay(prepared, None, waiter)
         return self._relay(self._prepare(exchange, route, compiled, node, body), body, waiter)
 
     def _prepare(

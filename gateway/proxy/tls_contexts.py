@@ -14,7 +14,7 @@ from cryptography import x509
 from OpenSSL import SSL, _util, crypto
 
 from gateway.core.certificates import TLSSession
-from gateway.core.secrets import resolve
+from gateway.core.secrets import Secrets, no_manager, resolve
 from gateway.model import pem
 from gateway.model.ssl import DEFAULT_PROTOCOLS, Ssl
 from gateway.upstream.identity import Authority, ClientIdentity
@@ -41,15 +41,24 @@ class ContextLoader:
     The same content gives the same context, as long as anybody uses it.
     """
 
-    def __init__(self, environ: Mapping[str, str], ciphers: str, session_timeout_s: int = 0) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        ciphers: str,
+        secrets: Secrets = no_manager,
+        *,
+        session_timeout_s: int = 0,
+    ) -> None:
         """
         Args:
             environ: Where ``$env://`` references are looked up.
             ciphers: For TLS 1.2, in OpenSSL's form.
+            secrets: Knows what ``$secret://`` references stand for.
             session_timeout_s: How long clients may resume a session; 0: never.
         """
         self._environ = environ
         self._ciphers = ciphers
+        self._secrets = secrets
         self._session_timeout_s = session_timeout_s
         self._contexts: WeakValueDictionary[bytes, SSL.Context] = WeakValueDictionary()
 
@@ -112,7 +121,7 @@ class ContextLoader:
         return context
 
     def _resolved(self, text: str) -> str:
-        resolved: str = resolve({"": text}, self._environ)[""]
+        resolved: str = resolve({"": text}, self._environ, self._secrets)[""]
         return resolved
 
 

@@ -46,7 +46,8 @@ class KnownLine:
         """
         # It is filled in twice: what is known, and then the rest.
         self._frame = frame.replace("%%", "%%%%")
-        self._names = names
+        self._equals = frame.count("=")
+        self._new = [(place, _CHANGING[name]) for place, name in enumerate(names) if name in _CHANGING]
         self._time = log_reader("time_local" if "time_local" in names else "time_iso8601")
         places = list(_CHANGING)
         self._arrange = itemgetter(*[places.index(name) for name in names if name in _CHANGING])
@@ -59,21 +60,20 @@ class KnownLine:
             return None
         return cls(frame, names)
 
-    def learn(self, sent: Any, exchange: Exchange, values: Sequence[str]) -> None:
+    def learn(self, sent: Any, exchange: Exchange, values: Sequence[str], text: str) -> None:
         """
         Remember a line.
 
         Args:
             sent: ``Exchange.sent``: what it is the line of.
-            values: What stands in the line, in order; nothing of it needed escapes.
+            values: What stands in the line, in order; nothing of it needed escapes. text: The line.
         """
         # Arguments are masked by their names, and plugins may add to those.
-        if not _ordinary(exchange) or any("=" in value for value in values):
+        if text.count("=") != self._equals or not _ordinary(exchange):
             return
-        known = [
-            _CHANGING.get(name) or value.replace("%", "%%")
-            for name, value in zip(self._names, values, strict=True)
-        ]
+        known = [value.replace("%", "%%") for value in values] if "%" in text else list(values)
+        for place, kind in self._new:
+            known[place] = kind
         sent.line = (self, self._frame % tuple(known))
 
     def write(self, sent: Any, exchange: Exchange, now_s: float) -> str | None:

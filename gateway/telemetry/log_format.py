@@ -173,7 +173,7 @@ def _plain_line(
                     break
             else:
                 if sent is not None and known is not None:
-                    known.learn(sent, exchange, values)
+                    known.learn(sent, exchange, values, text)
                 return text
         values = values_of(exchange, now_s)
         return frame % tuple([escaped(value, spaces) for value, spaces in zip(values, bare, strict=True)])

@@ -49,7 +49,7 @@ class Publisher:
     waiting: Deferred[None] | None = None
     published: list[Revision] = field(factory=list)
 
-    def prepare(self, changes: Sequence[Change]) -> None:
+    async def prepare(self, changes: Sequence[Change]) -> None:
         if self.fault is not None:
             raise self.fault
 
@@ -192,7 +192,7 @@ class Reply:
 class Gateway:
     """The Admin API over a memory store, with one token."""
 
-    def __init__(self, **more: Any) -> None:
+    def __init__(self, plugins: PluginRegistry | None = None, **more: Any) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore()
         self.store.open()
@@ -209,7 +209,7 @@ class Gateway:
             "history": self.store.history,
             **more,
         }
-        self.api = AdminAPI(self.control, registry(), clock=self.clock, **options)
+        self.api = AdminAPI(self.control, plugins or registry(), clock=self.clock, **options)
         self.agent = RequestTraversalAgent(self.api.resource())
 
     def explain(self, query: Mapping[str, Any]) -> Any:

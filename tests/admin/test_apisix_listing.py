@@ -33,6 +33,7 @@ class ListTests(SynchronousTestCase):
         self.assertEqual(self.ids("page=1&page_size=10"), [str(n) for n in range(1, 11)])
         self.assertEqual(self.ids("page=2&page_size=10"), ["11", "12", "13"])
         self.assertEqual(self.ids("page=-3&page_size=10"), [str(n) for n in range(1, 11)])
+        self.assertEqual(self.ids("page=2.0&page_size=1e1"), ["11", "12", "13"])
         self.assertEqual(self.ids("page=99&page_size=10"), [])
         for query in ("page=1", "page_size=10", "page=a&page_size=10", "page=1&page_size=x"):
             self.assertEqual(len(self.ids(query)), 13)

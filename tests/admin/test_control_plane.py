@@ -108,6 +108,16 @@ class ExplainTests(SynchronousTestCase):
         expected = {"method": "GET", "url": "http://h/a", "headers": [("A", "b")], "client_ip": "192.0.2.1"}
         self.assertEqual(self.gateway.asked, [expected])
 
+    def test_content(self) -> None:
+        """The request may have content: text as it is sent, or a value that is sent as JSON."""
+        form = {"url": "/", "method": "POST", "headers": {"Content-Type": "text/plain"}, "body": "a=b"}
+        json_body = {"url": "/", "method": "POST", "body": {"a": [1, "é"]}}
+        for body in (form, json_body):
+            self.assertEqual(self.gateway.call("POST", "/api/explain", body).status, 200)
+        self.assertEqual(self.gateway.call("GET", "/api/explain?url=/&body=a%3Db").status, 200)
+        self.assertEqual([asked["body"] for asked in self.gateway.asked], ["a=b", '{"a":[1,"é"]}', "a=b"])
+        self.assertEqual(self.gateway.asked[1]["headers"], [("Content-Type", "application/json")])
+
     def test_bad_questions(self) -> None:
         """What describes no request is 400."""
         for body in (

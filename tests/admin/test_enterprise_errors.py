@@ -24,7 +24,8 @@ class ProblemTests(SynchronousTestCase):
     def test_all_at_once(self) -> None:
         """Every problem is told, each with its place, in one line and as a list."""
         text, errors = self._errors(
-            "/services/s", {"path_prefix": 1, "upstream": {"nodes": [{"host": "h"}], "retries": -1}}
+            "/services/s",
+            {"path_prefix": 1, "upstream": {"nodes": [{"host": "h", "port": 1}], "retries": -1}},
         )
         self.assertEqual(
             text,

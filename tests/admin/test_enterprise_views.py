@@ -78,7 +78,8 @@ class ViewTests(SynchronousTestCase):
     def test_not_used_yet(self) -> None:
         """Who stores what no request looks at is told so."""
         self.assertIn(
-            "the data plane does not use it yet", self._put("protos/p", {"content": "x"})["warning_msg"]
+            "the data plane does not use it yet",
+            self._put("protos/p", {"content": "message A {}"})["warning_msg"],
         )
         self.assertNotIn("warning_msg", self._put("services/s", {"name": "s"}))
         stream = self._put("services/t", {"name": "t", "type": "stream"})

@@ -55,7 +55,7 @@ class CascadeTests(SynchronousTestCase):
             ("services/s", {"name": "s"}),
             ("services/s/upstreams/u", {}),
             ("routes/r", {"name": "r", "paths": ["/"], "service_id": "s"}),
-            ("protos/p", {"content": "x"}),
+            ("protos/p", {"content": "message A {}"}),
             ("secret_providers/vault/v", {"uri": "u", "prefix": "p", "token": "t"}),
         ):
             self.assertEqual(self.gateway.call("PUT", f"{ADMIN}/{path}", body, query=query).status, 200, path)

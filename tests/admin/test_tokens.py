@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import json
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.admin.access import digest
-from gateway.admin.tokens import new_token
+from gateway.admin.tokens import bootstrap_changes, new_token
 from tests.admin.kit import TOKEN, Gateway
 
 
@@ -52,6 +53,26 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual(self.gateway.call("DELETE", f"/api/tokens/{id}").json, {})
         self.assertEqual(self._status(token), 401)
         self.assertEqual(self.gateway.call("DELETE", f"/api/tokens/{id}").status, 404)
+
+    def test_first_token_stays_revoked(self) -> None:
+        """The token that the gateway starts with is not brought back by the next start once it is revoked."""
+        state = self.gateway.control
+        self.assertEqual(bootstrap_changes(state.state, TOKEN), [])
+        other = self.gateway.call("POST", "/api/tokens", {"name": "mine"}).value["token"]
+        self.assertEqual(self.gateway.call("DELETE", "/api/tokens/bootstrap", token=other).json, {})
+        self.assertEqual(self._status(TOKEN), 401)
+        self.assertEqual(bootstrap_changes(state.state, TOKEN), [])
+        # A new one, in gw.ini or made because the file was removed, is a way back in.
+        changes = bootstrap_changes(state.state, "a7ee-new")
+        Deferred.fromCoroutine(state.write(lambda now: changes, author="tests"))
+        self.assertEqual(self._status("a7ee-new"), 200)
+        self.assertEqual(len(bootstrap_changes(state.state, TOKEN)), 1)
+
+    def test_first_token_as_it_was_changed(self) -> None:
+        """A start leaves the first token as people have named it, and with the expiry they gave it."""
+        body = {"name": "old", "expires_at": 2_000_000}
+        self.assertEqual(self.gateway.call("PUT", "/api/tokens/bootstrap", body).status, 200)
+        self.assertEqual(bootstrap_changes(self.gateway.control.state, TOKEN), [])
 
     def test_only_a_hash_is_kept(self) -> None:
         """The store never sees a token."""

@@ -23,6 +23,7 @@ class ExplainerTests(SynchronousTestCase):
             service("t"),
             route("r", "/x"),
             route("q", "/x", "t", vars=[["http_x_a", "==", "1"]]),
+            route("f", "/form", "t", vars=[["post_arg_a", "==", "é"]]),
         ]
         gateway = InMemoryGateway(compiler.load(records(*changes), 1), TestClock())
         self.gateway = gateway
@@ -42,6 +43,14 @@ class ExplainerTests(SynchronousTestCase):
         self.assertEqual(self.route(method="GET", url="/x", headers=[("Host", "a.example")]), "r")
         self.assertEqual(self.route(method="GET", url="/x", headers=[("X-A", "1")]), "q")
         self.assertIsNone(self.route(method="GET", url="/x"))
+
+    def test_content(self) -> None:
+        """Variables that are read from content are there if the question has content of the right type."""
+        form = [("Content-Type", "application/x-www-form-urlencoded")]
+        self.assertEqual(self.route(method="POST", url="/form", headers=form, body="a=é"), "f")
+        self.assertIsNone(self.route(method="POST", url="/form", headers=form, body="a=e"))
+        self.assertIsNone(self.route(method="POST", url="/form", headers=form))
+        self.assertIsNone(self.route(method="POST", url="/form", body="a=é"))
 
     def test_nothing_is_sent(self) -> None:
         """Explaining sends nothing and is no request of the gateway."""

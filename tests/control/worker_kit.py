@@ -37,12 +37,12 @@ class FakeServing:
     def configure(self, document: Any) -> None:
         self.calls.append(("configure", document))
 
-    def load(self, revision: int, document: Any) -> None:
+    async def load(self, revision: int, document: Any) -> None:
         records, damaged = read_records(document)
         self.revision, self.ids = revision, [record.id for record in records]
         self.calls.append(("load", revision, damaged))
 
-    def apply(self, revision: int, document: Any) -> None:
+    async def apply(self, revision: int, document: Any) -> None:
         if self.fault is not None:
             raise self.fault
         self.revision = revision
@@ -53,7 +53,7 @@ class FakeServing:
         os.close(descriptor)
         self.calls.append(("socket", kind))
 
-    def serve(self) -> None:
+    async def serve(self) -> None:
         self.serving = True
         self.calls.append(("serve",))
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.core.claims import check_times, times_of
+from gateway.core.claims import check_times, period_of, times_of
 
 NOW = 1_700_000_000.0
 
@@ -108,3 +108,21 @@ class TimesOfTests(SynchronousTestCase):
         """Only what is needed to check the times again is kept."""
         self.assertEqual(times_of({"exp": 1, "sub": "x", "nbf": None}), {"exp": 1, "nbf": None})
         self.assertEqual(times_of({}), {})
+
+
+class PeriodTests(SynchronousTestCase):
+    def test_same(self) -> None:
+        """Within its period a token passes, and outside it does not."""
+        for claims in ({}, {"exp": 100}, {"nbf": 50.5}, {"exp": 100.25, "nbf": 50}, {"exp": 10, "nbf": 20}):
+            period = period_of(times_of(claims))
+            assert period is not None
+            for now in (0.0, 9.5, 10.0, 20.0, 49.0, 50.0, 50.5, 51.0, 99.9, 100.0, 100.25, 101.0):
+                for grace_s in (0.0, 1.0, 60.0):
+                    within = period[0] <= now + grace_s and period[1] > now - grace_s
+                    self.assertEqual(within, check_times(claims, (), now, grace_s) is None, (claims, now))
+
+    def test_no_numbers(self) -> None:
+        """What is no number has no period."""
+        for value in ("100", True, None, [1]):
+            self.assertIsNone(period_of({"exp": value}))
+            self.assertIsNone(period_of({"nbf": value}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.certificates import Trust
-from gateway.core.compiler import Compiler
+from gateway.core.compiler import ROUTES_AT_ONCE, Compiler
 from gateway.core.secrets import UnresolvedReference
 from gateway.core.snapshot import CompiledRoute, Snapshot
 from gateway.model.problems import ConfigErrors
@@ -208,6 +208,22 @@ class IncrementalTests(CompilerTestCase):
             ConfigErrors, self.compiler.apply, first, [route("r", "/x", vars=[["a", "===", "b"]])], 8
         )
         self.assertEqual([problem.pointer for problem in error.problems], ["/route/r/vars"])
+
+    def test_very_many_routes(self) -> None:
+        """Routes enter the router some at a time, and it is the same router in the end."""
+        many = [route(f"r{n}", f"/{n}/*") for n in range(2 * ROUTES_AT_ONCE + 1)]
+        first = self.load(service("s"), *many)
+        second = self.compiler.apply(
+            first, [*(route(c.id, f"/new/{c.id}") for c in many[1:]), change("route", "r0", None)], 8
+        )
+        for number in (0, 1, ROUTES_AT_ONCE, len(many) - 1):
+            before = matched(first, f"/{number}/x")
+            assert before is not None
+            self.assertEqual(before.id, f"r{number}")
+            self.assertIsNone(matched(second, f"/{number}/x"))
+            after = matched(second, f"/new/r{number}")
+            self.assertEqual(None if after is None else after.id, f"r{number}" if number else None)
+        self.assertEqual((len(second.router), len(second.routes)), (2 * ROUTES_AT_ONCE, 2 * ROUTES_AT_ONCE))
 
     def test_changes_elsewhere(self) -> None:
         """Tokens and other groups move the revision and nothing else."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.core.secrets import UnresolvedReference, resolve
+from gateway.core.secrets import ManagedSecret, UnresolvedReference, managed_references, resolve
 
 ENV = {
     "PLAIN": "s3cret",
@@ -74,3 +74,37 @@ class ResolveTests(SynchronousTestCase):
     def test_once(self) -> None:
         """A value that looks like a reference itself is not followed."""
         self.assertEqual(resolve({"x": "$env://INDIRECT"}, ENV), {"x": "$env://PLAIN"})
+
+
+class ManagedTests(SynchronousTestCase):
+    def test_parts(self) -> None:
+        """A reference names a manager, the id of its settings, and a path; in any letter case."""
+        secret = ManagedSecret.parse("$Secret://vault/1/team/jack/key")
+        self.assertEqual(
+            (secret.manager, secret.provider, secret.path), ("vault", "vault/1", "team/jack/key")
+        )
+        for bad in (
+            "$secret://",
+            "$secret://vault",
+            "$secret://vault/1",
+            "$secret://vault/1/",
+            "$secret:///1/a",
+        ):
+            self.assertRaises(UnresolvedReference, ManagedSecret.parse, bad)
+
+    def test_found(self) -> None:
+        """References are found wherever they stand, but not inside a longer text."""
+        value = {
+            "a": ["$secret://v/1/a", {"b": "$SECRET://v/1/b"}],
+            "c": "x $secret://v/1/c",
+            "d": 1,
+            "e": None,
+        }
+        self.assertEqual(sorted(managed_references(value)), ["$SECRET://v/1/b", "$secret://v/1/a"])
+        self.assertEqual(managed_references(None), [])
+
+    def test_resolved(self) -> None:
+        """What somebody knows stands in the place of the reference, and is not looked at again."""
+        known = {"$secret://v/1/a": "$env://PLAIN"}
+        got = resolve({"x": ["$secret://v/1/a", "$env://PLAIN"]}, ENV, known.__getitem__)
+        self.assertEqual(got, {"x": ["$env://PLAIN", "s3cret"]})

@@ -53,6 +53,20 @@ class PasswordTests(EndToEndCase):
         text = base64.b64encode(b"admin:given-password").decode()
         self.assertEqual(ask(gateway, "GET", "/api/users", Authorization=f"Basic {text}").status, 200)
 
+    def test_changes_outlive_a_restart(self) -> None:
+        """A first token that was revoked stays so, and the built-in group stays as it was described."""
+        gateway = self.gateway().start()
+        group = {"name": "default", "description": "ours"}
+        first = {"X-API-KEY": gateway.token}
+        self.assertEqual(ask(gateway, "PUT", "/api/gateway_groups/default", group, **first).status, 200)
+        made = ask(gateway, "POST", "/api/tokens", {"name": "mine"}, **first).json["value"]["token"]
+        self.assertEqual(ask(gateway, "DELETE", "/api/tokens/bootstrap", **{"X-API-KEY": made}).status, 200)
+        gateway.end()
+        gateway.start()
+        self.assertEqual(ask(gateway, "GET", "/api/version", **first).status, 401)
+        shown = ask(gateway, "GET", "/api/gateway_groups/default", **{"X-API-KEY": made}).json["value"]
+        self.assertEqual(shown["description"], "ours")
+
     def test_allowed_addresses(self) -> None:
         """Who may not connect is refused before anything else is looked at."""
         gateway = self.gateway(environ={"GATEWAY_ADMIN_ALLOW": "192.0.2.0/24"}).start()

@@ -16,4 +16,4 @@ class UserTests(SynchronousTestCase):
         )
         self.assertEqual(faults(NEW_PASSWORD, {"old_password": "a", "new_password": "x" * 8}), [])
         self.assertEqual(faults(ASSIGNED_ROLES, {"roles": ["super_admin_id"]}), [])
-        self.assertEqual(faults(ASSIGNED_ROLES, {"roles": ["root"]}), [("/roles/0", "enum")])
+        self.assertEqual(faults(ASSIGNED_ROLES, {"roles": ["no id"]}), [("/roles/0", "pattern")])

@@ -129,7 +129,7 @@ class TLSTests(HalfClosedCase):
     def setUp(self) -> None:
         super().setUp()
         ssl = Ssl.parse("a", {"cert": A.cert, "key": A.key, "snis": ["a.test"]})
-        served = ServedSsl(ssl, ContextLoader({}, TLS_CIPHERS, 600).load(ssl))
+        served = ServedSsl(ssl, ContextLoader({}, TLS_CIPHERS, session_timeout_s=600).load(ssl))
         certificates = Certificates(lambda: CertificateTable.of([served]))
         self.site = LeanFactory(self.gateway.runner, self.clock, tls=True)
         self.tls = TLSListenerFactory(certificates, self.site, self.clock)

@@ -153,7 +153,7 @@ class ResumptionCase(ListenerCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.loader = ContextLoader({}, TLS_CIPHERS, self.timeout_s)
+        self.loader = ContextLoader({}, TLS_CIPHERS, session_timeout_s=self.timeout_s)
         # Kept as a snapshot keeps them: the same content is the same context as long as it is in use.
         self.kept: list[Any] = []
 

@@ -6,7 +6,7 @@ import base64
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.model.apisix.proto_text import ProtoError, check
+from gateway.model.proto_text import ProtoError, check
 
 GOOD = (
     'syntax = "proto3";',

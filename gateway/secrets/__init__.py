@@ -1,0 +1,1 @@
+"""Secret managers: what ``$secret://`` references in the configuration stand for."""
