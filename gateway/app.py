@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -78,7 +79,9 @@ from gateway.store.keyfile import load_or_create
 from gateway.store.sealing import Sealer
 from gateway.store.urls import open_store
 from gateway.telemetry.exposition import Exposition
-from gateway.telemetry.facts import ProcessFacts
+from gateway.telemetry.exposition import Source as MetricSource
+from gateway.telemetry.facts import ProcessFacts, memory_families
+from gateway.threads import in_thread
 from gateway.upstream.calls import TreqCalls
 
 log = Logger()
@@ -331,7 +334,7 @@ class GatewayService(Service):
             control,
             served,
             here if workers is None else of_workers(workers),
-            shared_directory(directory) if plane is None else plane.metric_sources,
+            self._shared_sources(directory) if plane is None else plane.metric_sources,
             group=settings.gateway.group,
             hostname=socket.gethostname(),
             version=__version__,
@@ -353,11 +356,15 @@ class GatewayService(Service):
             done = self._count(lambda: absorb_files(directory, pid))
             done.addErrback(lambda failure: log.failure("the counts of a worker are lost", failure))
 
+    def _shared_sources(self, directory: Path) -> Callable[[], list[MetricSource]]:
+        """Where metrics come from that workers count."""
+        counted, counters = shared_directory(directory), self._counters
+        assert counters is not None
+        return lambda: [*counted(), partial(memory_families, counters.room)]
+
     def _count(self, work: Callable[[], bytes]) -> Deferred[bytes]:
         """Read or write the files of metrics, one after another, in a thread."""
-        done: Deferred[bytes] = self._counting.run(
-            deferToThreadPool, self._reactor, self._reactor.getThreadPool(), work
-        )
+        done: Deferred[bytes] = self._counting.run(in_thread(self._reactor), work)
         return done
 
     def _start_worker(self, worker: Worker) -> WorkerProcess:
@@ -520,7 +527,7 @@ class GatewayService(Service):
         await DeferredList([maybe(listener.port.stopListening()) for listener in self._listeners])
         grace_s = self._settings.gateway.shutdown_grace_s
         if self._workers is not None:
-            await self._workers.stop(grace_s)
+            await self._workers.stop(grace_s, self._settings.plugins.logger_close_timeout_s)
         if self._plane is not None:
             await self._plane.stop_listening()
             await self._plane.drain(grace_s)

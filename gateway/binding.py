@@ -39,6 +39,17 @@ _PHASES = (
 )
 
 
+def _whole(value: Any) -> Any:
+    """*value* with integers for numbers such as 5.0: to JSON Schema they are the same."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, dict):
+        return {name: _whole(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_whole(member) for member in value]
+    return value
+
+
 @frozen
 class PluginBinder:
     """
@@ -80,7 +91,7 @@ class PluginBinder:
         services = evolve(
             self.services,
             origin=use.origin,
-            metadata=metadata or {},
+            metadata=_whole(metadata or {}),
             upstream=upstream or self.services.upstream,
             nested=nested,
         )
@@ -120,7 +131,8 @@ class PluginBinder:
         if not self.registry.is_auth(name):
             raise ValueError(f"unknown plugin [{name}]")
         factory = self.registry.factory(name)
-        resolved = resolve({k: v for k, v in config.items() if k != "_meta"}, self.environment, self.secrets)
+        own = {member: value for member, value in config.items() if member != "_meta"}
+        resolved = _whole(resolve(own, self.environment, self.secrets))
         key = resolved.get(factory.key_field)
         if not isinstance(key, str) or not key:
             raise ValueError(f"{factory.key_field} is missing")
@@ -139,7 +151,7 @@ class PluginBinder:
                 self.services.log.error(
                     "{origin}: plugin {plugin}: {why}", origin=use.origin, plugin=use.name, why=str(error)
                 )
-        return settings
+        return {name: _whole(value) for name, value in settings.items()}
 
     def _call(self, name: str, origin: str, make: Callable[..., Any], *args: Any) -> Any:
         """Call a plugin's own code: what it does not refuse in words is a bug of the plugin."""

@@ -22,7 +22,6 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.server import Site
 
@@ -54,12 +53,14 @@ from gateway.secrets.source import SecretLimits, SecretSource
 from gateway.settings import Settings
 from gateway.settings_fields import Address
 from gateway.telemetry.access_log import AccessLog
-from gateway.telemetry.batches import BatchProcessor
-from gateway.telemetry.exposition import CONTENT_TYPE, DEFAULT_PATH, Exposition
+from gateway.telemetry.batches import BatchProcessor, QueueLimits
+from gateway.telemetry.exposition import DEFAULT_PATH, Exposition
 from gateway.telemetry.exposition import Source as MetricSource
-from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families
+from gateway.telemetry.exposition_text import CONTENT_TYPE
+from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families, memory_families
 from gateway.telemetry.line_files import PluginFiles
 from gateway.telemetry.metrics import Metrics, collect_files
+from gateway.threads import in_thread
 from gateway.upstream.agent import UpstreamAgent
 from gateway.upstream.calls import TreqCalls
 from gateway.upstream.client import ProxyClient
@@ -72,8 +73,6 @@ log = Logger()
 LAST_REQUEST_S = 1.0
 """When the gateway stops: how long clients that have connected may take over one more request."""
 LOOK_AGAIN_S = 0.02
-LAST_ENTRIES_S = 5.0
-"""How long log entries that are left may take when the gateway stops."""
 BACKLOG = 4096
 """Connections the system holds for a listener that has not accepted them yet."""
 
@@ -156,6 +155,7 @@ def make_services(settings: Settings, reactor: Any, calls: HttpCalls, counters: 
         http=calls,
         sleep=sleep,
         spawn=spawn,
+        in_thread=in_thread(reactor),
         counters=counters,
         breakers=counters.local,
         random=random.random,
@@ -171,7 +171,8 @@ def make_counters(settings: Settings, reactor: Any, local: LocalCounters | None 
         local: Those of this machine, if other processes share them.
     """
     local = local or LocalCounters.make(settings.plugins.counters_keys, time.monotonic)
-    return Source(local, reactor, retry_s=settings.plugins.redis_retry_s)
+    plugins = settings.plugins
+    return Source(local, reactor, retry_s=plugins.redis_retry_s, synced_keys=plugins.counters_keys)
 
 
 def make_secrets(settings: Settings, reactor: Any, calls: HttpCalls) -> SecretSource:
@@ -274,8 +275,14 @@ class DataPlane:
         self._calls = TreqCalls(reactor)
         self._counters = make_counters(settings, reactor, counters)
         self._metrics_directory = metrics_directory
-        self._batches = BatchProcessor(reactor)
-        self._files = PluginFiles()
+        limits = settings.plugins
+        queues = QueueLimits(
+            limits.logger_pending_entries, limits.logger_pending_bytes, limits.logger_batches_in_flight
+        )
+        self._batches = BatchProcessor(reactor, queues)
+        self._files = PluginFiles(
+            max_waiting_bytes=limits.file_logger_waiting_bytes, close_timeout_s=limits.logger_close_timeout_s
+        )
         self.metrics = Metrics(
             SystemClock(), max_series=settings.metrics.max_series, directory=metrics_directory
         )
@@ -396,7 +403,7 @@ class DataPlane:
         health = [self.runner.health.close] if self.runner.health is not None else []
         closers: list[Callable[[], Any]] = [
             *health,
-            partial(self._batches.close, LAST_ENTRIES_S),
+            partial(self._batches.close, self._settings.plugins.logger_close_timeout_s),
             self._files.close,
             agent,
             self.secrets.close,
@@ -439,7 +446,8 @@ class DataPlane:
     def metric_sources(self) -> list[MetricSource]:
         """Where counted metrics come from: this process, or all that share the directory."""
         directory = self._metrics_directory
-        return [self.metrics.registry.collect if directory is None else partial(collect_files, directory)]
+        counted = self.metrics.registry.collect if directory is None else partial(collect_files, directory)
+        return [counted, partial(memory_families, self._counters.local.room)]
 
     async def _gathered(self) -> list[MetricSource]:
         facts = GatewayFacts(
@@ -557,11 +565,6 @@ def _plugin_settings(settings: Settings) -> Mapping[str, str]:
     if not settings.plugins.redirect_https_port and settings.proxy.tls_listen:
         limits["redirect_https_port"] = str(settings.proxy.tls_listen[0].port)
     return limits
-
-
-def in_thread(reactor: Any) -> Callable[[Callable[[], bytes]], Deferred[bytes]]:
-    """Runs functions in the reactor's thread pool."""
-    return lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work)
 
 
 def metrics_directory(settings: Settings) -> Path:

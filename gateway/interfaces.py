@@ -276,6 +276,21 @@ class HttpCallFailed(Exception):
         self.timed_out = timed_out
 
 
+class KeepAlive(NamedTuple):
+    """
+    How a call's connection is kept for the next one.
+
+    Attributes:
+        connections: Idle ones kept for each host and port; 0 keeps none. idle_s: For how long each.
+    """
+
+    connections: int = 32
+    idle_s: float = 60.0
+
+
+USUAL_KEEP = KeepAlive()
+
+
 class HttpCalls(Protocol):
     """Calls of the gateway's own to other services: an authorisation service, a log collector."""
 
@@ -289,9 +304,11 @@ class HttpCalls(Protocol):
         timeout_s: float = 3.0,
         verify: bool = True,
         max_bytes: int = 1 << 20,
+        keep: KeepAlive = USUAL_KEEP,
     ) -> Awaitable[HttpAnswer]:
         """
-        Make one call. Redirects are not followed, content is not decoded, no cookie is kept.
+        Make one call. Redirects are not followed, no cookie is kept. Content in gzip comes decoded; it is not
+        asked for.
 
         Args:
             url: Absolute, ``http`` or ``https``.
@@ -299,6 +316,7 @@ class HttpCalls(Protocol):
             timeout_s: For the whole of it, connecting included.
             verify: Whether an ``https`` server's certificate must be valid for its name.
             max_bytes: An answer with more content is a failure.
+            keep: Calls that say the same share their connections.
         Raises:
             HttpCallFailed: no answer, or not in time, or too large.
         """
@@ -590,6 +608,7 @@ class PluginServices:
         http: Calls to other services.
         sleep: Waits so many seconds, for hooks that are ``async``; ends early when the client leaves.
         spawn: Runs a coroutine that no request waits for; what it raises is logged.
+        in_thread: Runs a function that computes for long in a thread; waits for what it returns or raises.
         counters: Counters for limits, as the settings' ``policy`` says.
         breakers: Circuit breakers.
         random: A number from 0 to 1, 1 excluded: for shares and samples, not for secrets.
@@ -612,6 +631,9 @@ class PluginServices:
     http: HttpCalls = field(factory=_NoHttp, repr=False)
     sleep: Callable[[float], Awaitable[None]] = field(default=_nothing("sleep"), repr=False)
     spawn: Callable[[Coroutine[Any, Any, Any]], None] = field(default=_nothing("spawn"), repr=False)
+    in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = field(
+        default=_nothing("in_thread"), repr=False
+    )
     counters: CounterSource = field(default=_nothing("counters"), repr=False)
     breakers: Breakers = field(factory=_NoBreakers, repr=False)
     random: Callable[[], float] = field(default=_nothing("random"), repr=False)

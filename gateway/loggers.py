@@ -22,6 +22,9 @@ Collector = Callable[[Mapping[str, Any], bool, PluginServices], Deliver]
 Spell = Callable[[Mapping[str, Any], PluginServices], bytes]
 """An entry → what the collector is sent of it."""
 
+MAX_DATAGRAM = 65507
+"""Bytes of content in one IPv4 datagram."""
+
 METADATA_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {**log_entry.METADATA, "max_pending_entries": batching.PENDING},
@@ -74,6 +77,7 @@ def log_factory(
     spell: Spell = json_text,
     no_route: str | None = None,
     secret_fields: tuple[str, ...] = (),
+    max_entry_bytes: Callable[[Mapping[str, Any]], int | None] = lambda settings: None,
 ) -> Factory:
     """
     The factory of such a plugin.
@@ -82,6 +86,7 @@ def log_factory(
         properties: Settings of its own, by name, each a JSON Schema. required: Which of them must be there.
         collector: Called once for each configuration.
         no_route: What entries name as route where there was none.
+        max_entry_bytes: Settings with their defaults → what an entry may have to be sent; None: anything.
     Source:
         Plugin catalogue §6, "Loggers: common part".
     """
@@ -103,8 +108,9 @@ def log_factory(
             key=f"{name} {services.origin}",
             no_route=no_route,
         )
-        options = BatchOptions.parse(config, services.metadata)
-        deliver = collector(fill(schema, config), options.max_size == 1, services)
+        settings = fill(schema, config)
+        options = BatchOptions.parse(config, services.metadata, max_entry_bytes=max_entry_bytes(settings))
+        deliver = collector(settings, options.max_size == 1, services)
         batch = services.batches.open(name, services.origin.rpartition("/")[2], options, deliver)
         with_content = maker.request_body.max_bytes or maker.response_body.max_bytes
         return (ContentLogger if with_content else BatchLogger)(maker, batch, services, spell)

@@ -20,7 +20,7 @@ from gateway.core import schema_words
 from gateway.errors import PluginLoadError
 from gateway.interfaces import ICredentialFactory, INestingFactory, IPluginFactory
 from gateway.model.problems import Problem
-from gateway.model.schema import Checker, is_reference
+from gateway.model.schema import Checker, is_reference, unused_members
 
 ENTRY_POINT_GROUP = "gateway.plugins"
 
@@ -219,6 +219,25 @@ class PluginRegistry:
             elif problems := self.check(name, settings):
                 faults.append(f"plugin {name} check schema failed: {schema_words.text(problems[0])}")
         return faults
+
+    def unused(self, name: str, config: Mapping[str, Any]) -> list[str]:
+        """
+        What has no effect in a plugin's settings, with the reasons; for who writes them.
+
+        Args:
+            config: Settings that ``check`` found fine.
+        """
+        entry = self._entries[name]
+        meta = config.get("_meta", {})
+        if meta.get("disable") is True:
+            return []
+        found = [f"{member}: {why}" for member, why in unused_members(entry.checker.schema, config)]
+        if "pre_function" in meta:
+            found.append("_meta.pre_function: programs in Lua are not run")
+        if entry.nests:
+            for inner, settings in entry.factory.nested(config):
+                found.extend(f"{inner}.{one}" for one in self.unused(inner, settings))
+        return found
 
     def check_metadata(self, name: str, document: Mapping[str, Any]) -> list[Problem]:
         """

@@ -271,6 +271,13 @@ class PluginsSection:
         counters_keys: Counters of each sort that there is room for on this machine.
         mirror_in_flight, mirror_body_bytes, mirror_timeout_s: Of one proxy-mirror in one process: copies at a
             time, content of a copy, and how long one may take.
+        logger_pending_entries, logger_pending_bytes, logger_batches_in_flight: Of one logger that sends
+            entries, in one process: what may wait, and batches on their way at a time.
+        file_logger_waiting_bytes: Of one file in one process: what may wait for the disk.
+        logger_close_timeout_s: How long the last entries may take when the gateway stops.
+        forward_auth_answer_bytes: Content of an authorisation service's answer.
+        request_validation_thread_bytes: Content larger than this is checked in a thread.
+        request_validation_form_fields: Fields of a form that is checked.
         redis_retry_s: The longest pause between two tries to reach a Redis that is down.
     """
 
@@ -282,6 +289,14 @@ class PluginsSection:
     mirror_in_flight: int = setting(fields.whole(1, 100_000), "100")
     mirror_body_bytes: int = setting(fields.whole(0, 2**30), "1048576")
     mirror_timeout_s: float = setting(fields.seconds(0.001, 3600), "60")
+    logger_pending_entries: int = setting(fields.whole(1, 10_000_000), "8192")
+    logger_pending_bytes: int = setting(fields.whole(1024, 2**34), "67108864")
+    logger_batches_in_flight: int = setting(fields.whole(1, 1000), "8")
+    file_logger_waiting_bytes: int = setting(fields.whole(1024, 2**34), "4194304")
+    logger_close_timeout_s: float = setting(fields.seconds(0.001, 3600), "5")
+    forward_auth_answer_bytes: int = setting(fields.whole(1, 2**30), "1048576")
+    request_validation_thread_bytes: int = setting(fields.whole(0, 2**30), "65536")
+    request_validation_form_fields: int = setting(fields.whole(1, 10_000_000), "10000")
 
     @property
     def limits(self) -> Mapping[str, str]:

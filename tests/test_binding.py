@@ -147,6 +147,12 @@ class ReferenceTests(BindingCase):
         self.assertEqual(config["a"], "$env://KEY")
         self.assertEqual(self.log.events, [])
 
+    def test_whole_numbers(self) -> None:
+        """A number such as 5.0 is an integer to JSON Schema, so it is one to plugins."""
+        found = self._settings({"a": 5.0, "b": [{"c": 1e300}], "d": 0.5, "e": True})
+        self.assertEqual(found, {"a": 5, "b": [{"c": int(1e300)}], "d": 0.5, "e": True})
+        self.assertEqual([type(found["a"]), type(found["b"][0]["c"]), type(found["e"])], [int, int, bool])
+
     def test_unresolved(self) -> None:
         """One that leads nowhere stays as it is, and the log says so; the others are resolved."""
         config = {"a": "$env://MISSING", "b": "$env://KEY", "c": "$secret://vault/1/a"}

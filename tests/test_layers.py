@@ -30,6 +30,7 @@ TABLE: Mapping[str, frozenset[str]] = {
     "testing": frozenset({"model", "core", "interfaces", "factories", "registry", "binding"}),
     # Shells.
     "files": frozenset(),
+    "threads": frozenset(),
     "certificates": frozenset({"files"}),
     "http1": _VALUES,
     "upstream": _VALUES | {"http1"},
@@ -54,12 +55,14 @@ TABLE: Mapping[str, frozenset[str]] = {
     "admin": _VALUES | _SHELLS | {"control", "registry"},
     # What serves requests in one process, put together.
     "settings_text": frozenset({"settings", "settings_fields"}),
-    "data_plane": _VALUES | _SHELLS | {"binding", "certificates", "registry", "settings", "settings_fields"},
+    "data_plane": _VALUES
+    | _SHELLS
+    | {"binding", "certificates", "registry", "settings", "settings_fields", "threads"},
     # The composition roots, of the first process and of a worker, see all but the kit for tests.
     "app": _VALUES
     | _SHELLS
     | {"admin", "binding", "bootstrap", "certificates", "control", "data_plane", "inherited", "registry"}
-    | {"certificate_care", "reload", "settings", "settings_fields", "settings_text"},
+    | {"certificate_care", "reload", "settings", "settings_fields", "settings_text", "threads"},
     "worker": _VALUES
     | {"certificates", "control", "counters", "data_plane", "http1", "registry", "settings", "settings_text"},
     "tap": frozenset({"app", "bootstrap", "errors", "http1", "registry", "reload", "settings"}),

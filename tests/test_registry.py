@@ -268,6 +268,19 @@ class CheckTests(SynchronousTestCase):
         self.assertNotEqual(self._told("plain", {"n": "x", "_meta": {"disable": False}}), [])
         self.assertNotEqual(self._told("plain", {"_meta": {"disable": 1}}), [])
 
+    def test_unused(self) -> None:
+        """Settings without effect are told, with the reason; not those that say what is so anyway."""
+        registry = load_plugins(None)
+        config = {"host": "a", "port": 1, "flush_limit": 5, "pool_size": 5}
+        wanted = ["flush_limit: batch_max_size and the times say when entries are sent"]
+        self.assertEqual(registry.unused("syslog", config), wanted)
+        self.assertEqual(registry.unused("syslog", {**config, "_meta": {"disable": True}}), [])
+        lua = {"_meta": {"pre_function": "return function() end"}}
+        told = ["_meta.pre_function: programs in Lua are not run"]
+        self.assertEqual(registry.unused("key-auth", lua), told)
+        nested = {"auth_plugins": [{"basic-auth": {}}, {"key-auth": lua}]}
+        self.assertEqual(registry.unused("multi-auth", nested), [f"key-auth.{told[0]}"])
+
     def test_unknown(self) -> None:
         """An unknown plugin, and credentials for one that takes none, are the caller's error."""
         self.assertRaises(KeyError, self.registry.check, "other", {})

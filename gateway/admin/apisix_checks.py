@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from typing import Any
 
-from gateway.admin.checks import ONLY_AUTH, Check, Draft
+from gateway.admin.checks import ONLY_AUTH, Check, Draft, filter_faults, shared
 from gateway.admin.checks import definition as definition
 from gateway.core.expressions import compile_expression
 from gateway.model.apisix import route, secret, upstream
@@ -125,6 +125,9 @@ def _plugins(draft: Draft, prefix: str, credentials: bool) -> Iterator[Problem]:
         else:
             credential = credentials and draft.registry.is_auth(name)
             found = draft.registry.check(name, config, credential=credential)
+            if not found and (faults := filter_faults(config)):
+                yield _told(place, prefix + faults[0].message)
+            found = found or list(shared(draft, name, config))
             if found:
                 yield Problem(place, "plugin", prefix, name, branches=(tuple(found),))
 

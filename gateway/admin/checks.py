@@ -57,8 +57,8 @@ def _plugin(draft: Draft, name: str, config: object, credential: bool) -> Iterat
     if name not in draft.registry:
         yield Problem(("plugins", name), "plugin", f"unknown plugin [{name}]", list(draft.registry.names))
     elif isinstance(config, Mapping):
-        found = draft.registry.check(name, config, credential=credential) or _filter_faults(config)
-        found = found or list(_shared(draft, name, config))
+        found = draft.registry.check(name, config, credential=credential) or filter_faults(config)
+        found = found or list(shared(draft, name, config))
         found = found or list(_not_given(draft, name, config))
         if found:
             yield Problem(("plugins", name), "plugin", "bad settings", name, branches=(tuple(found),))
@@ -83,7 +83,7 @@ def _not_given(draft: Draft, name: str, config: Mapping[str, Any]) -> Iterator[P
 _WITH_PLUGINS = ("service", "route", "global_rule", "consumer", "plugin_config", "consumer_group")
 
 
-def _shared(draft: Draft, name: str, config: Mapping[str, Any]) -> Iterator[Problem]:
+def shared(draft: Draft, name: str, config: Mapping[str, Any]) -> Iterator[Problem]:
     """
     Places that share what a plugin keeps have the same settings. What is stored counts, this resource's own
     included: others may be in the group by the time a change of it is served (plugin contract §3).
@@ -110,7 +110,7 @@ def _without_meta(config: Mapping[str, Any]) -> dict[str, Any]:
     return {member: value for member, value in config.items() if member != "_meta"}
 
 
-def _filter_faults(config: Mapping[str, Any]) -> list[Problem]:
+def filter_faults(config: Mapping[str, Any]) -> list[Problem]:
     """Why ``_meta.filter`` can never be evaluated: the plugin would run whatever it was meant to say."""
     meta = config.get("_meta", {})
     if meta.get("disable") is True:

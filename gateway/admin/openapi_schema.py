@@ -28,7 +28,7 @@ def converted(schema: Any) -> Any:
             for member, needed in value.items():
                 word = "dependentRequired" if isinstance(needed, list) else "dependentSchemas"
                 made.setdefault(word, {})[member] = converted(needed)
-        elif name not in ("x-or", "x-default"):
+        elif name not in ("x-or", "x-default", "x-unused"):
             made[name] = converted(value)
     if "x-or" in schema:
         return {"anyOf": [made, converted(schema["x-or"])]}

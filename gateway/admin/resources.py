@@ -7,7 +7,7 @@ writers can never both be right about the same free key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -352,8 +352,17 @@ class Resources:
             warnings.append(f"the {place.kind.title} is stored; the data plane does not use it yet")
         else:
             warnings.extend(unused(place.kind.name, record.value))
+            warnings.extend(self._unused_settings(place.kind.name, record.value))
         created = record.created_revision == record.modified_revision
         return Stored(record, created, written.state.revision, tuple(warnings))
+
+    def _unused_settings(self, kind: str, document: Mapping[str, Any]) -> Iterator[str]:
+        """Settings of plugins that have no effect."""
+        of_consumer = kind in ("consumer", "credential")
+        for name, config in document.get("plugins", {}).items():
+            if name in self.registry and not (of_consumer and self.registry.is_auth(name)):
+                for text in self.registry.unused(name, config):
+                    yield f"plugins.{name}.{text}"
 
     def _change(
         self,

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from gateway.control.state import State
+from gateway.errors import StoreUnavailable
 from gateway.interfaces import Clock, IConfigStore
 from gateway.model.record import Change, Revision
 
@@ -47,12 +48,14 @@ class Control:
 
     Attributes:
         state: The configuration being served.
+        store_reachable: Whether the store took the last write.
     """
 
     _log = Logger()
 
     def __init__(self, store: IConfigStore, publisher: Publisher, clock: Clock, state: State) -> None:
         self.state = state
+        self.store_reachable = True
         self._store = store
         self._publisher = publisher
         self._clock = clock
@@ -83,8 +86,11 @@ class Control:
             revision: Revision = await self._store.commit(
                 changes, author=author, reason=reason, at=self._clock.time(), expected=self.state.revision
             )
+            self.store_reachable = True
             state = self.state = self.state.after(revision)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, StoreUnavailable):
+                self.store_reachable = False
             self._lock.release()
             raise
         publishing = Deferred.fromCoroutine(self._publish(revision))

@@ -27,16 +27,15 @@ class _Content:
     def received(self) -> int:
         return len(self._content)
 
-    def record(self, max_bytes: int) -> None:
-        self.recorded = self._content[:max_bytes]
+    def record(self, max_bytes: int, then: Callable[[bytes | None], None] | None = None) -> None:
+        self.recorded = max(self.recorded, self._content[:max_bytes], key=len)
+        if then is not None:
+            then(None if len(self._content) > max_bytes else self._content)
 
     async def gather(self, max_bytes: int) -> bytes:
         if len(self._content) > max_bytes:
             raise ContentTooLarge(max_bytes, len(self._content))
         return self._content
-
-    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
-        then(None if len(self._content) > max_bytes else self._content)
 
 
 class Explainer:

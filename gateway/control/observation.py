@@ -70,6 +70,7 @@ class Observation:
             processes,
             ended=self.ended,
             store_revision=self._control.state.revision,
+            store_reachable=self._control.store_reachable,
             kinds=self._last_changes(),
             quarantined=Counter(kind for _, kind, _ in snapshot.quarantined),
             certificates=[(one.name, one.at) for one in self._certificates.all()],

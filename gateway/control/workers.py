@@ -328,10 +328,13 @@ class Workers:
 
     # -- stop
 
-    def stop(self, grace_s: float) -> Deferred[None]:
+    def stop(self, grace_s: float, closing_s: float = 0.0) -> Deferred[None]:
         """
         Have all end what is in flight, and end.
 
+        Args:
+            grace_s: For what is in flight. closing_s: What they may need after that, for log entries that are
+                left, say.
         Returns:
             Fires once no process is left; those that last are killed.
         """
@@ -354,7 +357,7 @@ class Workers:
         if not self._all:
             self._finished()
         else:
-            limit = self.clock.callLater(grace_s + STOP_MARGIN_S, self._kill_all)
+            limit = self.clock.callLater(grace_s + closing_s + STOP_MARGIN_S, self._kill_all)
             stopped.addBoth(lambda _: limit.cancel() if limit.active() else None)
         return stopped
 

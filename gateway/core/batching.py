@@ -9,8 +9,8 @@ from attrs import frozen
 
 from gateway.model.schema import fill
 
-MAX_PENDING = 8192
-"""Entries that may wait, unless the plugin's metadata says otherwise."""
+LONGEST_S = 10**6
+"""Longer times in settings count as this one."""
 
 PROPERTIES: dict[str, Any] = {
     "name": {"type": "string", "description": "A name for the log."},
@@ -52,26 +52,36 @@ PENDING: dict[str, Any] = {
 
 @frozen
 class BatchOptions:
-    """The settings of a batch; the schema explains and defaults them. Times are in seconds."""
+    """
+    The settings of a batch; the schema explains and defaults them. Times are in seconds.
+
+    Attributes:
+        max_pending: Entries that may wait; None: as many as the gateway's own settings say.
+        max_entry_bytes: Longer entries cannot be sent; None: any can.
+    """
 
     max_size: int
     inactive_s: float
     duration_s: float
     retries: int
     retry_delay_s: float
-    max_pending: int
+    max_pending: int | None
+    max_entry_bytes: int | None = None
 
     @classmethod
-    def parse(cls, config: Mapping[str, Any], metadata: Mapping[str, Any]) -> BatchOptions:
+    def parse(
+        cls, config: Mapping[str, Any], metadata: Mapping[str, Any], *, max_entry_bytes: int | None = None
+    ) -> BatchOptions:
         """Read a logger's settings and its metadata, both checked."""
         filled = fill({"properties": PROPERTIES}, config)
         return cls(
             filled["batch_max_size"],
-            filled["inactive_timeout"],
-            filled["buffer_duration"],
+            min(filled["inactive_timeout"], LONGEST_S),
+            min(filled["buffer_duration"], LONGEST_S),
             filled["max_retry_count"],
-            filled["retry_delay"],
-            metadata.get("max_pending_entries", MAX_PENDING),
+            min(filled["retry_delay"], LONGEST_S),
+            metadata.get("max_pending_entries"),
+            max_entry_bytes,
         )
 
     def due_at(self, first_s: float, last_s: float) -> float:

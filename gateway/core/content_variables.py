@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 from werkzeug.sansio.multipart import Data, Epilogue, Field, MultipartDecoder, NeedData
 
 from gateway.core.exchange import Exchange
+from gateway.core.json_paths import JsonPath
 
 MAX_FIELDS = 10_000
 """Form fields that are looked at."""
@@ -143,74 +144,30 @@ def form_field(name: str) -> Callable[[Exchange], object]:
     return read
 
 
-_STEP = re.compile(
-    r"(?P<deep>\.\.)?(?:\.?(?P<name>[^.\[\]]+)|\[(?P<index>[0-9]{1,9})\]|\[(?P<every>\*)\]"
-    r"|\[['\"](?P<quoted>[^'\"]*)['\"]\])"
-)
-MAX_FOUND = 10_000
-"""Values that one path finds."""
-
-
 def content_path(path: str) -> Callable[[Exchange], object]:
     """
     Reads ``post_arg.<path>`` of a form or of JSON.
 
     Args:
-        path: Names separated by dots, ``[n]`` for a place in a list. With ``[*]`` or ``..`` (at any depth)
-            in it the value is the list of all that is found.
+        path: See ``json_paths``; what is no path finds nothing. With ``[*]`` or ``..`` in it the value is the
+            list of all that is found.
     """
-    steps = []
-    end = 0
-    for found in _STEP.finditer(path):
-        if found.start() != end:
-            break
-        end = found.end()
-        name = found["name"] or found["quoted"]
-        key: str | int | None = name if name is not None else None if found["every"] else int(found["index"])
-        steps.append((found["deep"] is not None, None if name == "*" else key))
-    if end != len(path):
+    try:
+        parsed = JsonPath.parse(path)
+    except ValueError:
         return lambda exchange: None
-    several = any(deep or key is None for deep, key in steps)
+    several = parsed.several
 
     def read(exchange: Exchange) -> object:
         document = _document(exchange)
         if document is None:
             return None
-        values = [document]
-        for deep, key in steps:
-            if deep:
-                values = list(_descendants(values))
-            values = [one for value in values for one in _members(value, key)][:MAX_FOUND]
+        values = parsed.find(document)
         if several:
             return values or None
         return values[0] if values else None
 
     return read
-
-
-def _members(value: Any, key: str | int | None) -> Sequence[Any]:
-    if isinstance(value, dict):
-        if key is None:
-            return list(value.values())
-        return [value[key]] if key in value else ()
-    if isinstance(value, list):
-        if key is None:
-            return value
-        return [value[key]] if isinstance(key, int) and key < len(value) else ()
-    return ()
-
-
-def _descendants(values: list[Any]) -> Iterator[Any]:
-    waiting = values[::-1]
-    left = MAX_FOUND
-    while waiting and left:
-        left -= 1
-        value = waiting.pop()
-        yield value
-        if isinstance(value, dict):
-            waiting.extend(list(value.values())[::-1])
-        elif isinstance(value, list):
-            waiting.extend(value[::-1])
 
 
 # -- GraphQL

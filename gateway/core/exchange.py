@@ -197,8 +197,15 @@ class ContentSource(Protocol):
     def recorded(self) -> bytes:
         """See above."""
 
-    def record(self, max_bytes: int) -> None:
-        """Keep a copy of the first *max_bytes*; of several who ask the largest counts. Delays nothing."""
+    def record(self, max_bytes: int, then: Callable[[bytes | None], None] | None = None) -> None:
+        """
+        Keep a copy of the first *max_bytes*; of several who ask the largest counts. Delays nothing. To be
+        asked for before any of it is passed on.
+
+        Args:
+            then: Called with all of it once it has arrived, maybe at once; with None if there is more than
+                *max_bytes*; not at all if the client leaves before its end. Must not raise.
+        """
 
     def gather(self, max_bytes: int) -> Awaitable[bytes]:
         """
@@ -206,15 +213,6 @@ class ContentSource(Protocol):
 
         Raises:
             ContentTooLarge: it has more than *max_bytes*.
-        """
-
-    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
-        """
-        Have a copy of it, without holding it up. To be asked for before it is on its way.
-
-        Args:
-            then: Called with all of it once it has passed, maybe at once; with None if there is more than
-                *max_bytes*; not at all if the client leaves before its end. Must not raise.
         """
 
 

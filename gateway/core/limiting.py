@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.variables import compile_template, getter, spell
+from gateway.model.schema import without_effect
 
 MAX_KEY = 128
 """Characters of a key; a longer one is counted under its hash."""
@@ -78,7 +79,7 @@ _KEEPALIVE: dict[str, Any] = {
         "type": "integer",
         "minimum": 1,
         "default": 100,
-        "description": "Connections kept at most.",
+        "description": "Connections kept at most; each process needs one.",
     },
 }
 _SWITCH: dict[str, Any] = {"type": "boolean", "default": False}
@@ -135,12 +136,10 @@ _SENTINEL: dict[str, Any] = {
         "description": "The sentinels to ask, in this order.",
     },
     "redis_master_name": {"type": "string", "minLength": 1, "description": "What they call the master."},
-    "redis_role": {
-        "type": "string",
-        "enum": ["master", "slave"],
-        "default": "master",
-        "description": "Accepted; counters are written, so the master is used.",
-    },
+    "redis_role": without_effect(
+        {"type": "string", "enum": ["master", "slave"], "default": "master"},
+        "counters are written, so the master is used",
+    ),
     "redis_connect_timeout": _MILLISECONDS,
     "redis_read_timeout": _MILLISECONDS,
     "sentinel_username": {"type": "string", "minLength": 1},

@@ -351,7 +351,8 @@ _VARIABLES: dict[str, Getter] = {
 
 _PIECE = re.compile(
     r"\\(?P<escaped>[\\$])"
-    r"|\$(?P<bare>[A-Za-z0-9_]+)"
+    # A path follows post_arg alone: elsewhere a dot ends the name, as in $host.example.
+    r"|\$(?P<bare>post_arg(?:\.\w+|\[(?:[0-9]+|\*)\])+|[A-Za-z0-9_]+)"
     r"|\$\{\s*(?P<braced>[^\s{}?]+)\s*(?:\?\?(?P<default>[^{}]*))?\}"
 )
 
@@ -406,7 +407,7 @@ def compile_template(text: str, find: Callable[[str], Getter] = getter) -> Templ
     r"""
     Compile text with variables.
 
-    ``$name`` and ``${name}`` give the variable's value, nothing if it is absent;
+    ``$name`` and ``${name}`` give the variable's value, nothing if it is absent; so does ``$post_arg.a.b``;
     ``${name ?? default}`` gives the default then. ``\$`` is a dollar sign, ``\\`` a backslash.
     A ``$`` that starts no variable stands for itself.
 

@@ -249,7 +249,7 @@ class RedisServer:
         """The server is down: everybody is told, and it is tried again after a while."""
         self._stop_timer()
         self._why = f"redis {self.target.name}: {why}"
-        if self._state is not _State.DOWN:
+        if self._state is not _State.DOWN and not self._closed:
             log.error("redis {target} is down: {why}", target=self.target.name, why=why)
         self._state = _State.DOWN
         self._attempt = None

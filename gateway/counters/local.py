@@ -102,6 +102,15 @@ class LocalCounters:
         """Counters that were forgotten before their time because there was no room, by this process."""
         return self._meters.evictions + self._rooms.evictions
 
+    def room(self) -> list[tuple[str, int, int]]:
+        """
+        How much memory there is, for those who watch it: what for, bytes in all, and bytes that are free.
+
+        Looks at every row: for a thread.
+        """
+        now = self._now()
+        return [("quotas", *self._meters.room(now)), ("concurrency", *self._rooms.room(now))]
+
     # -- quotas
 
     def take(self, key: str, limit: int, window_s: float, cost: int = 1, sliding: bool = False) -> Quota:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakSet
 
 from attrs import evolve
 
@@ -12,6 +13,7 @@ from gateway.counters.connection import RedisServer, Target
 from gateway.counters.local import LocalCounters
 from gateway.counters.redis import RedisCounters
 from gateway.counters.sentinel import RedisSentinel
+from gateway.counters.synced import SyncedCounters
 from gateway.interfaces import Counters
 from gateway.upstream.tls import ClientTLS
 
@@ -24,15 +26,20 @@ class Source:
         local: The counters and breakers of this machine.
     """
 
-    def __init__(self, local: LocalCounters, reactor: Any, *, retry_s: float) -> None:
+    def __init__(
+        self, local: LocalCounters, reactor: Any, *, retry_s: float, synced_keys: int = 100_000
+    ) -> None:
         """
         Args:
             local: Those of this machine.
             retry_s: The longest pause between two tries to reach a server that is down.
+            synced_keys: Windows that each plugin with a ``sync_interval`` holds at most.
         """
         self.local = local
         self._reactor = reactor
         self._retry_s = retry_s
+        self._synced_keys = synced_keys
+        self._synced: WeakSet[SyncedCounters] = WeakSet()
         self._tls = ClientTLS()
         self._clusters: dict[tuple[Target, tuple[tuple[str, int], ...]], RedisCluster] = {}
         self._watched: dict[tuple[Target, str, tuple[Target, ...]], RedisSentinel] = {}
@@ -40,6 +47,15 @@ class Source:
 
     def __call__(self, settings: Mapping[str, Any]) -> Counters:
         """See ``CounterSource``."""
+        interval_s = settings.get("sync_interval", -1)
+        counters = self._counters(settings)
+        if interval_s <= 0 or counters is self.local:
+            return counters
+        synced = SyncedCounters(counters, self._reactor, interval_s=interval_s, max_keys=self._synced_keys)
+        self._synced.add(synced)
+        return synced
+
+    def _counters(self, settings: Mapping[str, Any]) -> Counters:
         if settings["policy"] == "redis":
             return RedisCounters(self._server(_target(settings)))
         if settings["policy"] == "redis-cluster":
@@ -98,6 +114,8 @@ class Source:
 
     def close(self) -> None:
         """Close every connection."""
+        for synced in self._synced:
+            synced.close()
         for server in self._servers.values():
             server.close()
 

@@ -100,28 +100,13 @@ _beginnings = _Beginnings()
 
 
 class _Written(dict[Pair, bytes]):
-    """
-    Lower-case name and value → the line that is sent, checked once and remembered.
-
-    Numbers are made anew; their names are not.
-    """
-
-    def __init__(self, refused: bytes) -> None:
-        """
-        Args:
-            refused: Bytes that must not be in a value.
-        """
-        super().__init__()
-        self._refused = refused
+    """Lower-case name and value → the line that is sent, checked once and remembered."""
 
     def __missing__(self, pair: Pair) -> bytes:
         name, value = pair
         beginning = _beginnings[name]
-        if not value.translate(None, b"0123456789."):
-            # A number: what is left of a quota, say. It is rarely the same twice, and quickly made.
-            return b"%b%b\r\n" % (beginning, value)
-        if value.translate(None, self._refused) != value:
-            raise BadLine("a field value holds a control character")
+        if b"\n" in value or b"\r" in value or b"\0" in value:
+            raise BadLine("a field value holds CR, LF or NUL")
         line = beginning + value + b"\r\n"
         if len(line) <= MAX_LINE_BYTES:
             if len(self) >= MAX_LINES:
@@ -130,8 +115,7 @@ class _Written(dict[Pair, bytes]):
         return line
 
 
-_written = _Written(b"\r\n\0")
-_clean = _Written(CONTROL_BYTES)
+_written = _Written()
 
 
 def write_lines(pairs: Iterable[Pair]) -> bytes:
@@ -149,10 +133,16 @@ def write_lines(pairs: Iterable[Pair]) -> bytes:
     return b"".join([written[pair] for pair in pairs])
 
 
-def write_clean_lines(pairs: Iterable[Pair]) -> bytes:
+def append_lines(pairs: Iterable[Pair], out: list[bytes]) -> None:
     """
-    The same; ``BadLine`` also for a value with any other control character, which recipients may take or
-    not (RFC 9110 section 5.5).
+    The same, for lines whose values are mostly new each time: append the pieces of them to *out*.
+
+    Raises:
+        BadLine: as ``write_lines``, and also for a value with any other control character, which recipients
+            may take or not (RFC 9110 section 5.5).
     """
-    written = _clean
-    return b"".join([written[pair] for pair in pairs])
+    beginnings = _beginnings
+    for name, value in pairs:
+        if value.translate(None, CONTROL_BYTES) != value:
+            raise BadLine("a field value holds a control character")
+        out += (beginnings[name], value, b"\r\n")

@@ -5,11 +5,12 @@ values that each dialect renders in its own words. ``fill`` and ``fill_scalars``
 defaults from the same schema, so that a default stands in one place only.
 ``gateway.model.rules`` holds what we check in our own way.
 
-Two keywords of our own, which other readers of a published schema pass over:
+Four keywords of our own, which other readers of a published schema pass over:
 
 * ``x-default``: a default that is stored like ``default`` but not announced. Clients that merge
   announced defaults before they compare do not know these members (Admin API contract §6.4).
 * ``x-or``: an older form of the value, of another type. It is accepted, not announced.
+* ``x-unused``: why a setting that is accepted has no effect; its writer is told.
 * ``x-enterprise-required``: a setting of a plugin that has a default, and that writers of the enterprise
   dialect must give all the same (plugin contract §9).
 """
@@ -147,6 +148,21 @@ class Checker:
         errors: Iterator[ValidationError] = self._validator.iter_errors(document)
         found = [_problem(error) for error in islice(errors, MAX_PROBLEMS)]
         return sorted(found, key=_Places(document)) if len(found) > 1 else found
+
+
+def without_effect(schema: Schema, why: str) -> dict[str, Any]:
+    """The schema of a setting that is accepted and has no effect, because *why*."""
+    return {**schema, "description": f"Accepted; {why}.", "x-unused": why}
+
+
+def unused_members(schema: Schema, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Settings that say something else than their default and have no effect: their names, and why."""
+    found = []
+    for name, member in _properties(schema).items():
+        why = member.get("x-unused") if isinstance(member, Mapping) else None
+        if why is not None and name in config and config[name] != member.get("default"):
+            found.append((name, why))
+    return found
 
 
 def enterprise_required(schema: Schema) -> list[str]:

@@ -11,6 +11,7 @@ from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.json_paths import JsonPath
 from gateway.core.regexes import compile_regex
 from gateway.factories import Factory
 from gateway.interfaces import IAccessPhase, IPureHooks, PluginServices
@@ -40,7 +41,8 @@ _SCHEMA: dict[str, Any] = {
         "external_user_label_field": {
             "type": "string",
             "default": "groups",
-            "description": "Of users who are no consumers: the path to their labels, such as $.realm.groups.",
+            "description": "Of users who are no consumers: the path to their labels, such as $.realm.groups "
+            "or $..groups[*].name.",
         },
         "external_user_label_field_key": {
             "type": "string",
@@ -94,28 +96,34 @@ class ExternalLabel:
     Where a user who is no consumer has a label.
 
     Attributes:
-        path: Names of members, outermost first. key: What the label is called in the lists.
+        path: Where it is. key: What it is called in the lists.
         separator: Of ``segmented_text``.
     """
 
-    path: tuple[str, ...]
+    path: JsonPath
     key: str
     parser: str | None
     separator: re.Pattern[str] | None
 
     def labels(self, user: object) -> Labels:
         """The user's labels as a consumer has them."""
-        for name in self.path:
-            user = user.get(name) if isinstance(user, Mapping) else None
+        found = self.path.find(user)
+        values = [self._values(one) for one in found]
+        if self.path.several and self.parser in (None, "table"):
+            # Such as the names of all groups: what was found is the list.
+            values.append(_from_list(found))
+        return {self.key: frozenset().union(*values)}
+
+    def _values(self, found: object) -> frozenset[str]:
         match self.parser:
             case "segmented_text":
-                found = self.separator.split(user) if self.separator and isinstance(user, str) else []
-                return {self.key: frozenset(part for part in found if part)}
+                parts = self.separator.split(found) if self.separator and isinstance(found, str) else []
+                return frozenset(part for part in parts if part)
             case "json":
-                return {self.key: _from_json(user)}
+                return _from_json(found)
             case "table":
-                return {self.key: _from_list(user)}
-        return {self.key: values_of(user) if isinstance(user, str) else _from_list(user)}
+                return _from_list(found)
+        return values_of(found) if isinstance(found, str) else _from_list(found)
 
 
 @implementer(IAccessPhase, IPureHooks)
@@ -159,8 +167,18 @@ def _check(config: Mapping[str, Any]) -> None:
         )
     if separator is not None and not is_reference(separator):
         _separator(separator)
+    where = config.get("external_user_label_field", "groups")
+    if not is_reference(where):
+        _path(where)
     if config.get("rejected_code", 403) > 999:
         raise ValueError("rejected_code must be a status code")
+
+
+def _path(text: str) -> JsonPath:
+    try:
+        return JsonPath.parse(text)
+    except ValueError as error:
+        raise ValueError(f"external_user_label_field: {error}") from None
 
 
 def _separator(text: str) -> re.Pattern[str]:
@@ -178,13 +196,12 @@ def _separator(text: str) -> re.Pattern[str]:
 def _make(config: Mapping[str, Any], services: PluginServices) -> ACL:
     filled = fill(_SCHEMA, config)
     where = filled["external_user_label_field"]
-    path = tuple(where.removeprefix("$").removeprefix(".").split("."))
     separator = filled.get("external_user_label_field_separator")
     return ACL(
         _lists(filled.get("allow_labels", {})),
         _lists(filled.get("deny_labels", {})),
         ExternalLabel(
-            path,
+            _path(where),
             str(filled.get("external_user_label_field_key", where)),
             filled.get("external_user_label_field_parser"),
             None if separator is None else _separator(separator),

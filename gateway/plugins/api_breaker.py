@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
-from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from gateway.core import limiting
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.fields import Pair
 from gateway.core.variables import Template, compile_template
-from gateway.interfaces import Breakers, IAccessPhase, ILogPhase, IPluginFactory, PluginServices
+from gateway.factories import Factory
+from gateway.interfaces import Breakers, IAccessPhase, ILogPhase, PluginServices
 from gateway.model.schema import fill
 
 NAME = "api-breaker"
@@ -137,41 +137,27 @@ def _value(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape").translate(None, b"\r\n\0").strip()
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 1005
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=_SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``."""
-        for pair in config.get("break_response_headers", ()):
-            limiting.field_name(pair["key"])
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> ApiBreaker:
-        """See ``IPluginFactory.make``."""
-        filled = fill(_SCHEMA, config)
-        return ApiBreaker(
-            status=filled["break_response_code"],
-            body=filled.get("break_response_body"),
-            fields=tuple(
-                (limiting.field_name(pair["key"]), compile_template(pair["value"]))
-                for pair in filled.get("break_response_headers", ())
-            ),
-            most_s=filled["max_breaker_sec"],
-            bad=frozenset(filled["unhealthy"]["http_statuses"]),
-            good=frozenset(filled["healthy"]["http_statuses"]),
-            failures=filled["unhealthy"]["failures"],
-            successes=filled["healthy"]["successes"],
-            breakers=services.breakers,
-        )
+def _check(config: Mapping[str, Any]) -> None:
+    for pair in config.get("break_response_headers", ()):
+        limiting.field_name(pair["key"])
 
 
-plugin = Factory()
+def _make(config: Mapping[str, Any], services: PluginServices) -> ApiBreaker:
+    filled = fill(_SCHEMA, config)
+    return ApiBreaker(
+        status=filled["break_response_code"],
+        body=filled.get("break_response_body"),
+        fields=tuple(
+            (limiting.field_name(pair["key"]), compile_template(pair["value"]))
+            for pair in filled.get("break_response_headers", ())
+        ),
+        most_s=filled["max_breaker_sec"],
+        bad=frozenset(filled["unhealthy"]["http_statuses"]),
+        good=frozenset(filled["healthy"]["http_statuses"]),
+        failures=filled["unhealthy"]["failures"],
+        successes=filled["healthy"]["successes"],
+        breakers=services.breakers,
+    )
+
+
+plugin = Factory(name=NAME, priority=1005, schema=_SCHEMA, check=_check, make=_make)

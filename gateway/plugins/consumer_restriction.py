@@ -82,20 +82,18 @@ class ConsumerRestriction:
         """
         See ``IAccessPhase``.
 
-        The blacklist counts first. Who is on the whitelist may with every method; who is not may where
-        ``allowed_by_methods`` says so. Without a whitelist, who stands nowhere may.
+        The blacklist counts first. If there is a whitelist, who is on it may with every method, and nobody
+        else may. Without one methods count, and who stands nowhere may (plugin contract §2).
         """
         name = self.read(exchange)
         if name is None:
             return self.missing
         if name in self.denied:
             return self.refusal
-        if self.allowed is not None and name in self.allowed:
-            return None
+        if self.allowed is not None:
+            return None if name in self.allowed else self.refusal
         methods = self.methods.get(str(name))
-        if methods is None:
-            return None if self.allowed is None else self.refusal
-        return None if exchange.method in methods else self.refusal
+        return None if methods is None or exchange.method in methods else self.refusal
 
 
 def _methods(rules: list[Mapping[str, Any]]) -> dict[str, frozenset[bytes]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange
 from gateway.core.rewriting import map_schema, plain_fields, resolved
 from gateway.core.variables import Template
-from gateway.interfaces import IBodyFilterPhase, IHeaderFilterPhase, IPluginFactory, PluginServices
+from gateway.factories import Factory
+from gateway.interfaces import IBodyFilterPhase, IHeaderFilterPhase, PluginServices
 
 NAME = "echo"
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -68,32 +68,18 @@ class Echo:
         return before + data + self.after if last else before + data
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 412
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: names of fields are names."""
-        plain_fields(config.get("headers", {}))
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> Echo:
-        """See ``IPluginFactory.make``."""
-        return Echo(
-            config.get("before_body", "").encode("utf-8", "replace"),
-            config["body"].encode("utf-8", "replace") if "body" in config else None,
-            config.get("after_body", "").encode("utf-8", "replace"),
-            plain_fields(config.get("headers", {})),
-            f"{NAME} {services.origin}",
-        )
+def _check(config: Mapping[str, Any]) -> None:
+    plain_fields(config.get("headers", {}))
 
 
-plugin = Factory()
+def _make(config: Mapping[str, Any], services: PluginServices) -> Echo:
+    return Echo(
+        config.get("before_body", "").encode("utf-8", "replace"),
+        config["body"].encode("utf-8", "replace") if "body" in config else None,
+        config.get("after_body", "").encode("utf-8", "replace"),
+        plain_fields(config.get("headers", {})),
+        f"{NAME} {services.origin}",
+    )
+
+
+plugin = Factory(name=NAME, priority=412, schema=SCHEMA, check=_check, make=_make)

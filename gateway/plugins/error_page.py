@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange
 from gateway.core.rewriting import field_value
-from gateway.interfaces import IBodyFilterPhase, IHeaderFilterPhase, IPluginFactory, PluginServices
+from gateway.factories import Factory
+from gateway.interfaces import IBodyFilterPhase, IHeaderFilterPhase, PluginServices
 
 NAME = "error-page"
 STATUSES = (404, 500, 502, 503)
@@ -63,32 +63,15 @@ class ErrorPage:
         return left
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 450
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = field(default=METADATA_SCHEMA, repr=False)
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: there is nothing to set."""
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> ErrorPage:
-        """See ``IPluginFactory.make``."""
-        metadata = services.metadata
-        pages = {}
-        for status in STATUSES:
-            page = metadata.get(f"error_{status}", {})
-            if metadata.get("enable", False) and page.get("body"):
-                kind = field_value(page.get("content_type", "text/html"))
-                pages[status] = (kind, page["body"].encode("utf-8", "replace"))
-        return ErrorPage(pages, f"{NAME} {services.origin}")
+def _make(config: Mapping[str, Any], services: PluginServices) -> ErrorPage:
+    metadata = services.metadata
+    pages = {}
+    for status in STATUSES:
+        page = metadata.get(f"error_{status}", {})
+        if metadata.get("enable", False) and page.get("body"):
+            kind = field_value(page.get("content_type", "text/html"))
+            pages[status] = (kind, page["body"].encode("utf-8", "replace"))
+    return ErrorPage(pages, f"{NAME} {services.origin}")
 
 
-plugin = Factory()
+plugin = Factory(name=NAME, priority=450, schema=SCHEMA, metadata_schema=METADATA_SCHEMA, make=_make)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.chain import Predicate
@@ -14,7 +13,8 @@ from gateway.core.exchange import Exchange, Reply
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.rewriting import map_schema, plain_fields, resolved, utf8
 from gateway.core.variables import Template, compile_template
-from gateway.interfaces import IPluginFactory, IRewritePhase, PluginServices
+from gateway.factories import Factory
+from gateway.interfaces import IRewritePhase, PluginServices
 
 NAME = "fault-injection"
 REASON = "fault_injected"
@@ -146,39 +146,25 @@ class FaultInjection:
         return None if self.abort is None else self.abort.reply(exchange)
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 11000
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: expressions compile, names of fields are names."""
-        for part in ("abort", "delay"):
-            _condition(config.get(part, {}))
-        plain_fields(config.get("abort", {}).get("headers", {}))
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> FaultInjection:
-        """See ``IPluginFactory.make``."""
-        delay, abort = None, None
-        if "delay" in config:
-            delay = (Share.parse(config["delay"], services.random), float(config["delay"]["duration"]))
-        if "abort" in config:
-            part = config["abort"]
-            abort = Abort(
-                Share.parse(part, services.random),
-                part["http_status"],
-                compile_template(part["body"]) if "body" in part else None,
-                plain_fields(part.get("headers", {})),
-            )
-        return FaultInjection(delay, abort, services)
+def _check(config: Mapping[str, Any]) -> None:
+    for part in ("abort", "delay"):
+        _condition(config.get(part, {}))
+    plain_fields(config.get("abort", {}).get("headers", {}))
 
 
-plugin = Factory()
+def _make(config: Mapping[str, Any], services: PluginServices) -> FaultInjection:
+    delay, abort = None, None
+    if "delay" in config:
+        delay = (Share.parse(config["delay"], services.random), float(config["delay"]["duration"]))
+    if "abort" in config:
+        part = config["abort"]
+        abort = Abort(
+            Share.parse(part, services.random),
+            part["http_status"],
+            compile_template(part["body"]) if "body" in part else None,
+            plain_fields(part.get("headers", {})),
+        )
+    return FaultInjection(delay, abort, services)
+
+
+plugin = Factory(name=NAME, priority=11000, schema=SCHEMA, check=_check, make=_make)

@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core import log_entry
@@ -15,10 +14,10 @@ from gateway.core.chain import Predicate
 from gateway.core.exchange import Exchange
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.log_entry import EntryMaker
+from gateway.factories import Factory
 from gateway.interfaces import (
     IBodyTapPhase,
     ILogPhase,
-    IPluginFactory,
     IRewritePhase,
     LineFile,
     PluginServices,
@@ -89,40 +88,28 @@ class BodyLogger(FileLogger):
         self.maker.tap(exchange, data)
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 399
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = field(default=METADATA_SCHEMA, repr=False)
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: formats and expressions compile."""
-        _match(config)
-        EntryMaker.parse(config, {})
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> FileLogger:
-        """See ``IPluginFactory.make``."""
-        metadata = services.metadata
-        maker = EntryMaker.parse(
-            config,
-            metadata,
-            hostname=services.hostname,
-            version=services.version,
-            key=f"{NAME} {services.origin}",
-        )
-        path = config.get("path") or metadata.get("path")
-        if path is None:
-            services.log.warn("{origin}: file-logger has no path; nothing is written", origin=services.origin)
-        file = None if path is None else services.files.open(NAME, path)
-        with_content = maker.request_body.max_bytes or maker.response_body.max_bytes
-        return (BodyLogger if with_content else FileLogger)(maker, _match(config), file, services)
+def _check(config: Mapping[str, Any]) -> None:
+    _match(config)
+    EntryMaker.parse(config, {})
 
 
-plugin = Factory()
+def _make(config: Mapping[str, Any], services: PluginServices) -> FileLogger:
+    metadata = services.metadata
+    maker = EntryMaker.parse(
+        config,
+        metadata,
+        hostname=services.hostname,
+        version=services.version,
+        key=f"{NAME} {services.origin}",
+    )
+    path = config.get("path") or metadata.get("path")
+    if path is None:
+        services.log.warn("{origin}: file-logger has no path; nothing is written", origin=services.origin)
+    file = None if path is None else services.files.open(NAME, path)
+    with_content = maker.request_body.max_bytes or maker.response_body.max_bytes
+    return (BodyLogger if with_content else FileLogger)(maker, _match(config), file, services)
+
+
+plugin = Factory(
+    name=NAME, priority=399, schema=SCHEMA, metadata_schema=METADATA_SCHEMA, check=_check, make=_make
+)

@@ -20,13 +20,14 @@ from gateway.interfaces import (
     HttpCallFailed,
     HttpCalls,
     IAccessPhase,
+    KeepAlive,
     PluginLog,
     PluginServices,
 )
 from gateway.model.schema import fill, is_reference
 
-MAX_ANSWER_BYTES = 1 << 20
-"""Content of the service's answer; one with more counts as none."""
+MAX_IDLE_MS = 86_400_000
+"""A longer keepalive_timeout counts as a day."""
 _NAMES: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "default": []}
 
 _SCHEMA: dict[str, Any] = {
@@ -82,19 +83,19 @@ _SCHEMA: dict[str, Any] = {
         "keepalive": {
             "type": "boolean",
             "default": True,
-            "description": "Accepted; connections are kept for the next call either way.",
+            "description": "Whether connections are kept for the next call.",
         },
         "keepalive_timeout": {
             "type": "integer",
             "minimum": 1000,
             "default": 60000,
-            "description": "Accepted, without effect.",
+            "description": "Milliseconds that a connection nobody uses is kept.",
         },
         "keepalive_pool": {
             "type": "integer",
             "minimum": 1,
             "default": 5,
-            "description": "Accepted, without effect.",
+            "description": "Connections nobody uses that are kept, by each process.",
         },
         "max_req_body_size": {
             "type": "integer",
@@ -126,6 +127,7 @@ class Config:
     status_on_error: int
     ssl_verify: bool
     timeout_s: float
+    keep: KeepAlive
     max_req_body_size: int
 
     @classmethod
@@ -147,6 +149,10 @@ class Config:
             status_on_error=int(filled["status_on_error"]),
             ssl_verify=filled["ssl_verify"],
             timeout_s=filled["timeout"] / 1000,
+            keep=KeepAlive(
+                min(filled["keepalive_pool"], 1 << 16) if filled["keepalive"] else 0,
+                min(filled["keepalive_timeout"], MAX_IDLE_MS) / 1000,
+            ),
             max_req_body_size=int(filled["max_req_body_size"]),
         )
 
@@ -154,11 +160,17 @@ class Config:
 @implementer(IAccessPhase)
 @frozen(eq=False)
 class ForwardAuth:
-    """forward-auth with one configuration."""
+    """
+    forward-auth with one configuration.
+
+    Attributes:
+        max_answer_bytes: Content of the service's answer; one with more counts as none.
+    """
 
     config: Config
     http: HttpCalls = field(repr=False)
     log: PluginLog = field(repr=False)
+    max_answer_bytes: int
 
     async def access(self, exchange: Exchange) -> Reply | None:
         """See ``IAccessPhase``."""
@@ -177,7 +189,8 @@ class ForwardAuth:
                 content=content,
                 timeout_s=config.timeout_s,
                 verify=config.ssl_verify,
-                max_bytes=MAX_ANSWER_BYTES,
+                max_bytes=self.max_answer_bytes,
+                keep=config.keep,
             )
         except HttpCallFailed as failed:
             self.log.warn("failed to process forward auth, err: {why}", why=str(failed))
@@ -258,7 +271,8 @@ def _check(config: Mapping[str, Any]) -> None:
 
 
 def _make(config: Mapping[str, Any], services: PluginServices) -> ForwardAuth:
-    return ForwardAuth(Config.parse(config), services.http, services.log)
+    max_answer_bytes = int(services.settings.get("forward_auth_answer_bytes", 1 << 20))
+    return ForwardAuth(Config.parse(config), services.http, services.log, max_answer_bytes)
 
 
 plugin = Factory(name="forward-auth", priority=2002, schema=_SCHEMA, check=_check, make=_make)

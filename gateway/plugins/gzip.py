@@ -6,14 +6,14 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.accepting import accepts
 from gateway.core.exchange import Exchange
-from gateway.interfaces import IBodyFilterPhase, IHeaderFilterPhase, IPluginFactory, PluginServices
-from gateway.model.schema import fill
+from gateway.factories import Factory
+from gateway.interfaces import IBodyFilterPhase, IHeaderFilterPhase, PluginServices
+from gateway.model.schema import fill, without_effect
 
 NAME = "gzip"
 STATUSES = frozenset({200, 403, 404})
@@ -48,15 +48,17 @@ SCHEMA: dict[str, Any] = {
             "default": 1.1,
             "description": "The least version of a client's HTTP.",
         },
-        "buffers": {
-            "type": "object",
-            "properties": {
-                "number": {"type": "integer", "minimum": 1, "default": 32},
-                "size": {"type": "integer", "minimum": 1, "default": 4096},
+        "buffers": without_effect(
+            {
+                "type": "object",
+                "properties": {
+                    "number": {"type": "integer", "minimum": 1, "default": 32},
+                    "size": {"type": "integer", "minimum": 1, "default": 4096},
+                },
+                "default": {"number": 32, "size": 4096},
             },
-            "default": {"number": 32, "size": 4096},
-            "description": "Accepted; content is compressed as it comes.",
-        },
+            "content is compressed as it comes",
+        ),
         "vary": {"type": "boolean", "description": "Whether Vary names Accept-Encoding."},
     },
 }
@@ -121,34 +123,17 @@ class Gzip:
         return sent
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 995
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: the schema says it all."""
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> Gzip:
-        """See ``IPluginFactory.make``."""
-        filled = fill(SCHEMA, config)
-        types = filled["types"]
-        return Gzip(
-            None if types == "*" or "*" in types else frozenset(one.lower().encode() for one in types),
-            filled["min_length"],
-            filled["comp_level"],
-            (1, 0) if filled["http_version"] == 1.0 else (1, 1),
-            filled.get("vary", False),
-            f"{NAME} {services.origin}",
-        )
+def _make(config: Mapping[str, Any], services: PluginServices) -> Gzip:
+    filled = fill(SCHEMA, config)
+    types = filled["types"]
+    return Gzip(
+        None if types == "*" or "*" in types else frozenset(one.lower().encode() for one in types),
+        filled["min_length"],
+        filled["comp_level"],
+        (1, 0) if filled["http_version"] == 1.0 else (1, 1),
+        filled.get("vary", False),
+        f"{NAME} {services.origin}",
+    )
 
 
-plugin = Factory()
+plugin = Factory(name=NAME, priority=995, schema=SCHEMA, make=_make)

@@ -8,30 +8,23 @@ from typing import Any
 from attrs import frozen
 from zope.interface import implementer
 
+from gateway.core import restricting
 from gateway.core.addresses import AddressSet
 from gateway.core.exchange import Exchange, Reply
 from gateway.factories import Factory
 from gateway.interfaces import IAccessPhase, IPureHooks, PluginServices
 from gateway.model.schema import fill, is_reference
 
-_LIST: dict[str, Any] = {
-    "type": "array",
-    "minItems": 1,
-    "items": {"type": "string", "examples": ["192.0.2.7", "10.0.0.0/8"]},
-}
+_ADDRESS = {"type": "string", "examples": ["192.0.2.7", "10.0.0.0/8"]}
 
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "whitelist": {**_LIST, "description": "Addresses and networks that are let in; nobody else is."},
-        "blacklist": {**_LIST, "description": "Addresses and networks that are kept out."},
-        "message": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 1024,
-            "default": "Your IP address is not allowed",
-            "description": "What is answered.",
-        },
+        "whitelist": restricting.list_schema(
+            _ADDRESS, "Addresses and networks that are let in; nobody else is."
+        ),
+        "blacklist": restricting.list_schema(_ADDRESS, "Addresses and networks that are kept out."),
+        "message": restricting.message_schema("Your IP address is not allowed"),
         "response_code": {
             "type": "integer",
             "minimum": 403,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core import auth
 from gateway.core.consumers import Identity, attach
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.fields import Pair
-from gateway.interfaces import ICredentialFactory, IPluginFactory, IPureHooks, IRewritePhase, PluginServices
+from gateway.factories import AuthFactory
+from gateway.interfaces import IPureHooks, IRewritePhase, PluginServices
 from gateway.model.schema import fill, is_reference
 
 NAME = "key-auth"
@@ -123,37 +123,23 @@ class KeyAuth:
             return None
 
 
-@implementer(IPlugin, IPluginFactory, ICredentialFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory`` and ``ICredentialFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 2500
-    kind: str = "auth"
-    schema: Mapping[str, Any] = field(default=_ROUTE_SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-    credential_schema: Mapping[str, Any] = field(default=_CREDENTIAL_SCHEMA, repr=False)
-    credential_secret_fields: tuple[str, ...] = ("key",)
-    key_field: str = "key"
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: the schema says it all."""
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> KeyAuth:
-        """See ``IPluginFactory.make``; ValueError if a resolved reference is no realm."""
-        return KeyAuth(Config.parse(config))
-
-    def check_credential(self, config: Mapping[str, Any]) -> None:
-        """See ``ICredentialFactory.check_credential``: the schema says it all."""
-
-    def credential(self, config: Mapping[str, Any]) -> None:
-        """See ``ICredentialFactory.credential``. The key itself is all there is, and the index holds it."""
-        key = config["key"]
-        if not key or is_reference(key):
-            raise ValueError("key is empty, or a reference that was not resolved")
+def _make(config: Mapping[str, Any], services: PluginServices) -> KeyAuth:
+    return KeyAuth(Config.parse(config))
 
 
-plugin = Factory()
+def _credential(config: Mapping[str, Any]) -> None:
+    # The key itself is all there is, and the index holds it.
+    if not config["key"] or is_reference(config["key"]):
+        raise ValueError("key is empty, or a reference that was not resolved")
+
+
+plugin = AuthFactory(
+    name=NAME,
+    priority=2500,
+    schema=_ROUTE_SCHEMA,
+    make=_make,
+    key_field="key",
+    credential_schema=_CREDENTIAL_SCHEMA,
+    credential_secret_fields=("key",),
+    credential=_credential,
+)

@@ -6,18 +6,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from attrs import define, evolve, field, frozen
-from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from gateway.core import limiting
 from gateway.core.exchange import Exchange, Reply
+from gateway.factories import Factory
 from gateway.interfaces import (
     Clock,
     Counters,
     CountersFailed,
     IAccessPhase,
     ILogPhase,
-    IPluginFactory,
     PluginServices,
 )
 from gateway.model.schema import fill
@@ -239,42 +238,30 @@ def _rules(config: Mapping[str, Any], prefix: str) -> list[Rule]:
     ]
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 1003
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=_SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = limiting.SECRETS
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``."""
-        seen = set()
-        for rule in config.get("rules", ()):
-            if rule["key"] in seen:
-                raise ValueError(f"duplicate key '{rule['key']}' in rules")
-            seen.add(rule["key"])
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> LimitConn:
-        """See ``IPluginFactory.make``."""
-        filled = fill(_SCHEMA, config)
-        return LimitConn(
-            rules=_rules(filled, limiting.identity(NAME, services.origin, config)),
-            unit_s=float(min(filled["default_conn_delay"], limiting.DELAY_AT_MOST_S)),
-            adapts=not filled["only_use_default_delay"],
-            refused=limiting.refusal(filled, "limit_conn_exceeded"),
-            allow_degradation=filled["allow_degradation"],
-            ttl_s=min(filled["key_ttl"], 10**9),
-            counters=services.counters(filled),
-            sleep=services.sleep,
-            clock=services.clock,
-            memory=f"{NAME} {services.origin}",
-        )
+def _check(config: Mapping[str, Any]) -> None:
+    seen = set()
+    for rule in config.get("rules", ()):
+        if rule["key"] in seen:
+            raise ValueError(f"duplicate key '{rule['key']}' in rules")
+        seen.add(rule["key"])
 
 
-plugin = Factory()
+def _make(config: Mapping[str, Any], services: PluginServices) -> LimitConn:
+    filled = fill(_SCHEMA, config)
+    return LimitConn(
+        rules=_rules(filled, limiting.identity(NAME, services.origin, config)),
+        unit_s=float(min(filled["default_conn_delay"], limiting.DELAY_AT_MOST_S)),
+        adapts=not filled["only_use_default_delay"],
+        refused=limiting.refusal(filled, "limit_conn_exceeded"),
+        allow_degradation=filled["allow_degradation"],
+        ttl_s=min(filled["key_ttl"], 10**9),
+        counters=services.counters(filled),
+        sleep=services.sleep,
+        clock=services.clock,
+        memory=f"{NAME} {services.origin}",
+    )
+
+
+plugin = Factory(
+    name=NAME, priority=1003, schema=_SCHEMA, check=_check, make=_make, secret_fields=limiting.SECRETS
+)

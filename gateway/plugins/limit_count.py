@@ -76,7 +76,7 @@ _SCHEMA: dict[str, Any] = {
         "sync_interval": {
             "type": "number",
             "default": -1,
-            "description": "Accepted; every request is counted in Redis at once all the same.",
+            "description": "Seconds between two times that counts go to Redis; -1: with every request.",
         },
         **_POLICY["properties"],
     },
@@ -330,8 +330,8 @@ class Factory:
             raise ValueError("sync_interval is only for counters in redis")
         if interval < 0.1:
             raise ValueError("sync_interval must be at least 0.1, or -1")
-        window = config.get("time_window")
-        if isinstance(window, int) and interval >= window:
+        windows = [config.get("time_window"), *(rule["time_window"] for rule in rules or ())]
+        if any(isinstance(window, int) and interval >= window for window in windows):
             raise ValueError("sync_interval must be smaller than time_window")
 
     def shared_name(self, config: Mapping[str, Any]) -> str | None:

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from attrs import evolve, field, frozen
-from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from gateway.core import limiting
 from gateway.core.exchange import Exchange, Reply
-from gateway.interfaces import Counters, CountersFailed, IAccessPhase, IPluginFactory, PluginServices
+from gateway.factories import Factory
+from gateway.interfaces import Counters, CountersFailed, IAccessPhase, PluginServices
 from gateway.model.schema import fill
 
 NAME = "limit-req"
@@ -88,36 +88,19 @@ class LimitReq:
         return None if self.allow_degradation else evolve(_FAILED, detail=str(error))
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 1001
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=_SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = limiting.SECRETS
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: the schema says it all."""
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> LimitReq:
-        """See ``IPluginFactory.make``."""
-        filled = fill(_SCHEMA, config)
-        return LimitReq(
-            prefix=limiting.identity(NAME, services.origin, config),
-            key=limiting.key_reader(filled["key"], filled["key_type"]),
-            rate_per_s=float(min(filled["rate"], limiting.LARGEST)),
-            burst=float(min(filled["burst"], limiting.LARGEST)),
-            nodelay=filled["nodelay"],
-            refused=limiting.refusal(filled, "limit_req_exceeded"),
-            allow_degradation=filled["allow_degradation"],
-            counters=services.counters(filled),
-            sleep=services.sleep,
-        )
+def _make(config: Mapping[str, Any], services: PluginServices) -> LimitReq:
+    filled = fill(_SCHEMA, config)
+    return LimitReq(
+        prefix=limiting.identity(NAME, services.origin, config),
+        key=limiting.key_reader(filled["key"], filled["key_type"]),
+        rate_per_s=float(min(filled["rate"], limiting.LARGEST)),
+        burst=float(min(filled["burst"], limiting.LARGEST)),
+        nodelay=filled["nodelay"],
+        refused=limiting.refusal(filled, "limit_req_exceeded"),
+        allow_degradation=filled["allow_degradation"],
+        counters=services.counters(filled),
+        sleep=services.sleep,
+    )
 
 
-plugin = Factory()
+plugin = Factory(name=NAME, priority=1001, schema=_SCHEMA, make=_make, secret_fields=limiting.SECRETS)

@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
 from gateway import __version__
@@ -15,7 +14,8 @@ from gateway.core.exchange import Exchange, Reply
 from gateway.core.mock_data import Generator, to_xml
 from gateway.core.rewriting import field_value, map_schema, plain_fields, resolved, utf8
 from gateway.core.variables import Template, compile_template
-from gateway.interfaces import IAccessPhase, IPluginFactory, PluginServices
+from gateway.factories import Factory
+from gateway.interfaces import IAccessPhase, PluginServices
 from gateway.model.schema import fill
 
 NAME = "mocking"
@@ -103,49 +103,33 @@ def _generated(schema: Mapping[str, Any], media_type: str, random: Callable[[], 
     return make
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 10900
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: the content type is one that can be made, the status a final one."""
-        if _media_type(config.get("content_type", "application/json")) not in _TYPES:
-            raise ValueError("unsupported content type!")
-        if config.get("response_status", 200) < 200:
-            raise ValueError("response_status below 200 cannot end a request")
-        plain_fields(config.get("response_headers", {}))
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> Mocking:
-        """See ``IPluginFactory.make``."""
-        filled = fill(SCHEMA, config)
-        content_type = filled["content_type"]
-        fixed = [(b"content-type", field_value(content_type))]
-        if filled["with_mock_header"]:
-            fixed.append((b"x-mock-by", f"APISIX/{__version__}".encode()))
-        content: Callable[[Exchange], str]
-        if "response_example" in filled:
-            content = compile_template(filled["response_example"])
-        else:
-            content = _generated(filled["response_schema"], _media_type(content_type), services.random)
-        return Mocking(
-            filled["response_status"],
-            content,
-            tuple(fixed),
-            tuple(
-                [one for one in plain_fields(filled.get("response_headers", {})) if one[0] != b"content-type"]
-            ),
-            float(filled["delay"]),
-            services,
-        )
+def _check(config: Mapping[str, Any]) -> None:
+    if _media_type(config.get("content_type", "application/json")) not in _TYPES:
+        raise ValueError("unsupported content type!")
+    if config.get("response_status", 200) < 200:
+        raise ValueError("response_status below 200 cannot end a request")
+    plain_fields(config.get("response_headers", {}))
 
 
-plugin = Factory()
+def _make(config: Mapping[str, Any], services: PluginServices) -> Mocking:
+    filled = fill(SCHEMA, config)
+    content_type = filled["content_type"]
+    fixed = [(b"content-type", field_value(content_type))]
+    if filled["with_mock_header"]:
+        fixed.append((b"x-mock-by", f"APISIX/{__version__}".encode()))
+    content: Callable[[Exchange], str]
+    if "response_example" in filled:
+        content = compile_template(filled["response_example"])
+    else:
+        content = _generated(filled["response_schema"], _media_type(content_type), services.random)
+    return Mocking(
+        filled["response_status"],
+        content,
+        tuple(fixed),
+        tuple([one for one in plain_fields(filled.get("response_headers", {})) if one[0] != b"content-type"]),
+        float(filled["delay"]),
+        services,
+    )
+
+
+plugin = Factory(name=NAME, priority=10900, schema=SCHEMA, check=_check, make=_make)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange
 from gateway.core.metric_options import METRICS, CountOptions
-from gateway.interfaces import ILogPhase, IPluginFactory, PluginServices, RequestMetrics
+from gateway.factories import Factory
+from gateway.interfaces import ILogPhase, PluginServices, RequestMetrics
 
 NAME = "prometheus"
 COUNTED = "prometheus_counted"
@@ -71,28 +71,9 @@ class Prometheus:
             self.metrics.request(exchange, self.options)
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 500
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = field(default=METADATA_SCHEMA, repr=False)
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: the schema says it all."""
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> Prometheus:
-        """See ``IPluginFactory.make``."""
-        options = CountOptions.parse(
-            config.get("prefer_name", False), services.metadata.get("disabled_labels")
-        )
-        return Prometheus(options, services.metrics, services.origin.startswith("global_rule/"))
+def _make(config: Mapping[str, Any], services: PluginServices) -> Prometheus:
+    options = CountOptions.parse(config.get("prefer_name", False), services.metadata.get("disabled_labels"))
+    return Prometheus(options, services.metrics, services.origin.startswith("global_rule/"))
 
 
-plugin = Factory()
+plugin = Factory(name=NAME, priority=500, schema=SCHEMA, metadata_schema=METADATA_SCHEMA, make=_make)

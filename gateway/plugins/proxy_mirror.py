@@ -6,18 +6,17 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from attrs import define, field, frozen
-from twisted.plugin import IPlugin
+from attrs import define, field
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange
 from gateway.core.fields import Pair
 from gateway.core.forwarded import port_of, request_fields
+from gateway.factories import Factory
 from gateway.interfaces import (
     HttpCallFailed,
     HttpCalls,
     IBeforeProxyPhase,
-    IPluginFactory,
     IRewritePhase,
     PluginServices,
 )
@@ -112,7 +111,7 @@ class ProxyMirror:
             content = exchange.content or b""
             ready(content if len(content) <= self.max_bytes else None)
         else:
-            exchange.source.copy(self.max_bytes, ready)
+            exchange.source.record(self.max_bytes, ready)
 
     async def _send(self, method: str, url: str, fields: list[Pair], content: bytes) -> None:
         try:
@@ -154,45 +153,28 @@ def _fields(exchange: Exchange) -> list[Pair]:
     )
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 1010
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=_SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: the schema says it all."""
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> ProxyMirror:
-        """See ``IPluginFactory.make``."""
-        filled = fill(_SCHEMA, config)
-        host = filled["host"]
-        if host.startswith("grpc"):
-            services.log.warn(
-                "{origin}: proxy-mirror copies to {host} over HTTP/1.1", origin=services.origin, host=host
-            )
-            host = "http" + host.removeprefix("grpc")
-        path = filled.get("path")
-        limits = services.settings
-        return ProxyMirror(
-            base=host,
-            path=None if path is None else quote(path, _SAFE, errors="replace").encode("ascii"),
-            prefix=filled["path_concat_mode"] == "prefix",
-            ratio=filled["sample_ratio"],
-            max_busy=int(limits.get("mirror_in_flight", 100)),
-            max_bytes=int(limits.get("mirror_body_bytes", 1 << 20)),
-            timeout_s=float(limits.get("mirror_timeout_s", 60)),
-            http=services.http,
-            spawn=services.spawn,
-            random=services.random,
+def _make(config: Mapping[str, Any], services: PluginServices) -> ProxyMirror:
+    filled = fill(_SCHEMA, config)
+    host = filled["host"]
+    if host.startswith("grpc"):
+        services.log.warn(
+            "{origin}: proxy-mirror copies to {host} over HTTP/1.1", origin=services.origin, host=host
         )
+        host = "http" + host.removeprefix("grpc")
+    path = filled.get("path")
+    limits = services.settings
+    return ProxyMirror(
+        base=host,
+        path=None if path is None else quote(path, _SAFE, errors="replace").encode("ascii"),
+        prefix=filled["path_concat_mode"] == "prefix",
+        ratio=filled["sample_ratio"],
+        max_busy=int(limits.get("mirror_in_flight", 100)),
+        max_bytes=int(limits.get("mirror_body_bytes", 1 << 20)),
+        timeout_s=float(limits.get("mirror_timeout_s", 60)),
+        http=services.http,
+        spawn=services.spawn,
+        random=services.random,
+    )
 
 
-plugin = Factory()
+plugin = Factory(name=NAME, priority=1010, schema=_SCHEMA, make=_make)

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange
@@ -15,7 +14,8 @@ from gateway.core.paths import BadPath, normalise
 from gateway.core.regexes import Replacement, captures, compile_regex
 from gateway.core.rewriting import FieldChanges, escape_path, escape_query, split_target
 from gateway.core.variables import Getter, Template, compile_template, getter
-from gateway.interfaces import IPluginFactory, IPureHooks, IRewritePhase, PluginServices
+from gateway.factories import Factory
+from gateway.interfaces import IPureHooks, IRewritePhase, PluginServices
 
 NAME = "proxy-rewrite"
 CAPTURES = "proxy_rewrite_captures"
@@ -218,46 +218,32 @@ def _with_query(target: bytes, query: bytes) -> bytes:
     return target + (b"&" if b"?" in target else b"?") + query
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 1008
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: patterns compile, names of fields are names."""
-        pairs_of(config.get("regex_uri", []))
-        if "headers" in config:
-            _changes(config["headers"])
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> ProxyRewrite:
-        """See ``IPluginFactory.make``."""
-        uri = None
-        if "uri" in config:
-            path, query = split_target(config["uri"])
-            uri = (compile_template(path), None if query is None else compile_template(query))
-        changes = _changes(config["headers"]) if "headers" in config else None
-        host_change = None
-        if changes is not None:
-            host_change = next((values[0] for name, values in changes.sets if name == b"host"), None)
-            # Host stands apart from the other fields: where it goes and what it says are one question.
-            changes = changes.without(frozenset((b"host",)))
-        return ProxyRewrite(
-            uri=uri,
-            pairs=pairs_of(config.get("regex_uri", [])),
-            raw=config.get("use_real_request_uri_unsafe", False),
-            method=config["method"].encode() if "method" in config else None,
-            host=config["host"].encode("ascii", "backslashreplace") if "host" in config else None,
-            changes=changes,
-            host_change=host_change,
-        )
+def _check(config: Mapping[str, Any]) -> None:
+    pairs_of(config.get("regex_uri", []))
+    if "headers" in config:
+        _changes(config["headers"])
 
 
-plugin = Factory()
+def _make(config: Mapping[str, Any], services: PluginServices) -> ProxyRewrite:
+    uri = None
+    if "uri" in config:
+        path, query = split_target(config["uri"])
+        uri = (compile_template(path), None if query is None else compile_template(query))
+    changes = _changes(config["headers"]) if "headers" in config else None
+    host_change = None
+    if changes is not None:
+        host_change = next((values[0] for name, values in changes.sets if name == b"host"), None)
+        # Host stands apart from the other fields: where it goes and what it says are one question.
+        changes = changes.without(frozenset((b"host",)))
+    return ProxyRewrite(
+        uri=uri,
+        pairs=pairs_of(config.get("regex_uri", [])),
+        raw=config.get("use_real_request_uri_unsafe", False),
+        method=config["method"].encode() if "method" in config else None,
+        host=config["host"].encode("ascii", "backslashreplace") if "host" in config else None,
+        changes=changes,
+        host_change=host_change,
+    )
+
+
+plugin = Factory(name=NAME, priority=1008, schema=SCHEMA, check=_check, make=_make)

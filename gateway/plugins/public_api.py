@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange, Reply
-from gateway.interfaces import IAccessPhase, IPluginFactory, PluginServices, PublicApi
+from gateway.factories import Factory
+from gateway.interfaces import IAccessPhase, PluginServices, PublicApi
 
 NAME = "public-api"
 UNKNOWN = "public_api_unknown"
@@ -44,25 +44,8 @@ class Public:
         return await api(exchange)
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 501
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: the schema says it all."""
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> Public:
-        """See ``IPluginFactory.make``."""
-        return Public(config.get("uri"), services.public_apis)
+def _make(config: Mapping[str, Any], services: PluginServices) -> Public:
+    return Public(config.get("uri"), services.public_apis)
 
 
-plugin = Factory()
+plugin = Factory(name=NAME, priority=501, schema=SCHEMA, make=_make)

@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.regexes import Replacement, compile_regex
 from gateway.core.rewriting import escape_path, utf8
 from gateway.core.variables import Template, compile_template
-from gateway.interfaces import IPluginFactory, IPureHooks, IRewritePhase, PluginServices
+from gateway.factories import Factory
+from gateway.interfaces import IPureHooks, IRewritePhase, PluginServices
 
 NAME = "redirect"
 REASON = "redirected"
@@ -127,52 +127,38 @@ class ToHttps:
         return _reply(status, _safe(self.to(exchange)))
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 900
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: the pattern compiles, the options go together."""
-        if config.get("http_to_https") and config.get("append_query_string"):
-            raise ValueError("only one of `http_to_https` and `append_query_string` can be configured.")
-        if "regex_uri" in config:
-            _pattern(config["regex_uri"])
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> Redirect | ToHttps:
-        """See ``IPluginFactory.make``."""
-        to: Callable[[Exchange], str | None]
-        if config.get("http_to_https"):
-            port = services.settings.get("redirect_https_port", "443")
-            place = "" if port in ("443", "0") else f":{port}"
-            return ToHttps(compile_template("https://${host}" + place + "$request_uri"), services.trusted)
-        if "uri" in config:
-            to = compile_template(config["uri"])
-        elif "regex_uri" in config:
-            pattern, replacement = _pattern(config["regex_uri"])
-
-            def to(exchange: Exchange) -> str | None:
-                match = pattern.search(exchange.path)
-                return None if match is None else replacement.substitute(match)
-        else:
-
-            def to(exchange: Exchange) -> str | None:
-                return None
-
-        return Redirect(
-            to,
-            config.get("ret_code", 302),
-            config.get("encode_uri", False),
-            config.get("append_query_string", False),
-        )
+def _check(config: Mapping[str, Any]) -> None:
+    if config.get("http_to_https") and config.get("append_query_string"):
+        raise ValueError("only one of `http_to_https` and `append_query_string` can be configured.")
+    if "regex_uri" in config:
+        _pattern(config["regex_uri"])
 
 
-plugin = Factory()
+def _make(config: Mapping[str, Any], services: PluginServices) -> Redirect | ToHttps:
+    to: Callable[[Exchange], str | None]
+    if config.get("http_to_https"):
+        port = services.settings.get("redirect_https_port", "443")
+        place = "" if port in ("443", "0") else f":{port}"
+        return ToHttps(compile_template("https://${host}" + place + "$request_uri"), services.trusted)
+    if "uri" in config:
+        to = compile_template(config["uri"])
+    elif "regex_uri" in config:
+        pattern, replacement = _pattern(config["regex_uri"])
+
+        def to(exchange: Exchange) -> str | None:
+            match = pattern.search(exchange.path)
+            return None if match is None else replacement.substitute(match)
+    else:
+
+        def to(exchange: Exchange) -> str | None:
+            return None
+
+    return Redirect(
+        to,
+        config.get("ret_code", 302),
+        config.get("encode_uri", False),
+        config.get("append_query_string", False),
+    )
+
+
+plugin = Factory(name=NAME, priority=900, schema=SCHEMA, check=_check, make=_make)

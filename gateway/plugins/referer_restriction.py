@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 from zope.interface import implementer
 
+from gateway.core import restricting
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.hosts import HostPattern, without_dot
 from gateway.factories import Factory
@@ -16,29 +17,19 @@ from gateway.interfaces import IAccessPhase, IPureHooks, PluginServices
 from gateway.model.fields import HOST_PATTERN
 from gateway.model.schema import fill
 
-_LIST: dict[str, Any] = {
-    "type": "array",
-    "minItems": 1,
-    "items": {"type": "string", "pattern": HOST_PATTERN},
-}
+_HOST = {"type": "string", "pattern": HOST_PATTERN}
 
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "bypass_missing": {
-            "type": "boolean",
-            "default": False,
-            "description": "Let requests without a Referer, or with one that is no URL, in.",
-        },
-        "whitelist": {**_LIST, "description": "Hosts whose pages may; *.example.com is every host below."},
-        "blacklist": {**_LIST, "description": "Hosts whose pages may not."},
-        "message": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 1024,
-            "default": "Your referer host is not allowed",
-            "description": "What is answered.",
-        },
+        "bypass_missing": restricting.bypass_schema(
+            "Let requests without a Referer, or with one that is no URL, in."
+        ),
+        "whitelist": restricting.list_schema(
+            _HOST, "Hosts whose pages may; *.example.com is every host below."
+        ),
+        "blacklist": restricting.list_schema(_HOST, "Hosts whose pages may not."),
+        "message": restricting.message_schema("Your referer host is not allowed"),
     },
     "oneOf": [{"required": ["whitelist"]}, {"required": ["blacklist"]}],
 }
@@ -85,13 +76,11 @@ def _make(config: Mapping[str, Any], services: PluginServices) -> RefererRestric
     filled = fill(_SCHEMA, config)
     wanted = "whitelist" in filled
     patterns = [HostPattern.parse(text) for text in filled["whitelist" if wanted else "blacklist"]]
-    body = {"message": filled["message"]}
     return RefererRestriction(
         frozenset(pattern.name for pattern in patterns if not pattern.wildcard),
         tuple(pattern for pattern in patterns if pattern.wildcard),
         wanted,
-        None if filled["bypass_missing"] else Reply.json(403, body, reason=MISSING),
-        Reply.json(403, body, reason=DENIED),
+        *restricting.refusals(filled, MISSING, DENIED),
     )
 
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 import jsonschema
 from attrs import field, frozen
-from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.schema_words import text as words
-from gateway.interfaces import IPluginFactory, IRewritePhase, PluginServices
+from gateway.factories import Factory
+from gateway.interfaces import IRewritePhase, PluginServices
 from gateway.model.schema import Checker
 
-NAME = "request-validation"
 MAX_BYTES = 67108864
-MAX_FORM_FIELDS = 10_000
 FORM = "application/x-www-form-urlencoded"
 
 HEADER_REASON = "request_headers_invalid"
@@ -108,6 +106,7 @@ class RequestValidation:
 
     Attributes:
         spellings: Field names as the schema of the fields writes them, by their lower-case form.
+        max_fields: Of a form. thread_bytes: Larger content is checked in a thread.
     """
 
     headers: Checker | None
@@ -116,6 +115,9 @@ class RequestValidation:
     status: int
     message: str | None
     max_bytes: int
+    max_fields: int
+    thread_bytes: int
+    in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = field(repr=False)
 
     def rewrite(self, exchange: Exchange) -> Any:
         """See ``IRewritePhase``."""
@@ -144,19 +146,19 @@ class RequestValidation:
             return self._refusal(None, BODY_REASON, "there are several Content-Type fields")
         kind = types[0].decode("latin-1").partition(";")[0].strip().lower() if types else ""
         form = kind == FORM
-        try:
-            document = _form(data) if form else _json(data)
-        except (ValueError, RecursionError) as error:
-            return self._refusal(_brief(error), BODY_REASON)
-        try:
-            problems = checker.problems(document)
-        except RecursionError:
-            return self._refusal("the content is nested too deeply", BODY_REASON)
-        if problems:
-            return self._refusal(words(problems[0]), BODY_REASON)
-        if not form:
+
+        def check(patient: bool) -> tuple[str | None, bytes | None]:
+            return _checked(data, checker, self.max_fields if form else None, patient)
+
+        if len(data) > self.thread_bytes:
+            refusal, content = await self.in_thread(lambda: check(True))
+        else:
+            refusal, content = check(False)
+        if refusal is not None:
+            return self._refusal(refusal, BODY_REASON)
+        if content is not None:
             # What was checked is what is sent: parsers do not agree about members that are there twice.
-            exchange.content = _spelt(document)
+            exchange.content = content
         return None
 
     def _refusal(self, text: str | None, reason: str, detail: str = "") -> Reply:
@@ -167,23 +169,76 @@ class RequestValidation:
         return Reply.text(self.status, text, reason=reason, detail=detail)
 
 
-def _form(data: bytes) -> dict[str, Any]:
+def _checked(
+    data: bytes, checker: Checker, form_fields: int | None, patient: bool
+) -> tuple[str | None, bytes | None]:
+    """
+    Check content.
+
+    Args:
+        form_fields: The most that a form may have; None: it is JSON.
+        patient: Whether it may take longer, and leaves the interpreter to other threads meanwhile.
+    Returns:
+        What is wrong with it, and JSON content written anew; each or both None.
+    """
+    try:
+        document = _json(data, patient) if form_fields is None else _form(data, form_fields)
+    except (ValueError, RecursionError) as error:
+        return _brief(error), None
+    try:
+        problems = checker.problems(document)
+        if problems:
+            return words(problems[0]), None
+        return None, None if form_fields is not None else _spelt(document, patient)
+    except ValueError as error:  # a number may be too large to be written again
+        return _brief(error), None
+    except RecursionError as error:
+        return _brief(error), None
+
+
+def _form(data: bytes, max_fields: int) -> dict[str, Any]:
     text = data.decode("utf-8", "surrogateescape")
-    pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=MAX_FORM_FIELDS)
+    pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=max_fields)
     return _gathered(pairs)
 
 
-def _json(data: bytes) -> Any:
-    document = json.loads(data, parse_constant=_no_constant)
-    _spelt(document)  # A number may be too large to be written again.
-    return document
+def _int(text: str) -> int:
+    return int(text)
 
 
-def _spelt(document: Any) -> bytes:
-    try:
-        return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError:
-        return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+def _float(text: str) -> float:
+    return float(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(pairs)
+
+
+def _json(data: bytes, patient: bool) -> Any:
+    if not patient:
+        return json.loads(data, parse_constant=_no_constant)
+    # The library's parser holds the interpreter until it calls something that is written in Python.
+    return json.loads(
+        data, parse_constant=_no_constant, parse_int=_int, parse_float=_float, object_pairs_hook=_object
+    )
+
+
+def _spelt(document: Any, patient: bool) -> bytes:
+    """
+    A document as JSON.
+
+    Raises:
+        ValueError: it holds a number that has no form in JSON.
+    """
+    for ascii_only in (False, True):
+        encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=ascii_only, allow_nan=False)
+        # Piece by piece the library writes in Python, as a whole it does not.
+        text = "".join(encoder.iterencode(document)) if patient else encoder.encode(document)
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            pass  # half a character: written as its escape
+    raise AssertionError("ASCII has a form in UTF-8")
 
 
 def _brief(error: Exception) -> str:
@@ -192,40 +247,30 @@ def _brief(error: Exception) -> str:
     return f"failed to decode the content: {error}"[:256]
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 2800
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: both schemas are schemas."""
-        for member in ("header_schema", "body_schema"):
-            if member in config:
-                _checker(config[member], member)
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> RequestValidation:
-        """See ``IPluginFactory.make``."""
-        headers = config.get("header_schema")
-        spellings: dict[str, list[str]] = {}
-        for name in dict.fromkeys(_names(headers)):
-            spellings.setdefault(name.lower(), []).append(name)
-        content = config.get("body_schema")
-        return RequestValidation(
-            None if headers is None else _checker(headers, "header_schema"),
-            {name: tuple(spelt) for name, spelt in spellings.items()},
-            None if content is None else _checker(content, "body_schema"),
-            config.get("rejected_code", 400),
-            config.get("rejected_msg"),
-            config.get("max_req_body_size", MAX_BYTES),
-        )
+def _check(config: Mapping[str, Any]) -> None:
+    for member in ("header_schema", "body_schema"):
+        if member in config:
+            _checker(config[member], member)
 
 
-plugin = Factory()
+def _make(config: Mapping[str, Any], services: PluginServices) -> RequestValidation:
+    headers = config.get("header_schema")
+    spellings: dict[str, list[str]] = {}
+    for name in dict.fromkeys(_names(headers)):
+        spellings.setdefault(name.lower(), []).append(name)
+    content = config.get("body_schema")
+    limits = services.settings
+    return RequestValidation(
+        None if headers is None else _checker(headers, "header_schema"),
+        {name: tuple(spelt) for name, spelt in spellings.items()},
+        None if content is None else _checker(content, "body_schema"),
+        config.get("rejected_code", 400),
+        config.get("rejected_msg"),
+        config.get("max_req_body_size", MAX_BYTES),
+        int(limits.get("request_validation_form_fields", 10_000)),
+        int(limits.get("request_validation_thread_bytes", 65536)),
+        services.in_thread,
+    )
+
+
+plugin = Factory(name="request-validation", priority=2800, schema=SCHEMA, check=_check, make=_make)

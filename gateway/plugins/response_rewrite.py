@@ -8,8 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import define, field, frozen
-from twisted.plugin import IPlugin
+from attrs import define, frozen
 from zope.interface import implementer
 
 from gateway.core.chain import Predicate
@@ -18,7 +17,8 @@ from gateway.core.exchange import Exchange
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.regexes import Replacement, compile_regex, regex_flags
 from gateway.core.rewriting import FRAMING, FieldChanges
-from gateway.interfaces import IBodyFilterPhase, IHeaderFilterPhase, IPluginFactory, PluginServices
+from gateway.factories import Factory
+from gateway.interfaces import IBodyFilterPhase, IHeaderFilterPhase, PluginServices
 
 NAME = "response-rewrite"
 MAX_BYTES = 67108864
@@ -256,41 +256,27 @@ def _vars(config: Mapping[str, Any]) -> Predicate | None:
         raise ValueError(f"failed to validate the 'vars' expression: {error}") from None
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 899
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``: what is to be compiled can be."""
-        _vars(config)
-        if "body" in config:
-            _body(config)
-        elif config.get("body_base64"):
-            raise ValueError("invalid base64 content")
-        for one in config.get("filters", ()):
-            Filter.parse(one)
-        FieldChanges.parse(config.get("headers", {}))
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> ResponseRewrite:
-        """See ``IPluginFactory.make``."""
-        changes = FieldChanges.parse(config["headers"]).without(FRAMING) if "headers" in config else None
-        # Two copies may meet one answer: a global rule's and a route's.
-        common = (config.get("status_code"), changes, _vars(config), f"{NAME} {services.origin}")
-        if "body" in config:
-            return BodyRewrite(*common, _body(config))
-        if "filters" in config:
-            filters = tuple([Filter.parse(one) for one in config["filters"]])
-            return FilterRewrite(*common, filters, config.get("max_resp_body_size", MAX_BYTES), services)
-        return ResponseRewrite(*common)
+def _check(config: Mapping[str, Any]) -> None:
+    _vars(config)
+    if "body" in config:
+        _body(config)
+    elif config.get("body_base64"):
+        raise ValueError("invalid base64 content")
+    for one in config.get("filters", ()):
+        Filter.parse(one)
+    FieldChanges.parse(config.get("headers", {}))
 
 
-plugin = Factory()
+def _make(config: Mapping[str, Any], services: PluginServices) -> ResponseRewrite:
+    changes = FieldChanges.parse(config["headers"]).without(FRAMING) if "headers" in config else None
+    # Two copies may meet one answer: a global rule's and a route's.
+    common = (config.get("status_code"), changes, _vars(config), f"{NAME} {services.origin}")
+    if "body" in config:
+        return BodyRewrite(*common, _body(config))
+    if "filters" in config:
+        filters = tuple([Filter.parse(one) for one in config["filters"]])
+        return FilterRewrite(*common, filters, config.get("max_resp_body_size", MAX_BYTES), services)
+    return ResponseRewrite(*common)
+
+
+plugin = Factory(name=NAME, priority=899, schema=SCHEMA, check=_check, make=_make)

@@ -10,7 +10,8 @@ from typing import Any
 from attrs import frozen
 
 from gateway.interfaces import Deliver, PluginServices
-from gateway.loggers import log_factory
+from gateway.loggers import MAX_DATAGRAM, log_factory
+from gateway.model.schema import without_effect
 
 PRIORITY = 5 * 8 + 6
 """Facility syslog, severity informational (RFC 5424 section 6.2.1)."""
@@ -19,18 +20,14 @@ APP_NAME = "gateway"
 PROPERTIES: dict[str, Any] = {
     "host": {"type": "string", "minLength": 1, "description": "Name or address of the collector."},
     "port": {"type": "integer", "minimum": 0, "maximum": 65535, "description": "Its port."},
-    "flush_limit": {
-        "type": "integer",
-        "minimum": 1,
-        "default": 4096,
-        "description": "Accepted; batch_max_size and the times say when entries are sent.",
-    },
-    "drop_limit": {
-        "type": "integer",
-        "minimum": 1,
-        "default": 1048576,
-        "description": "Accepted; max_pending_entries says when entries are dropped.",
-    },
+    "flush_limit": without_effect(
+        {"type": "integer", "minimum": 1, "default": 4096},
+        "batch_max_size and the times say when entries are sent",
+    ),
+    "drop_limit": without_effect(
+        {"type": "integer", "minimum": 1, "default": 1048576},
+        "max_pending_entries says when entries are dropped",
+    ),
     "timeout": {
         "type": "integer",
         "minimum": 1,
@@ -43,12 +40,9 @@ PROPERTIES: dict[str, Any] = {
         "default": "tcp",
         "description": "How entries are sent.",
     },
-    "pool_size": {
-        "type": "integer",
-        "minimum": 5,
-        "default": 5,
-        "description": "Accepted; a connection is opened for each batch.",
-    },
+    "pool_size": without_effect(
+        {"type": "integer", "minimum": 5, "default": 5}, "a connection is opened for each batch"
+    ),
     "tls": {"type": "boolean", "default": False, "description": "Whether TLS is spoken."},
 }
 
@@ -84,4 +78,12 @@ def _collector(settings: Mapping[str, Any], single: bool, services: PluginServic
     return Sender(settings["host"], settings["port"], kind, settings["timeout"] / 1000, services).deliver
 
 
-plugin = log_factory("syslog", 401, PROPERTIES, ["host", "port"], _collector, spell=_spell)
+plugin = log_factory(
+    "syslog",
+    401,
+    PROPERTIES,
+    ["host", "port"],
+    _collector,
+    spell=_spell,
+    max_entry_bytes=lambda settings: MAX_DATAGRAM if settings["sock_type"] == "udp" else None,
+)

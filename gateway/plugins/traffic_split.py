@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.expressions import ExpressionError, Predicate, compile_expression
 from gateway.core.round_robin import RoundRobin
 from gateway.core.snapshot import CompiledUpstream
-from gateway.interfaces import IAccessPhase, IPluginFactory, PluginServices
+from gateway.factories import Factory
+from gateway.interfaces import IAccessPhase, PluginServices
 from gateway.model.schema import without_defaults
 from gateway.model.upstream import SCHEMA as UPSTREAM_SCHEMA
 from gateway.model.upstream import problems as upstream_problems
@@ -148,49 +148,35 @@ def _kept(upstream: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in upstream.items() if name in KEPT}
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 966
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=_SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``."""
-        for place, rule in enumerate(config.get("rules", ())):
-            _matches(rule)
-            for number, one in enumerate(rule.get("weighted_upstreams", ())):
-                if "upstream" in one:
-                    for problem in upstream_problems(_kept(one["upstream"])):
-                        below = problem.below("rules", place, "weighted_upstreams", number, "upstream")
-                        raise ValueError(f"{'.'.join(map(str, below.path))}: {below.message}")
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> TrafficSplit:
-        """See ``IPluginFactory.make``."""
-        rules = []
-        for rule in config.get("rules", ()):
-            shares = [
-                (self._share(one, services), one.get("weight", 1))
-                for one in rule.get("weighted_upstreams", ({},))
-            ]
-            serving = [share for share, weight in shares if weight > 0]
-            only = serving[0] if len(serving) == 1 else None
-            rules.append(Rule(_matches(rule), RoundRobin(shares), only))
-        return TrafficSplit(rules)
-
-    def _share(self, one: Mapping[str, Any], services: PluginServices) -> Share:
-        # The id counts where both are given, as for routes (data-plane contract §7.1).
-        if "upstream_id" in one:
-            return Share(id=str(one["upstream_id"]))
-        if "upstream" in one:
-            return Share(services.upstream(_kept(one["upstream"])))
-        return Share()
+def _check(config: Mapping[str, Any]) -> None:
+    for place, rule in enumerate(config.get("rules", ())):
+        _matches(rule)
+        for number, one in enumerate(rule.get("weighted_upstreams", ())):
+            if "upstream" in one:
+                for problem in upstream_problems(_kept(one["upstream"])):
+                    below = problem.below("rules", place, "weighted_upstreams", number, "upstream")
+                    raise ValueError(f"{'.'.join(map(str, below.path))}: {below.message}")
 
 
-plugin = Factory()
+def _share(one: Mapping[str, Any], services: PluginServices) -> Share:
+    # The id counts where both are given, as for routes (data-plane contract §7.1).
+    if "upstream_id" in one:
+        return Share(id=str(one["upstream_id"]))
+    if "upstream" in one:
+        return Share(services.upstream(_kept(one["upstream"])))
+    return Share()
+
+
+def _make(config: Mapping[str, Any], services: PluginServices) -> TrafficSplit:
+    rules = []
+    for rule in config.get("rules", ()):
+        shares = [
+            (_share(one, services), one.get("weight", 1)) for one in rule.get("weighted_upstreams", ({},))
+        ]
+        serving = [share for share, weight in shares if weight > 0]
+        only = serving[0] if len(serving) == 1 else None
+        rules.append(Rule(_matches(rule), RoundRobin(shares), only))
+    return TrafficSplit(rules)
+
+
+plugin = Factory(name=NAME, priority=966, schema=_SCHEMA, check=_check, make=_make)

@@ -9,31 +9,22 @@ from typing import Any
 from attrs import frozen
 from zope.interface import implementer
 
+from gateway.core import restricting
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.regexes import compile_regex
 from gateway.factories import Factory
 from gateway.interfaces import IAccessPhase, IPureHooks, PluginServices
 from gateway.model.schema import fill, is_reference
 
-_LIST: dict[str, Any] = {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}
+_PATTERN = {"type": "string", "minLength": 1}
 
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "bypass_missing": {
-            "type": "boolean",
-            "default": False,
-            "description": "Let requests without a User-Agent in.",
-        },
-        "allowlist": {**_LIST, "description": "Regular expressions, one of which must be found."},
-        "denylist": {**_LIST, "description": "Regular expressions, none of which may be found."},
-        "message": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 1024,
-            "default": "Not allowed",
-            "description": "What is answered.",
-        },
+        "bypass_missing": restricting.bypass_schema("Let requests without a User-Agent in."),
+        "allowlist": restricting.list_schema(_PATTERN, "Regular expressions, one of which must be found."),
+        "denylist": restricting.list_schema(_PATTERN, "Regular expressions, none of which may be found."),
+        "message": restricting.message_schema("Not allowed"),
     },
     "anyOf": [{"required": ["allowlist"]}, {"required": ["denylist"]}],
 }
@@ -93,12 +84,10 @@ def _check(config: Mapping[str, Any]) -> None:
 
 def _make(config: Mapping[str, Any], services: PluginServices) -> UARestriction:
     filled = fill(_SCHEMA, config)
-    body = {"message": filled["message"]}
     return UARestriction(
         _compiled("allowlist", filled.get("allowlist", [])),
         _compiled("denylist", filled.get("denylist", [])),
-        None if filled["bypass_missing"] else Reply.json(403, body, reason=MISSING),
-        Reply.json(403, body, reason=DENIED),
+        *restricting.refusals(filled, MISSING, DENIED),
     )
 
 

@@ -8,10 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from gateway.interfaces import Deliver, PluginServices
-from gateway.loggers import log_factory
-
-MAX_DATAGRAM = 65507
-"""Bytes of content in one IPv4 datagram."""
+from gateway.loggers import MAX_DATAGRAM, log_factory
 
 PROPERTIES: dict[str, Any] = {
     "host": {"type": "string", "minLength": 1, "description": "Name or address of the collector."},
@@ -54,4 +51,11 @@ def _collector(settings: Mapping[str, Any], single: bool, services: PluginServic
     return Sender(settings["host"], settings["port"], settings["timeout"], single, services).deliver
 
 
-plugin = log_factory("udp-logger", 400, PROPERTIES, ["host", "port"], _collector)
+plugin = log_factory(
+    "udp-logger",
+    400,
+    PROPERTIES,
+    ["host", "port"],
+    _collector,
+    max_entry_bytes=lambda settings: MAX_DATAGRAM - len("[]"),
+)

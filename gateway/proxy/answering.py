@@ -143,6 +143,9 @@ class Answering:
             exchange.response_fields.set(b"x-apisix-upstream-status", statuses.encode())
             known = None
         chain, general = self._chain, exchange.snapshot.global_chain
+        if exchange.method == b"HEAD" and exchange.from_upstream and exchange.request.method != b"HEAD":
+            # A plugin has made it a HEAD: what its answer says of a length is not there.
+            length, known = None if length is None or exchange.status == 304 else 0, None
         exchange.response_length = length
         if general.header_filter or chain.header_filter or not exchange.from_upstream:
             for _, hook in general.header_filter:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IPushProducer
 
 from gateway.core.fields import Pair
-from gateway.http1.field_lines import BadLine, write_clean_lines, write_lines
+from gateway.http1.field_lines import BadLine, append_lines, write_lines
 from gateway.http1.request import BadChunks, ChunkReader, Head
 from gateway.proxy.known_answer import KnownAnswer, status_line
 from gateway.proxy.limits import ProxyLimits
@@ -215,19 +215,23 @@ class LeanStream:
             or connection.factory.draining
         ):
             return False
-        more = b"" if known.dated else connection.factory.date()
+        out = [known.start]
         if added:
             if not _OWN.isdisjoint(map(_name_of, added)):
                 return False
             try:
-                more = write_clean_lines(added) + more
+                append_lines(added, out)
             except BadLine:
                 return False
+        if known.dated:
+            out += (known.end, content)
+        else:
+            out += (connection.factory.date(), known.end, content)
         self._finished = True
         if len(content) > _JOINED_BYTES:
-            connection.transport.writeSequence((known.start, more, known.end, content))
+            connection.transport.writeSequence(out)
         else:
-            connection.transport.write(b"%b%b%b%b" % (known.start, more, known.end, content))
+            connection.transport.write(b"".join(out))
         self._run = None
         connection.request_done(True)
         return True

@@ -68,9 +68,9 @@ class RequestBody:
         self._passed_bytes = 0
         self._gathering: Deferred[bytes] | None = None
         self._gather_limit = 0
-        self._copies: list[_Copy] = []
         self._recorded: bytearray | None = None
         self._record_limit = 0
+        self._waiting: list[tuple[int, Callable[[bytes | None], None]]] = []
 
     @property
     def can_start(self) -> bool:
@@ -87,10 +87,10 @@ class RequestBody:
     def data(self, data: bytes) -> None:
         """A piece has arrived."""
         self.received += len(data)
-        if self._copies:
-            self._copies = [copy for copy in self._copies if copy.add(data)]
         if self._recorded is not None and len(self._recorded) < self._record_limit:
             self._recorded += data[: self._record_limit - len(self._recorded)]
+        if self._waiting:
+            self._disappoint()
         if self._dropping:
             return
         if self._consumer is not None and not self._paused:
@@ -107,9 +107,9 @@ class RequestBody:
     def end(self) -> None:
         """Everything has arrived."""
         self.complete = True
-        copies, self._copies = self._copies, []
-        for copy in copies:
-            copy.end()
+        waiting, self._waiting = self._waiting, []
+        for _, then in waiting:
+            then(self.recorded)
         if self._gathering is not None:
             self._gathered(None)
         self._finish_if_done()
@@ -121,12 +121,29 @@ class RequestBody:
         """The beginning of the content, as far as it has arrived; empty if nobody asked for it."""
         return b"" if self._recorded is None else bytes(self._recorded)
 
-    def record(self, max_bytes: int) -> None:
-        """Keep a copy of the first *max_bytes*. To be called before any of it is passed on."""
+    def record(self, max_bytes: int, then: Callable[[bytes | None], None] | None = None) -> None:
+        """See ``gateway.core.exchange.ContentSource.record``."""
+        whole = self._passed is not None and not self._dropping
+        if then is not None and (not whole or max(self.received, self.expected or 0) > max_bytes):
+            then(None)
+            return
         if max_bytes > self._record_limit:
             self._record_limit = max_bytes
             here = b"".join([*(self._passed or ()), *self._held])
             self._recorded = bytearray(here[:max_bytes])
+        if then is not None and self.complete:
+            then(self.recorded)
+        elif then is not None:
+            self._waiting.append((max_bytes, then))
+
+    def _disappoint(self) -> None:
+        """Tell those who wait for less than has arrived."""
+        waiting, self._waiting = self._waiting, []
+        for max_bytes, then in waiting:
+            if self.received > max_bytes:
+                then(None)
+            else:
+                self._waiting.append((max_bytes, then))
 
     # -- for hooks that must see it whole
 
@@ -156,17 +173,6 @@ class RequestBody:
         self.want()
         self._source.resume_reading()
         return gathering
-
-    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
-        """See ``gateway.core.exchange.ContentSource.copy``."""
-        if self._passed is None or self._dropping or max(self.received, self.expected or 0) > max_bytes:
-            then(None)
-            return
-        copy = _Copy(self._passed + self._held, max_bytes, then)
-        if self.complete:
-            copy.end()
-        else:
-            self._copies.append(copy)
 
     def _forget_gathering(self) -> None:
         self._gathering = None
@@ -260,29 +266,6 @@ class RequestBody:
             done, self._done = self._done, None
             self._consumer = None
             done.callback(None)
-
-
-class _Copy:
-    """Content that somebody wants a copy of, as far as it has arrived."""
-
-    def __init__(self, pieces: list[bytes], max_bytes: int, then: Callable[[bytes | None], None]) -> None:
-        self._pieces = pieces
-        self._left = max_bytes - sum(map(len, pieces))
-        self._then = then
-
-    def add(self, data: bytes) -> bool:
-        """Keep one more piece; False if that is too much."""
-        self._left -= len(data)
-        if self._left < 0:
-            self._pieces.clear()
-            self._then(None)
-            return False
-        self._pieces.append(data)
-        return True
-
-    def end(self) -> None:
-        """That was all."""
-        self._then(b"".join(self._pieces))
 
 
 @implementer(IBodyProducer)

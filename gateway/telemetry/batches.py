@@ -1,7 +1,7 @@
 """Queues of log entries on their way to a collector (``gateway.interfaces.Batches``).
 
 A queue is bounded: what would wait beyond its limit is dropped and counted, and the error log says so at
-most once a second. Up to ``MAX_SENDS`` batches of a queue are under way at a time.
+most once a second.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from weakref import WeakSet
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
@@ -19,9 +20,23 @@ from twisted.logger import Logger
 from gateway.core.batching import BatchOptions
 from gateway.interfaces import Deliver
 
-MAX_SENDS = 8
 TELL_EVERY_S = 1.0
 _log = Logger()
+
+
+@frozen
+class QueueLimits:
+    """
+    What one queue may hold.
+
+    Attributes:
+        entries: Entries that wait or are under way, where the plugin's metadata says nothing.
+        content_bytes: Bytes of them. sends: Batches under way at a time.
+    """
+
+    entries: int = 8192
+    content_bytes: int = 64 << 20
+    sends: int = 8
 
 
 class Batch:
@@ -29,7 +44,7 @@ class Batch:
     One queue.
 
     Attributes:
-        pending: Entries that wait or are under way.
+        pending: Entries that wait or are under way. pending_bytes: Their bytes.
     """
 
     def __init__(
@@ -37,7 +52,8 @@ class Batch:
     ) -> None:
         self.name = name
         self.route = route
-        self.pending = 0
+        self.pending = self.pending_bytes = 0
+        self._max_pending = owner.limits.entries if options.max_pending is None else options.max_pending
         self._owner = owner
         self._clock = owner.clock
         self._options = options
@@ -50,10 +66,17 @@ class Batch:
 
     def add(self, entry: Any) -> None:
         """See ``gateway.interfaces.Batch.add``."""
-        if self.pending >= self._options.max_pending or self._owner.closed:
+        size = _size(entry)
+        most = self._options.max_entry_bytes
+        if most is not None and size > most:
+            self._owner.drop(self, 1, f"an entry has {size} bytes, and {most} can be sent")
+            return
+        full = self.pending >= self._max_pending or self._owner.closed
+        if full or self.pending_bytes + size > self._owner.limits.content_bytes:
             self._owner.drop(self, 1, "too many wait")
             return
         self.pending += 1
+        self.pending_bytes += size
         now = self._last_s = self._clock.seconds()
         if not self._entries:
             self._first_s = now
@@ -85,7 +108,7 @@ class Batch:
         self._send_ready()
 
     def _send_ready(self) -> None:
-        while self._ready and self._sends < MAX_SENDS:
+        while self._ready and self._sends < self._owner.limits.sends:
             self._sends += 1
             sent = Deferred.fromCoroutine(self._send(self._ready.popleft()))
             sent.addErrback(lambda failure: _log.failure("sending log entries met a bug", failure))
@@ -104,9 +127,14 @@ class Batch:
                 await deferLater(self._clock, options.retry_delay_s)
         finally:
             self.pending -= len(entries)
+            self.pending_bytes -= sum(map(_size, entries))
             self._sends -= 1
             self._send_ready()
             self._owner.sent()
+
+
+def _size(entry: Any) -> int:
+    return len(entry) if isinstance(entry, bytes) else 0
 
 
 class BatchProcessor:
@@ -114,16 +142,18 @@ class BatchProcessor:
     Every queue of this process.
 
     Attributes:
+        limits: Of each queue.
         closed: Whether the gateway stops: nothing is taken any more, and nothing is tried again.
         dropped: Entries lost so far, by plugin and route.
     """
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: Any, limits: QueueLimits | None = None) -> None:
         """
         Args:
             clock: Provides ``IReactorTime``.
         """
         self.clock = clock
+        self.limits = limits or QueueLimits()
         self.closed = False
         self.dropped: dict[tuple[str, str], int] = {}
         self._batches: WeakSet[Batch] = WeakSet()

@@ -7,41 +7,19 @@ question.
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Awaitable, Callable, Iterable
 
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import Metric
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.resource import NoResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-SWITCH_S = 0.0005
-"""How long the thread that renders keeps the interpreter while others want it."""
+from gateway.telemetry.exposition_text import CONTENT_TYPE, render
+
 DEFAULT_PATH = "/apisix/prometheus/metrics"
 
-# The library ends every counter's name in _total; these two are known without (data-plane contract §17).
-_BARE = re.compile(rb"^((?:# (?:HELP|TYPE) )?apisix_(?:http_status|bandwidth))_total(?=[{ ])", re.MULTILINE)
-
 _log = Logger()
-
-
-class _Collected:
-    """What ``generate_latest`` reads."""
-
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics
-
-
-def render(metrics: Iterable[Metric]) -> bytes:
-    """Metrics in the text format of Prometheus 0.0.4."""
-    return _BARE.sub(rb"\1", generate_latest(_Collected(metrics)))
 
 
 Source = Callable[[], Iterable[Metric]]
@@ -100,14 +78,7 @@ class Exposition:
 
 
 def _rendered(sources: list[Source]) -> bytes:
-    # This thread computes for as long as it takes. Whoever serves requests waits for the interpreter so
-    # long each time it wakes up, instead of ten times as long.
-    usual_s = sys.getswitchinterval()
-    sys.setswitchinterval(min(usual_s, SWITCH_S))
-    try:
-        return b"".join([render(source()) for source in sources])
-    finally:
-        sys.setswitchinterval(usual_s)
+    return b"".join([render(source()) for source in sources])
 
 
 class _Root(Resource):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
@@ -61,6 +61,7 @@ class GatewayFacts:
         processes: Of those that serve, by worker number; of a gateway in one process the number is 0.
         ended: Totals of workers that are gone: requests, accepted connections, dropped.
         store_revision: The last revision written.
+        store_reachable: Whether the store took the last write, or was opened since; None if it is not known.
         kinds: The last revision that changed each kind of resource.
         quarantined: Resources that are off because they cannot be compiled, by kind.
         certificates: Name and Unix time of expiry.
@@ -72,6 +73,7 @@ class GatewayFacts:
     processes: Mapping[int, ProcessFacts]
     ended: ProcessFacts = ProcessFacts()
     store_revision: int = 0
+    store_reachable: bool | None = None
     kinds: Mapping[str, int] = field(factory=dict)
     quarantined: Mapping[str, int] = field(factory=dict)
     certificates: Sequence[tuple[str, float]] = ()
@@ -93,6 +95,10 @@ def families(facts: GatewayFacts) -> Iterator[Metric]:
     yield connections
     yield _node_info(facts)
     yield _upstreams(facts)
+    if facts.store_reachable is not None:
+        yield _gauge(
+            "apisix_etcd_reachable", "Whether the store could be reached last", int(facts.store_reachable)
+        )
     indexes = GaugeMetricFamily(
         "apisix_etcd_modify_indexes", "Last revision of each kind of resource", labels=["key"]
     )
@@ -112,6 +118,26 @@ def families(facts: GatewayFacts) -> Iterator[Metric]:
         batches.add_metric([name, route, facts.server_addr], count)
     yield batches
     yield from _own(facts, every)
+
+
+def memory_families(rooms: Callable[[], Iterable[tuple[str, int, int]]]) -> Iterator[Metric]:
+    """
+    The memory that processes share.
+
+    Args:
+        rooms: Says what each piece is for, its bytes, and those that are free.
+    """
+    capacity = GaugeMetricFamily(
+        "apisix_shared_dict_capacity_bytes", "Bytes of memory that processes share", labels=["name"]
+    )
+    free = GaugeMetricFamily(
+        "apisix_shared_dict_free_space_bytes", "Those of them that are free", labels=["name"]
+    )
+    for name, size, left in rooms():
+        capacity.add_metric([name], size)
+        free.add_metric([name], left)
+    yield capacity
+    yield free
 
 
 def _own(facts: GatewayFacts, every: Sequence[ProcessFacts]) -> Iterator[Metric]:

@@ -194,14 +194,21 @@ class Metrics:
 class _Group:
     """The series of latency and bandwidth of one set of labels, looked up once."""
 
-    __slots__ = ("egress", "gateway", "ingress", "request", "upstream")
+    __slots__ = ("_latency", "egress", "gateway", "ingress", "request", "upstream")
 
     def __init__(self, latency: Histogram, bandwidth: Counter, labels: tuple[str, ...]) -> None:
+        self._latency = latency, labels
         self.request = latency.labels("request", *labels).observe
-        self.upstream = latency.labels("upstream", *labels).observe
+        # There is no such series where no upstream has been asked.
+        self.upstream: Callable[[float], None] = self._first
         self.gateway = latency.labels("apisix", *labels).observe
         self.ingress = bandwidth.labels("ingress", *labels).inc
         self.egress = bandwidth.labels("egress", *labels).inc
+
+    def _first(self, ms: float) -> None:
+        latency, labels = self._latency
+        self.upstream = latency.labels("upstream", *labels).observe
+        self.upstream(ms)
 
 
 def _address(node: str) -> str:

@@ -37,16 +37,15 @@ class FakeContent:
     def received(self) -> int:
         return len(self.data)
 
-    def record(self, max_bytes: int) -> None:
+    def record(self, max_bytes: int, then: Callable[[bytes | None], None] | None = None) -> None:
         self.recorded = max(self.recorded, self.data[:max_bytes], key=len)
+        if then is not None:
+            then(None if len(self.data) > max_bytes else self.data)
 
     def gather(self, max_bytes: int) -> Deferred[bytes]:
         if len(self.data) > max_bytes:
             return fail(ContentTooLarge(max_bytes, len(self.data)))
         return succeed(self.data)
-
-    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
-        then(None if len(self.data) > max_bytes else self.data)
 
 
 def consumer(username: str = "jack", **more: Any) -> ConsumerEntry:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from gateway.core.fields import Pair
-from gateway.interfaces import HttpAnswer, HttpCallFailed, PluginServices
+from gateway.interfaces import USUAL_KEEP, HttpAnswer, HttpCallFailed, KeepAlive, PluginServices
 
 
 @define
@@ -63,6 +63,7 @@ class Call:
     timeout_s: float
     verify: bool
     max_bytes: int
+    keep: KeepAlive = USUAL_KEEP
 
     def field(self, name: bytes) -> bytes | None:
         """The first value of a request field, by its lower-case name."""
@@ -93,8 +94,9 @@ class FakeHttp:
         timeout_s: float = 3.0,
         verify: bool = True,
         max_bytes: int = 1 << 20,
+        keep: KeepAlive = USUAL_KEEP,
     ) -> Deferred[HttpAnswer]:
-        self.calls.append(Call(method, url, tuple(fields), content, timeout_s, verify, max_bytes))
+        self.calls.append(Call(method, url, tuple(fields), content, timeout_s, verify, max_bytes, keep))
         answer = self.answers.pop(0) if self.answers else HttpCallFailed(f"{method} {url}: refused")
         return fail(answer) if isinstance(answer, Exception) else succeed(answer)
 
@@ -111,7 +113,7 @@ def services(
 ) -> PluginServices:
     """
     What a plugin is given, in tests. ``sleep`` returns at once and lets the clock advance; ``spawn`` runs the
-    coroutine as far as it comes.
+    coroutine as far as it comes; ``in_thread`` runs the function at once.
 
     Args:
         chance: What ``services.random`` returns.
@@ -134,5 +136,6 @@ def services(
         http=FakeHttp() if http is None else http,
         sleep=sleep,
         spawn=spawn,
+        in_thread=maybeDeferred,
         random=chance,
     )

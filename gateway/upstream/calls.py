@@ -13,15 +13,16 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IPolicyForHTTPS
+from twisted.web.iweb import IAgent, IPolicyForHTTPS
 from zope.interface import implementer
 
 from gateway.core.fields import Pair
-from gateway.interfaces import HttpAnswer, HttpCallFailed
+from gateway.interfaces import USUAL_KEEP, HttpAnswer, HttpCallFailed, KeepAlive
 from gateway.upstream.request import Peer
 from gateway.upstream.tls import ClientTLS
 
-_IDLE_S = 60
+MAX_POOLS = 64
+"""Pools of idle connections; calls that say something else than the last so many begin anew."""
 
 
 @implementer(IPolicyForHTTPS)
@@ -43,6 +44,25 @@ class _QuietFactory(_HTTP11ClientFactory):
     noisy = False
 
 
+@implementer(IAgent)
+class _AsSaid:
+    """Sends the fields that the caller said: treq asks for gzip besides them."""
+
+    def __init__(self, agent: IAgent) -> None:
+        self._agent = agent
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: Any = None
+    ) -> Any:
+        if headers is not None:
+            said = headers.getRawHeaders(b"accept-encoding", [])[:-1]
+            if said:
+                headers.setRawHeaders(b"accept-encoding", said)
+            else:
+                headers.removeHeader(b"accept-encoding")
+        return self._agent.request(method, uri, headers, bodyProducer)
+
+
 class TreqCalls:
     """
     ``gateway.interfaces.HttpCalls`` over treq.
@@ -57,24 +77,18 @@ class TreqCalls:
         *,
         tls: ClientTLS | None = None,
         connect_timeout_s: float = 10.0,
-        connections: int = 32,
     ) -> None:
         """
         Args:
-            tls: Whom to trust. connections: Idle connections kept for each host and port.
+            tls: Whom to trust.
         """
-        tls = tls or ClientTLS()
         self._reactor = reactor
-        # One each: a connection to whoever answered must not serve a call that asks who it is.
-        self._pools = {verify: HTTPConnectionPool(reactor) for verify in (False, True)}
-        for pool in self._pools.values():
-            pool._factory = _QuietFactory
-            pool.maxPersistentPerHost = connections
-            pool.cachedConnectionTimeout = _IDLE_S
-        self._agents = {
-            verify: Agent(reactor, _Policy(tls, verify), connectTimeout=connect_timeout_s, pool=pool)
-            for verify, pool in self._pools.items()
-        }
+        self._tls = tls or ClientTLS()
+        self._connect_timeout_s = connect_timeout_s
+        # A connection to whoever answered must not serve a call that asks who it is.
+        self._pools: dict[tuple[bool, KeepAlive], tuple[HTTPConnectionPool, IAgent]] = {}
+        for verify in (False, True):
+            self._agent(verify, USUAL_KEEP)
 
     def request(
         self,
@@ -86,9 +100,11 @@ class TreqCalls:
         timeout_s: float = 3.0,
         verify: bool = True,
         max_bytes: int = 1 << 20,
+        keep: KeepAlive = USUAL_KEEP,
     ) -> Deferred[HttpAnswer]:
         """See ``gateway.interfaces.HttpCalls.request``."""
-        waiting = Deferred.fromCoroutine(self._call(method, url, fields, content, verify, max_bytes))
+        agent = self._agent(verify, keep)
+        waiting = Deferred.fromCoroutine(self._call(agent, method, url, fields, content, max_bytes))
         late: list[bool] = []
 
         def too_late() -> None:
@@ -109,22 +125,51 @@ class TreqCalls:
 
         return waiting.addBoth(over)
 
+    def _agent(self, verify: bool, keep: KeepAlive) -> IAgent:
+        known = self._pools.pop((verify, keep), None)
+        if known is not None:
+            self._pools[verify, keep] = known
+            return known[1]
+        if len(self._pools) >= MAX_POOLS:
+            # The one nobody has asked for the longest: its settings may be gone. What is under way ends.
+            unused, _ = self._pools.pop(next(iter(self._pools)))
+            unused.closeCachedConnections()
+        pool: Any = HTTPConnectionPool(self._reactor, persistent=keep.connections > 0)
+        pool._factory = _QuietFactory
+        pool.maxPersistentPerHost = keep.connections
+        pool.cachedConnectionTimeout = keep.idle_s
+        agent = _AsSaid(
+            Agent(
+                self._reactor, _Policy(self._tls, verify), connectTimeout=self._connect_timeout_s, pool=pool
+            )
+        )
+        self._pools[verify, keep] = pool, agent
+        return agent
+
     async def _call(
-        self, method: str, url: str, fields: Sequence[Pair], content: bytes | None, verify: bool, limit: int
+        self,
+        agent: IAgent,
+        method: str,
+        url: str,
+        fields: Sequence[Pair],
+        content: bytes | None,
+        limit: int,
     ) -> HttpAnswer:
         headers = Headers()
         for name, value in fields:
             headers.addRawHeader(name, value)
-        client = HTTPClient(self._agents[verify])
+        client = HTTPClient(agent)
         response = await client.request(
             method, url, headers=headers, data=content, allow_redirects=False, unbuffered=True
         )
         pairs = [(n.lower(), v) for n, values in response.headers.getAllRawHeaders() for v in values]
+        # treq decodes gzip that was not asked for, and leaves an empty field where there was none.
+        pairs = [pair for pair in pairs if pair != (b"content-encoding", b"")]
         return HttpAnswer(response.code, pairs, await _content(response, limit))
 
     def close(self) -> Any:
         """Close the idle connections. Fires when they are."""
-        return DeferredList([pool.closeCachedConnections() for pool in self._pools.values()])
+        return DeferredList([pool.closeCachedConnections() for pool, _ in self._pools.values()])
 
 
 def _shown(url: str) -> str:

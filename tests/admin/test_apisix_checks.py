@@ -119,6 +119,24 @@ class PluginTests(SynchronousTestCase):
             'property "key" is required',
         )
 
+    def test_filters(self) -> None:
+        """An expression in _meta.filter that can never be evaluated is refused; not where nothing runs."""
+        gateway = ApisixGateway()
+        plugins = {"limit-count": {"count": 1, "_meta": {"filter": [["a", "xx", "b"]]}}}
+        text = "failed to validate the 'vars' expression: invalid operator 'xx'"
+        self.assertEqual(gateway.refused("PUT", "/routes/1", {"uri": "/a", "plugins": plugins}), text)
+        plugins["limit-count"]["_meta"] = {"filter": [["a", "xx", "b"]], "disable": True}
+        gateway.put("/routes/1", {"uri": "/a", "plugins": plugins})
+
+    def test_shared(self) -> None:
+        """Places that share counters have the same settings."""
+        gateway = ApisixGateway()
+        gateway.put("/routes/1", {"uri": "/a", "plugins": {"limit-count": {"count": 1, "group": "g"}}})
+        gateway.put("/routes/2", {"uri": "/b", "plugins": {"limit-count": {"count": 1, "group": "g"}}})
+        other = {"uri": "/c", "plugins": {"limit-count": {"count": 2, "group": "g"}}}
+        text = "failed to check the configuration of plugin limit-count err: group conf mismatched"
+        self.assertEqual(gateway.refused("PUT", "/routes/3", other), text)
+
 
 class FieldTests(SynchronousTestCase):
     def test_words(self) -> None:

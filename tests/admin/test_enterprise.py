@@ -177,6 +177,15 @@ class EnvelopeTests(SynchronousTestCase):
         self.assertEqual((reply.status, sorted(reply.json)), (200, ["value", "warning_msg"]))
         self.assertIn("key-auth", reply.json["warning_msg"])
 
+    def test_setting_without_effect(self) -> None:
+        """Settings of a plugin that have no effect are stored as they are, and told."""
+        lua = {"_meta": {"pre_function": "return function() end"}}
+        body = {**SERVICE_BODY, "plugins": {"jwt-auth": lua}}
+        reply = self.gateway.call("PUT", "/apisix/admin/services/s9", body)
+        told = "plugins.jwt-auth._meta.pre_function: programs in Lua are not run"
+        self.assertEqual((reply.status, reply.json["warning_msg"]), (200, told))
+        self.assertEqual(reply.value["plugins"], {"jwt-auth": lua})
+
 
 class MethodTests(SynchronousTestCase):
     COLLECTIONS = {

@@ -111,10 +111,13 @@ class ControlTests(SynchronousTestCase):
         self.failureResultOf(self._write(put("a")), ConfigErrors)
         self.publisher.fault = None
         self.store.close()
+        self.assertTrue(self.control.store_reachable)
         self.failureResultOf(self._write(put("a")), StoreUnavailable)
+        self.assertFalse(self.control.store_reachable)
         self.store.open()
         self.assertEqual((self.control.state.revision, self.publisher.published), (0, []))
         self.successResultOf(self._write(put("a")))
+        self.assertTrue(self.control.store_reachable)
 
     def test_somebody_else_wrote(self) -> None:
         """A store that moved on behind this writer's back is not written over."""

@@ -23,6 +23,8 @@ CHECKED = {"name": "/apisix/services/s", "nodes": [{"ip": "10.0.0.1", "port": 80
 
 
 class Control:
+    store_reachable = False
+
     def __init__(self, *more: Record) -> None:
         made = records(service("s"), route("r", "/x"), route("bad", "/b", plugins={"refused": {}}))
         self.state = State.of(StoreView(9, [*made, *more]))
@@ -66,6 +68,7 @@ class ObservationTests(SynchronousTestCase):
         self.assertEqual(found["apisix_http_requests_total"], {(): 103})
         self.assertEqual(found["gateway_config_revision"], {("1",): 1, ("2",): 2})
         self.assertEqual(found["gateway_config_stored_revision"], {(): 9})
+        self.assertEqual(found["apisix_etcd_reachable"], {(): 0})
         self.assertEqual(found["gateway_quarantined_resources"], {("route",): 1})
         indexes = found["apisix_etcd_modify_indexes"]
         self.assertEqual((indexes["services",], indexes["routes",], indexes["x_etcd_index",]), (1, 3, 9))

@@ -100,6 +100,15 @@ class WriteTests(Case):
         self.successResultOf(writing)
         self.assertEqual(two.serving.ids, ["r2"])
 
+    def test_closing(self) -> None:
+        """What is left to do after the grace period has a time of its own."""
+        self.start()
+        stopping = self.fleet.workers.stop(3, 2)
+        self.fleet.advance(3 + 2 + STOP_MARGIN_S - 0.2)
+        self.assertNoResult(stopping)
+        self.fleet.advance(0.3)
+        self.successResultOf(stopping)
+
     def test_hanging(self) -> None:
         """A worker that does not acknowledge in time is killed; once it is dead the write is answered."""
         self.start()

@@ -279,6 +279,20 @@ class TemplateTests(SynchronousTestCase):
         ]:
             self.assertEqual(compile_template(text)(subject), want, text)
 
+    def test_paths(self) -> None:
+        """A path into content follows post_arg; elsewhere a dot ends the name."""
+        subject = exchange("POST", "/x", [("Host", "h"), ("Content-Type", "application/json")])
+        subject.content = b'{"a": {"b": [1, 2]}, "c": "d"}'
+        for text, want in [
+            ("$post_arg.c", "d"),
+            ("<$post_arg.a.b[1]>", "<2>"),
+            ("$post_arg.c.", "d."),
+            ("${post_arg.c}.x", "d.x"),
+            ("$post_arg.nope", ""),
+            ("$http_host.example", "h.example"),
+        ]:
+            self.assertEqual(compile_template(text)(subject), want, text)
+
     def test_resolve(self) -> None:
         """Whoever needs to know is told how many variables had a value."""
         subject = exchange("GET", "/x")

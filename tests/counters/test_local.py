@@ -53,6 +53,23 @@ class AloneTests(CountersContract, BreakersContract, TestCase):
     async def pass_time(self, seconds: float) -> None:
         self.time.now += seconds
 
+    def test_room(self) -> None:
+        """Who watches is told how much memory there is, and what is free again."""
+        empty = self.counters.room()
+        self.assertEqual([name for name, _, _ in empty], ["quotas", "concurrency"])
+        self.assertEqual([size for _, size, _ in empty], [free for _, _, free in empty])
+        for number in range(5):
+            self.counters.take(f"k{number}", 1, 10)
+        self.counters.enter("k", 1, "t", 1)
+        (_, size, left), (_, rooms, rooms_left) = self.counters.room()
+        row = (size - left) // 5
+        self.assertEqual(size - left, 5 * row)
+        self.assertEqual(size % row, 0)
+        self.assertGreater(rooms, rooms_left)
+        self.time.now += 10
+        self.counters.leave("k", "t")
+        self.assertEqual(self.counters.room(), empty)
+
 
 class SharingTests(AloneTests):
     """Counters that are ready to be shared."""

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.counters.local import LocalCounters
 from gateway.counters.redis import RedisCounters
 from gateway.counters.source import Source
+from gateway.counters.synced import SyncedCounters
 
 REDIS: dict[str, Any] = {
     "policy": "redis",
@@ -50,6 +51,13 @@ class SourceTests(SynchronousTestCase):
             {"redis_timeout": 500},
         ):
             self.assertIsNot(self.server(**change), one, change)
+
+    def test_synced(self) -> None:
+        """With a sync_interval counts in a Redis go there together; those of this machine need none."""
+        synced = self.source({**REDIS, "sync_interval": 0.5})
+        self.assertIsInstance(synced, SyncedCounters)
+        self.assertIsInstance(self.source({**REDIS, "sync_interval": -1}), RedisCounters)
+        self.assertIs(self.source({"policy": "local", "sync_interval": 0.5}), self.local)
 
     def test_cluster(self) -> None:
         """Plugins that use a cluster the same way share it, and its servers."""

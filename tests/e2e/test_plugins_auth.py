@@ -414,8 +414,9 @@ class AccessTests(PluginCase):
 
     def test_consumer_restriction(self) -> None:
         """consumer-restriction: some may, some may with some methods, others may not."""
-        rules = {"whitelist": ["alice"], "allowed_by_methods": [{"user": "bob", "methods": ["GET"]}]}
+        rules = {"blacklist": ["carol"], "allowed_by_methods": [{"user": "bob", "methods": ["GET"]}]}
         self.route("who", key_auth={}, consumer_restriction=rules)
+        self.route("only", key_auth={}, consumer_restriction={**rules, "whitelist": ["alice"]})
         for name in ("alice", "bob", "carol"):
             self.consumer(name, ("key-auth", {"key": f"{name}-key"}))
         self.passed(self.ask("/who", "POST", apikey="alice-key"))
@@ -423,6 +424,8 @@ class AccessTests(PluginCase):
         forbidden = {"message": "The consumer_name is forbidden."}
         self.check(self.ask("/who", "POST", apikey="bob-key"), 403, forbidden)
         self.check(self.ask("/who", apikey="carol-key"), 403, forbidden)
+        self.passed(self.ask("/only", apikey="alice-key"))
+        self.check(self.ask("/only", apikey="bob-key"), 403, forbidden)
         self.route("nobody", consumer_restriction={"blacklist": ["x"]})
         message = "The request is rejected, please check the consumer_name for this request"
         self.check(self.ask("/nobody"), 401, {"message": message})

@@ -168,6 +168,8 @@ class PrometheusTests(EndToEndCase):
         served = [s.value for s in scrape.samples if s.name == "gateway_config_revision"]
         self.assertEqual(served, [stored] * max(1, workers))
         self.assertEqual(scrape.value("apisix_etcd_modify_indexes", key="routes"), stored)
+        self.assertEqual(scrape.value("apisix_etcd_reachable"), 1)
+        self.assertGreater(scrape.value("apisix_shared_dict_capacity_bytes", name="quotas"), 0)
         self.assertEqual(scrape.value("gateway_config_apply_seconds_count"), 5 * max(1, workers))
         self.assertGreater(scrape.value("gateway_certificate_expiry_timestamp_seconds", name="admin"), 1.7e9)
         self.assertGreaterEqual(scrape.value("apisix_nginx_http_current_connections", state="accepted"), 46)

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.model.schema import Checker, fill, fill_scalars, is_reference, type_name, without_defaults
+from gateway.model.schema import (
+    Checker,
+    fill,
+    fill_scalars,
+    is_reference,
+    type_name,
+    unused_members,
+    without_defaults,
+    without_effect,
+)
 
 NESTED: dict[str, Any] = {
     "type": "object",
@@ -33,6 +42,17 @@ class ReferenceTests(SynchronousTestCase):
             self.assertTrue(is_reference(text), text)
         for value in ("", "env://A", "$env:A", " $env://A", "$secrets://x", None, 1, ["$env://A"]):
             self.assertFalse(is_reference(value), value)
+
+
+class WithoutEffectTests(SynchronousTestCase):
+    def test_told(self) -> None:
+        """A setting without effect is told where it says something else than its default."""
+        made = without_effect({"type": "integer", "default": 3}, "nothing is counted")
+        self.assertEqual(made["description"], "Accepted; nothing is counted.")
+        schema = {"properties": {"a": made, "b": True, "c": {}}}
+        self.assertEqual(unused_members(schema, {"a": 4, "b": 1, "c": 1}), [("a", "nothing is counted")])
+        self.assertEqual(unused_members(schema, {"a": 3}), [])
+        self.assertEqual(unused_members(schema, {}), [])
 
 
 class TypeNameTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -60,7 +60,14 @@ class World:
         return succeed(None)
 
     def services(self, **more: Any) -> PluginServices:
-        made = PluginServices(self, self, origin="route/r1", sleep=self.sleep, random=lambda: self.chance)
+        made = PluginServices(
+            self,
+            self,
+            origin="route/r1",
+            sleep=self.sleep,
+            random=lambda: self.chance,
+            in_thread=maybeDeferred,
+        )
         return evolve(made, **more)
 
 

@@ -39,6 +39,7 @@ class SocketLoggerTestCase(PluginTestCase):
     def open(self, name: str, route: str, options: Any, deliver: Any) -> Any:
         self.assertEqual((name, route), (self.factory.name, "r1"))
         self.deliver = deliver
+        self.options = options
         return self
 
     def add(self, entry: bytes) -> None:

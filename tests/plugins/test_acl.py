@@ -73,6 +73,25 @@ class AccessTests(SynchronousTestCase):
             for user in ({"realm": {}}, {"realm": 5}, {"realm": {"roles": "nonsense"}}, [], "x"):
                 self.refused(access(None, user, **config))
 
+    def test_external_paths(self) -> None:
+        """The path may lead to many places; what is found at all of them counts."""
+        user = {"realms": [{"groups": [{"name": "user"}, {"name": "admin"}]}, {"text": "x;admin"}]}
+        for path, more in (
+            ("$.realms[0].groups[1].name", {}),
+            ("$..groups[*].name", {}),
+            ("$.realms[*]['groups']..name", {"external_user_label_field_parser": "table"}),
+            (
+                "$..text",
+                {
+                    "external_user_label_field_parser": "segmented_text",
+                    "external_user_label_field_separator": ";",
+                },
+            ),
+        ):
+            config = {"external_user_label_field": path, "external_user_label_field_key": "g", **more}
+            self.assertIsNone(access(None, user, allow_labels={"g": ["admin"]}, **config))
+            self.refused(access(None, user, allow_labels={"g": ["root"]}, **config))
+
     def test_values(self) -> None:
         """A label's value may be one, a list with commas, or a JSON array; what is no JSON is text."""
         self.assertEqual(values_of(" a , b,,"), {"a", "b"})
@@ -98,6 +117,7 @@ class FactoryTests(SynchronousTestCase):
         for more, text in (
             ({"external_user_label_field_parser": "segmented_text"}, "is required"),
             ({"external_user_label_field_separator": "("}, "invalid regular expression"),
+            ({"external_user_label_field": "$.a[?(@.b)]"}, "is no path to a value"),
             ({"external_user_label_field_separator": "(a)"}, "must not have groups"),
             ({"rejected_code": 1000}, "must be a status code"),
         ):

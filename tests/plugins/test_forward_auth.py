@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.exchange import Exchange, Reply
-from gateway.interfaces import HttpAnswer, HttpCallFailed
+from gateway.interfaces import HttpAnswer, HttpCallFailed, KeepAlive
 from gateway.plugins.forward_auth import plugin
 from gateway.testing.exchanges import exchange
 from gateway.testing.plugins import bind, finish, problems
@@ -68,6 +68,16 @@ class AccessTests(Case):
         self.assertEqual([v for n, v in call.fields if n == b"x-a"], [b"1", b"2"])
         self.assertEqual(call.field(b"x-forwarded-for"), b"127.0.0.1")
         self.assertIsNone(call.field(b"content-length"))
+
+    def test_keepalive(self) -> None:
+        """Connections are kept as the settings say."""
+        for config, want in (
+            ({}, KeepAlive(5, 60.0)),
+            ({"keepalive_pool": 2, "keepalive_timeout": 1500}, KeepAlive(2, 1.5)),
+            ({"keepalive": False, "keepalive_timeout": 10**18}, KeepAlive(0, 86400.0)),
+        ):
+            self.access(exchange(), **config)
+            self.assertEqual(self.http.calls[0].keep, want)
 
     def test_extra_headers(self) -> None:
         """More headers are templates; they cannot break a line."""

@@ -78,7 +78,7 @@ class HttpLoggerTests(PluginTestCase):
         self.instance().log(ended())
         (entry,) = map(json.loads, self.collector.entries)
         self.assertEqual((entry["response"]["status"], entry["route_id"]), (404, "no-matched"))
-        self.assertEqual(self.collector.opened, ("http-logger", "r1", BatchOptions(1000, 5, 60, 0, 1, 8192)))
+        self.assertEqual(self.collector.opened, ("http-logger", "r1", BatchOptions(1000, 5, 60, 0, 1, None)))
 
     def test_call(self) -> None:
         """Entries are posted together, with the settings' credentials."""

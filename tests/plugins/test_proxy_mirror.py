@@ -23,7 +23,7 @@ class Source:
     def __init__(self) -> None:
         self.wanted: list[tuple[int, Callable[[bytes | None], None]]] = []
 
-    def copy(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
+    def record(self, max_bytes: int, then: Callable[[bytes | None], None]) -> None:
         self.wanted.append((max_bytes, then))
 
 

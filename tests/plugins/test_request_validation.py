@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from gateway.core.exchange import ContentTooLarge, Exchange, Reply
 from gateway.plugins import request_validation
@@ -102,6 +102,35 @@ class RequestValidationTests(PluginTestCase):
         made = sent(b'{"name":"\\ud800x"}')
         self.assertIsNone(self.verdict({"body_schema": BODY}, made))
         self.assertEqual(made.content, b'{"name":"\\ud800x"}')
+
+    def test_thread(self) -> None:
+        """Content that is large is checked in a thread, with the same outcome."""
+        asked: list[str] = []
+
+        def in_thread(work: Any) -> Any:
+            asked.append("thread")
+            return maybeDeferred(work)
+
+        services = self.world.services(
+            in_thread=in_thread,
+            settings={"request_validation_thread_bytes": "10", "request_validation_form_fields": "2"},
+        )
+        plugin = self.factory.make({"body_schema": BODY}, services)
+
+        def verdict(made: Any) -> Any:
+            return self.successResultOf(Deferred.fromCoroutine(plugin.rewrite(made)))
+
+        self.assertEqual(verdict(sent(b"{}")).body, b'property "name" is required')
+        self.assertEqual(asked, [])
+        made = sent(b'{ "name": "J\xc3\xbcrgen", "a": [1, 2.50, true, null, {"b": "\\ud800"}] }')
+        self.assertIsNone(verdict(made))
+        self.assertEqual(made.content, b'{"name":"J\\u00fcrgen","a":[1,2.5,true,null,{"b":"\\ud800"}]}')
+        self.assertEqual(verdict(sent(b'{"name":             "J"}')).status, 400)
+        self.assertEqual(verdict(sent(b'{"name":"Jack","a":1e999}')).status, 400)
+        self.assertEqual(verdict(sent(b"[" * 100_000)).status, 400)
+        self.assertEqual(verdict(sent(b"name=Jack&a=1&b=2", FORM)).status, 400)
+        self.assertIsNone(verdict(sent(b"name=Jack&a=1", FORM)))
+        self.assertEqual(asked, ["thread"] * 6)
 
     def test_no_content(self) -> None:
         """No content, or two types for it: the status only, or the message of the settings."""

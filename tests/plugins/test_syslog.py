@@ -29,6 +29,7 @@ class SyslogTests(SocketLoggerTestCase):
         ):
             self.instance(**config)
             self.assertEqual(self.delivered([frame])[0], kind)
+            self.assertEqual(self.options.max_entry_bytes, 65507 if kind == "udp" else None)
 
     def test_schema(self) -> None:
         """Settings and metadata that cannot work are refused."""

@@ -25,6 +25,7 @@ class UdpLoggerTests(SocketLoggerTestCase):
     def test_forms(self) -> None:
         """Entries go together in datagrams, as many as fit; alone if the settings say so."""
         self.instance()
+        self.assertEqual(self.options.max_entry_bytes, 65505)
         self.assertEqual(self.delivered([b"{}", b"[]"]), ("udp", HOST, 5140, [b"[{},[]]"]))
         large = b"1" * 40_000
         self.delivered([large, large, b"2"])

@@ -35,6 +35,18 @@ class AnswerTests(RunnerTestCase):
             response.end()
             self.assertEqual((client.status, client.content, client.finished), (status, b"", True))
 
+    def test_made_a_head(self) -> None:
+        """Where a plugin has made a GET a HEAD, the answer does not promise content that will not come."""
+
+        def change(exchange: Exchange) -> None:
+            exchange.method = b"HEAD"
+
+        gateway = self.with_hooks(p={"rewrite": change})
+        client, _ = gateway.request("GET", "/x")
+        response = gateway.dispatcher.answer(FakeResponse(200, [(b"content-length", b"3")]))
+        response.end()
+        self.assertEqual((client.length, client.content, client.finished), (0, b"", True))
+
     def test_header_filter(self) -> None:
         """A header filter changes the head before any of it is sent."""
 

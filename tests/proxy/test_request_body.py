@@ -260,8 +260,8 @@ class HeldBodyTests(SynchronousTestCase):
             self.assertEqual((body.length, consumer.written, body.can_start), (3, [b"abc"], True))
 
 
-class CopyTests(SynchronousTestCase):
-    """A copy of content for somebody else."""
+class WholeRecordTests(SynchronousTestCase):
+    """All of the content for somebody else."""
 
     def setUp(self) -> None:
         self.source = FakeSource()
@@ -272,8 +272,8 @@ class CopyTests(SynchronousTestCase):
         """The copy is there once all has passed; what is passed on is not held up for it."""
         body = RequestBody(None, self.source, read_ahead=4)
         body.data(b"ab")
-        body.copy(100, self.copies.append)
-        body.copy(100, self.copies.append)
+        body.record(100, self.copies.append)
+        body.record(100, self.copies.append)
         body.startProducing(self.consumer)
         for data in (b"cdefgh", b"ijklmnop"):
             body.data(data)
@@ -286,28 +286,40 @@ class CopyTests(SynchronousTestCase):
         body = RequestBody(2, self.source, read_ahead=4)
         body.data(b"ab")
         body.end()
-        body.copy(2, self.copies.append)
+        body.record(2, self.copies.append)
         self.assertEqual(self.copies, [b"ab"])
 
     def test_too_large(self) -> None:
-        """Content beyond the limit gives no copy, announced or not, and nothing of it is kept."""
-        RequestBody(5, self.source, read_ahead=4).copy(4, self.copies.append)
+        """Content beyond the limit gives no copy, announced or not."""
+        RequestBody(5, self.source, read_ahead=4).record(4, self.copies.append)
         self.assertEqual(self.copies, [None])
         body = RequestBody(None, self.source, read_ahead=4)
-        body.copy(4, self.copies.append)
+        body.record(4, self.copies.append)
         body.startProducing(self.consumer)
         for data in (b"abc", b"def", b"ghi"):
             body.data(data)
         body.end()
         self.assertEqual((self.copies, b"".join(self.consumer.written)), ([None, None], b"abcdefghi"))
 
+    def test_beside_others(self) -> None:
+        """Who wants the beginning and who wants all are both served, whoever asks for more."""
+        for first, second in ((3, 10), (10, 3)):
+            body = RequestBody(None, self.source, read_ahead=4)
+            body.record(first)
+            body.record(second, self.copies.append)
+            for data in (b"abc", b"def"):
+                body.data(data)
+            body.end()
+            self.assertEqual(body.recorded, b"abcdef")
+        self.assertEqual(self.copies, [b"abcdef", None])
+
     def test_dropped(self) -> None:
         """An answer that comes early does not end the copy; content that is gone cannot be copied."""
         body = RequestBody(None, self.source, read_ahead=4)
-        body.copy(10, self.copies.append)
+        body.record(10, self.copies.append)
         body.data(b"ab")
         body.drop()
-        body.copy(10, self.copies.append)
+        body.record(10, self.copies.append)
         body.data(b"cd")
         body.end()
         self.assertEqual(self.copies, [None, b"abcd"])

@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.batching import BatchOptions
-from gateway.telemetry.batches import MAX_SENDS, BatchProcessor
+from gateway.telemetry.batches import BatchProcessor, QueueLimits
 
 
 class BatchTests(SynchronousTestCase):
@@ -36,8 +36,8 @@ class BatchTests(SynchronousTestCase):
         self.answers.append(answer)
         await answer
 
-    def open(self, deliver: Any = None, max_pending: int = 8192, **config: Any) -> Any:
-        options = BatchOptions.parse(config, {"max_pending_entries": max_pending})
+    def open(self, deliver: Any = None, max_pending: int | None = 8192, **config: Any) -> Any:
+        options = BatchOptions.parse(config, {"max_pending_entries": max_pending} if max_pending else {})
         return self.batches.open("http-logger", "r1", options, deliver or self.deliver)
 
     def test_size(self) -> None:
@@ -89,11 +89,35 @@ class BatchTests(SynchronousTestCase):
         batch = self.open(self.hang, max_pending=10, batch_max_size=1)
         for entry in range(25):
             batch.add(entry)
-        self.assertEqual(len(self.sent), MAX_SENDS)
+        self.assertEqual(len(self.sent), QueueLimits().sends)
         self.assertEqual(self.batches.losses(), [["http-logger", "r1", 15]])
         while self.answers:
             self.answers.pop(0).callback(None)
         self.assertEqual([entry for (entry,) in self.sent], list(range(10)))
+
+    def test_limits(self) -> None:
+        """The gateway's own limits hold where the metadata says nothing, and bytes count, too."""
+        self.batches.limits = QueueLimits(entries=3, content_bytes=10, sends=1)
+        batch = self.open(self.hang, max_pending=None, batch_max_size=1)
+        for entry in (b"12345", b"123456", b"1234", b"1", b"2"):
+            batch.add(entry)
+        self.assertEqual(self.sent, [[b"12345"]])
+        self.assertEqual(self.batches.losses(), [["http-logger", "r1", 2]])
+        while self.answers:
+            self.answers.pop(0).callback(None)
+        self.assertEqual([entry for (entry,) in self.sent], [b"12345", b"1234", b"1"])
+        self.assertEqual((batch.pending, batch.pending_bytes), (0, 0))
+
+    def test_too_large(self) -> None:
+        """An entry that can never be sent is dropped, and takes no other with it."""
+        options = BatchOptions.parse({"batch_max_size": 2}, {}, max_entry_bytes=3)
+        batch = self.batches.open("udp-logger", "r1", options, self.deliver)
+        with capturedLogs() as captured:
+            for entry in (b"123", b"1234", b"1"):
+                batch.add(entry)
+        self.assertEqual((self.sent, batch.pending_bytes), ([[b"123", b"1"]], 0))
+        self.assertEqual(self.batches.losses(), [["udp-logger", "r1", 1]])
+        self.assertIn("an entry has 4 bytes, and 3 can be sent", formatEvent(captured[0]))
 
     def test_forgotten(self) -> None:
         """A queue that nobody holds any more sends what is in it, and is gone."""

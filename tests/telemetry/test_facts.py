@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client.metrics_core import Metric
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.telemetry.facts import GatewayFacts, ProcessFacts, expiry_of, families, summed
+from gateway.telemetry.facts import GatewayFacts, ProcessFacts, expiry_of, families, memory_families, summed
 from tests.certs import pair
 
 NODE = {"ip": "10.0.0.1", "port": 80, "hostname": "a", "status": "healthy", "counter": {}}
@@ -77,6 +77,23 @@ class FactsTests(SynchronousTestCase):
         indexes = {("routes",): 3, ("plugin_metadata",): 2, ("max_modify_index",): 3, ("x_etcd_index",): 5}
         self.assertEqual(found["apisix_etcd_modify_indexes"], indexes)
         self.assertEqual(found["apisix_node_info"], {("host", "0.1"): 1})
+        self.assertNotIn("apisix_etcd_reachable", found)
+
+    def test_store(self) -> None:
+        """Whether the store can be reached is told where it is known."""
+        for reachable, value in ((True, 1), (False, 0)):
+            found = values(GatewayFacts("host", "0.1", {}, store_reachable=reachable))
+            self.assertEqual(found["apisix_etcd_reachable"], {(): value})
+
+    def test_memory(self) -> None:
+        """The memory that processes share is told as that of shared dictionaries is."""
+        capacity, free = memory_families(lambda: [("quotas", 10, 4), ("concurrency", 20, 20)])
+        for metric, name, wanted in (
+            (capacity, "apisix_shared_dict_capacity_bytes", [("quotas", 10), ("concurrency", 20)]),
+            (free, "apisix_shared_dict_free_space_bytes", [("quotas", 4), ("concurrency", 20)]),
+        ):
+            self.assertEqual(metric.name, name)
+            self.assertEqual([(one.labels["name"], one.value) for one in metric.samples], wanted)
 
     def test_json(self) -> None:
         """They travel between processes; members of another version do not matter."""

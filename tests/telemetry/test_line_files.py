@@ -6,7 +6,6 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.telemetry import line_files
 from gateway.telemetry.line_files import PluginFiles
 
 
@@ -46,8 +45,7 @@ class PluginFilesTests(SynchronousTestCase):
         bad.write(b"x")
         self.assertTrue(bad.writer.drain(30))
         good = self.files.open("file-logger", str(self.path))
-        self.patch(line_files, "WAITING_BYTES", 3)
-        good.write(b"too long")
+        good.write(b"x" * (4 << 20))
         self.assertEqual(
             sorted(self.files.losses()),
             sorted([["file-logger", bad.path, 1], ["file-logger", good.path, 1]]),

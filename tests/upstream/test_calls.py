@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 from twisted.internet import reactor
@@ -13,7 +14,8 @@ from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from gateway.interfaces import HttpAnswer, HttpCallFailed
+from gateway.interfaces import HttpAnswer, HttpCallFailed, KeepAlive
+from gateway.upstream import calls
 from gateway.upstream.calls import TreqCalls
 from gateway.upstream.tls import ClientTLS
 from tests.upstream.certificates import certificate, public
@@ -27,15 +29,23 @@ class Echo(Resource):
     def __init__(self) -> None:
         super().__init__()
         self.cookies: list[bytes | None] = []
+        self.ports: list[int] = []
+        self.codings: list[list[bytes]] = []
         self.arrived: Deferred[None] = Deferred()
         self.gone: Deferred[None] = Deferred()
 
     def render(self, request: Request) -> Any:
         self.cookies.append(request.getHeader(b"cookie"))
+        self.codings.append(request.requestHeaders.getRawHeaders(b"accept-encoding", []))
+        peer: Any = request.getClientAddress()
+        self.ports.append(peer.port)
         if request.path == b"/never":
             request.notifyFinish().addErrback(lambda failure: self.gone.callback(None))
             self.arrived.callback(None)
             return NOT_DONE_YET
+        if request.path == b"/gzip":
+            request.setHeader(b"content-encoding", b"gzip")
+            return gzip.compress(b"hello")
         if request.path == b"/moved":
             request.redirect(b"/elsewhere")
             return b""
@@ -66,6 +76,32 @@ class CallTests(TestCase):
             (answer.status, answer.content, answer.field(b"x-seen")), (200, b"POST /a?b=c hello", b"1")
         )
         self.assertIsNone(answer.field(b"x-other"))
+        self.assertIsNone(answer.field(b"content-encoding"))
+
+    async def test_codings(self) -> None:
+        """What may come is what the caller says; gzip comes decoded all the same."""
+        for said in ([], [(b"accept-encoding", b"br"), (b"Accept-Encoding", b"gzip")]):
+            await self.calls.request("GET", self.url, fields=said)
+            self.assertEqual(self.echo.codings.pop(), [value for _, value in said])
+        answer = await self.calls.request("GET", f"{self.url}/gzip")
+        self.assertEqual((answer.content, answer.field(b"content-encoding")), (b"hello", None))
+
+    async def test_keep(self) -> None:
+        """A connection serves the next call that says the same of it, unless none is to be kept."""
+        keep, none = KeepAlive(1, 60.0), KeepAlive(0)
+        for said in (keep, keep, KeepAlive(2, 60.0), none, none):
+            await self.calls.request("GET", self.url, keep=said)
+        first, second, other, *closed = self.echo.ports
+        self.assertEqual(first, second)
+        self.assertEqual(len({first, other, *closed}), 4)
+
+    async def test_many_sorts_of_keeping(self) -> None:
+        """The number of pools is bounded; who was pushed out gets a new one."""
+        self.patch(calls, "MAX_POOLS", 2)
+        for number in (1, 2, 3, 1):
+            await self.calls.request("GET", self.url, keep=KeepAlive(number))
+        self.assertEqual(len(self.calls._pools), 2)
+        self.assertEqual(len(set(self.echo.ports)), 4)
 
     async def test_no_memory(self) -> None:
         """Redirects are not followed, and no cookie is sent back."""
