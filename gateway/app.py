@@ -37,6 +37,7 @@ from gateway.admin.site import APISIX_TOO_LARGE, AdminSite
 from gateway.admin.static_keys import StaticKeys
 from gateway.admin.tokens import bootstrap_changes
 from gateway.admin.users import first_user
+from gateway.certificate_care import CertificateCare
 from gateway.control.amp_commands import pack
 from gateway.control.control import Control
 from gateway.control.explainer import Explainer
@@ -46,7 +47,7 @@ from gateway.control.remote import WorkersPublisher, WorkersReport, state_docume
 from gateway.control.served import Mirror, Served
 from gateway.control.shared_sockets import SharedAddress
 from gateway.control.state import State
-from gateway.control.status import StatusReport
+from gateway.control.status import StatusReport, without_tunnels
 from gateway.control.turns import turn
 from gateway.control.worker import Worker
 from gateway.control.worker_process import WorkerProcess
@@ -132,7 +133,7 @@ class GatewayService(Service):
         self._token = token
         self._sockets = sockets
         self._source = source
-        self._admin_tls: certificates.ReplaceableOptions | None = None
+        self._care: CertificateCare | None = None
         self._apisix_key = apisix_key
         self._clock = SystemClock()
         self._listeners: list[Listener] = []
@@ -180,7 +181,6 @@ class GatewayService(Service):
         view = await self._first_records(store, view)
 
         count = bootstrap.worker_count(settings)
-        pair = self._certificate() if settings.admin.tls else None
         served, local = await self._first_snapshot(view, getattr(store, "damaged", ()), count)
         workers = self._workers = self._make_workers(count) if count else None
         group = settings.gateway.group
@@ -206,16 +206,22 @@ class GatewayService(Service):
             elsewhere=self._in_a_thread,
             instances=lambda: [status.instance(group, socket.gethostname())],
         )
-        observation = self._make_observation(control, served, pair)
+        care = self._care = CertificateCare(settings, lambda: control.state, self._clock.time, os.environ)
+        status.notice_sources.append(care.expiry.notices)
+        if settings.proxy.engine == "twisted":
+            status.notice_sources.append(lambda: without_tunnels(served.snapshot, group))
+        observation = self._make_observation(control, served, care)
         api.start()
         self._closers.append(api.stop)
-        self._listen(api, status, report.not_ready_because, pair)
+        self._listen(api, status, report.not_ready_because, care.admin)
         self._listen_inside(observation, ControlAPI(control, self._registry, group, observation.health))
         if workers is not None:
             await workers.start(
                 lambda: state_document(control.state, group, tuple(getattr(store, "damaged", ())))
             )
         self._announce(store.describe())
+        care.start(self._reactor)
+        self._closers.append(care.stop)
 
     def _apisix_options(self, sealer: Sealer) -> ApisixOptions:
         settings = self._settings.apisix
@@ -316,15 +322,10 @@ class GatewayService(Service):
             timeout_s=proxy.worker_timeout_s,
         )
 
-    def _make_observation(
-        self, control: Control, served: Served, pair: certificates.CertificateFiles | None
-    ) -> Observation:
+    def _make_observation(self, control: Control, served: Served, care: CertificateCare) -> Observation:
         """What the metrics and the control API know."""
         settings, workers, plane = self._settings, self._workers, self._plane
         directory = metrics_directory(settings)
-        files = {} if pair is None else {"admin": pair.certificate}
-        if settings.proxy.tls_certificate is not None:
-            files["proxy"] = settings.proxy.tls_certificate
 
         async def here() -> Mapping[int, ProcessFacts]:
             return {0: plane.facts()} if plane is not None else {}
@@ -337,7 +338,7 @@ class GatewayService(Service):
             group=settings.gateway.group,
             hostname=socket.gethostname(),
             version=__version__,
-            certificates=files,
+            certificates=care.expiry,
         )
         if workers is not None:
             observation.restarts = lambda: workers.restarts
@@ -401,11 +402,8 @@ class GatewayService(Service):
 
     def _go_on_with(self, change: Reload) -> None:
         settings = change.settings
-        if self._admin_tls is not None and settings.admin.certificate is not None:
-            assert settings.admin.private_key is not None
-            self._admin_tls.replace(
-                certificates.CertificateFiles(settings.admin.certificate, settings.admin.private_key)
-            )
+        if self._care is not None:
+            self._care.reload(settings)
         if self._plane is not None:
             self._plane.reload(settings)
         if self._workers is not None:
@@ -439,7 +437,7 @@ class GatewayService(Service):
         api: AdminAPI,
         status: StatusReport,
         why_not: Callable[[], str | None],
-        pair: certificates.CertificateFiles | None,
+        admin_tls: certificates.ReplaceableOptions | None,
     ) -> None:
         settings = self._settings
         admin, proxy = settings.admin, settings.proxy
@@ -447,9 +445,7 @@ class GatewayService(Service):
             api.resource(admin.allow), max_body_bytes=admin.max_body_bytes, reactor=self._reactor, timeout=60
         )
         _mute(admin_site)
-        if pair is not None:
-            self._admin_tls = certificates.ReplaceableOptions(pair)
-        self._open("admin", admin.listen, admin_site, self._admin_tls)
+        self._open("admin", admin.listen, admin_site, admin_tls)
         apisix_site = AdminSite(
             api.resource(settings.apisix.allow_admin, page=True),
             max_body_bytes=admin.max_body_bytes,
@@ -483,12 +479,6 @@ class GatewayService(Service):
         site = Site(exposition.resource(metrics.path), reactor=self._reactor, timeout=60)
         _mute(site)
         self._open("metrics", metrics.listen, site)
-
-    def _certificate(self) -> certificates.CertificateFiles:
-        admin = self._settings.admin
-        if admin.certificate is not None and admin.private_key is not None:
-            return certificates.CertificateFiles(admin.certificate, admin.private_key)
-        return certificates.ensure_self_signed(self._settings.gateway.data_dir, socket.gethostname())
 
     def _open(
         self,

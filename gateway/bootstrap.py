@@ -244,18 +244,20 @@ def allow_open_files(settings: Settings) -> str | None:
     """
     Raise this process's limit of open files to what ``[proxy] max_connections`` may need.
 
-    Each request in flight holds a client's and an upstream's connection.
+    Each request in flight holds a client's and an upstream's connection, and each listener may be full.
 
     Returns:
-        None, or a warning for the log when the system does not allow that many.
+        None, or a warning for the log when the system does not even allow so many for one listener.
     """
     proxy = settings.proxy
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
     if proxy.max_connections:
-        wanted = proxy.max_connections + min(proxy.max_in_flight, proxy.max_connections) + _SPARE_FILES
+        needed = proxy.max_connections + min(proxy.max_in_flight, proxy.max_connections) + _SPARE_FILES
+        listeners = len(proxy.listen) + len(proxy.tls_listen)
+        wanted = needed + (listeners - 1) * proxy.max_connections
     else:
-        wanted = sys.maxsize if hard == unlimited else hard
+        needed = wanted = sys.maxsize if hard == unlimited else hard
     if soft == unlimited or soft >= wanted:
         return None
     allowed = wanted if hard == unlimited else min(wanted, hard)
@@ -265,10 +267,10 @@ def allow_open_files(settings: Settings) -> str | None:
             soft = allowed
         except (OSError, ValueError):
             pass
-    if soft >= wanted or not proxy.max_connections:
+    if soft >= needed or not proxy.max_connections:
         return None
     return (
-        f"[proxy] max_connections: {proxy.max_connections} connections may need {wanted} open files and the "
+        f"[proxy] max_connections: {proxy.max_connections} connections may need {needed} open files and the "
         f"system allows {soft}; raise the limit (ulimit -Hn, LimitNOFILE=) or lower the number"
     )
 

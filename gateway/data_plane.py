@@ -70,8 +70,8 @@ from gateway.upstream.sockets import SocketSender
 
 log = Logger()
 
-FIRST_REQUEST_S = 1.0
-"""When the gateway stops: how long a client that has connected may take over its first request."""
+LAST_REQUEST_S = 1.0
+"""When the gateway stops: how long clients that have connected may take over one more request."""
 LOOK_AGAIN_S = 0.02
 BACKLOG = 4096
 """Connections the system holds for a listener that has not accepted them yet."""
@@ -115,7 +115,7 @@ class Listener:
 
     @property
     def expecting(self) -> bool:
-        """Whether some client has connected and not asked for anything yet."""
+        """Whether a request of some client is waited for."""
         return bool(getattr(self.site, "expecting", False) or (self.tls is not None and self.tls.waiting))
 
     def drain_rest(self) -> None:
@@ -203,7 +203,12 @@ def make_compiler(
 
 
 def _loader(settings: Settings, secrets: Secrets = no_manager) -> ContextLoader:
-    return ContextLoader(os.environ, settings.proxy.tls_ciphers, secrets)
+    return ContextLoader(
+        os.environ,
+        settings.proxy.tls_ciphers,
+        secrets,
+        session_timeout_s=settings.proxy.tls_session_timeout_s,
+    )
 
 
 def fallback_context(settings: Settings) -> SSL.Context | None:
@@ -370,8 +375,8 @@ class DataPlane:
             if isinstance(listener.site, (ProxySite, LeanFactory)):
                 listener.site.drain()
 
-    async def _first_requests(self, wait_s: float) -> None:
-        """Who was accepted and has not been heard yet is served, too, if it says something soon."""
+    async def _last_requests(self, wait_s: float) -> None:
+        """Who has connected is served once more, if it says something soon."""
         until_s = time.monotonic() + wait_s
         listeners = [one for one in self.listeners if isinstance(one.site, LeanFactory)]
         while time.monotonic() < until_s and any(listener.expecting for listener in listeners):
@@ -382,7 +387,7 @@ class DataPlane:
     async def drain(self, grace_s: float) -> None:
         """Return once no request is in flight; those that last longer than *grace_s* are cut."""
         runner = self.runner
-        await self._first_requests(min(grace_s, FIRST_REQUEST_S))
+        await self._last_requests(min(grace_s, LAST_REQUEST_S))
         if not runner.runs:
             return
         log.info("waiting for {count} requests in flight", count=len(runner.runs))

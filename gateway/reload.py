@@ -11,7 +11,7 @@ from attrs import field, frozen
 from gateway.settings import KEYS, Settings, load_settings
 
 APPLIED: Mapping[str, frozenset[str]] = {
-    "gateway": frozenset({"shutdown_grace_s"}),
+    "gateway": frozenset({"shutdown_grace_s", "certificate_notice_days"}),
     "admin": frozenset({"certificate", "private_key"}),
     "proxy": frozenset(
         {
@@ -28,6 +28,7 @@ APPLIED: Mapping[str, frozenset[str]] = {
             "header_timeout_s",
             "body_timeout_s",
             "send_timeout_s",
+            "half_closed_s",
             "linger_s",
             "linger_bytes",
             "read_ahead_bytes",

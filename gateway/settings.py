@@ -53,6 +53,7 @@ class GatewaySection:
         data_dir: Where everything the gateway writes goes; absolute.
         group: Id of the gateway group whose configuration is served.
         shutdown_grace_s: How long requests in flight may take to end when the gateway stops.
+        certificate_notice_days: How long before its end a certificate in use is told of; 0: never.
     """
 
     data_dir: Path = setting(fields.path, "var")
@@ -60,6 +61,7 @@ class GatewaySection:
         fields.matching(ID_PATTERN.strip("^$"), 256, "1–256 letters, digits, '-', '_' or '.'"), "default"
     )
     shutdown_grace_s: float = setting(fields.seconds(0), "240")
+    certificate_notice_days: int = setting(fields.whole(0, 3650), "14")
 
 
 @frozen
@@ -128,6 +130,7 @@ class ProxySection:
             clients that send none. None refuses them in the handshake.
         tls_fallback_sni: The name taken for clients that send none; empty for none.
         tls_ciphers: Cipher suites for TLS 1.2, in OpenSSL's form.
+        tls_session_timeout_s: How long clients may resume a session of TLS 1.3; 0: never.
         engine: What speaks HTTP/1.1 with clients: ``lean``, our own, or ``twisted``, twisted.web.
         workers: Processes that serve besides the first, which administers; 0: all in one. Limits of
             numbers (requests, connections) hold for each.
@@ -143,6 +146,7 @@ class ProxySection:
         idle_timeout_s: A connection between two requests. header_timeout_s: a request's head,
             from its first byte. body_timeout_s: between two reads of its content.
         send_timeout_s: How long a client may take no bytes of a response.
+        half_closed_s: How long an answer may take to begin once a client without TLS has ended what it sends.
         linger_s, linger_bytes: After an answer that came before the request's end, how much of
             the rest is still read and dropped.
         read_ahead_bytes: Content kept in memory while the upstream takes none.
@@ -164,11 +168,12 @@ class ProxySection:
     """
 
     listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9080", many=True)
-    tls_listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "", many=True)
+    tls_listen: tuple[Address, ...] = setting(fields.addresses(needed=False), "127.0.0.1:9443", many=True)
     tls_certificate: Path | None = setting(fields.path_or_none, "")
     tls_private_key: Path | None = setting(fields.path_or_none, "")
     tls_fallback_sni: str = setting(fields.host_or_empty, "")
     tls_ciphers: str = setting(fields.line, TLS_CIPHERS)
+    tls_session_timeout_s: int = setting(fields.whole(0, 604_800), "600")
     engine: str = setting(fields.one_of(("lean", "twisted")), "lean")
     workers: int | Literal["auto"] = setting(fields.workers, "0")
     worker_timeout_s: float = setting(fields.seconds(0.1, 3600), "10")
@@ -184,6 +189,7 @@ class ProxySection:
     header_timeout_s: float = setting(fields.seconds(), "60")
     body_timeout_s: float = setting(fields.seconds(), "60")
     send_timeout_s: float = setting(fields.seconds(), "10")
+    half_closed_s: float = setting(fields.seconds(0, 3600), "1")
     linger_s: float = setting(fields.seconds(0, 600), "5")
     linger_bytes: int = setting(fields.whole(0), "1048576")
     read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")

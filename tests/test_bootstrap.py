@@ -246,8 +246,14 @@ class OpenFilesTests(Case):
         self.patch(resource, "setrlimit", lambda _, limits: raised.append(limits))
         return raised
 
-    def allow(self, connections: int) -> str | None:
-        settings = self.settings(proxy={"max_connections": str(connections), "max_in_flight": "100"})
+    def allow(self, connections: int, tls_listen: str = "") -> str | None:
+        settings = self.settings(
+            proxy={
+                "max_connections": str(connections),
+                "max_in_flight": "100",
+                "tls_listen": tls_listen,
+            }
+        )
         return bootstrap.allow_open_files(settings)
 
     def test_raised(self) -> None:
@@ -255,6 +261,17 @@ class OpenFilesTests(Case):
         raised = self.limits(1024, 1_000_000)
         self.assertIsNone(self.allow(20_000))
         self.assertEqual(raised, [(20_228, 1_000_000)])
+
+    def test_listeners(self) -> None:
+        """Each listener may be full; where that cannot be, it has to do for one."""
+        raised = self.limits(1024, 1_000_000)
+        self.assertIsNone(self.allow(20_000, "127.0.0.1:1, 127.0.0.1:2"))
+        self.assertEqual(raised, [(60_228, 1_000_000)])
+        raised = self.limits(1024, 30_000)
+        self.assertIsNone(self.allow(20_000, "127.0.0.1:1"))
+        self.assertEqual(raised, [(30_000, 30_000)])
+        self.limits(1024, 20_000)
+        self.assertIsNotNone(self.allow(20_000, "127.0.0.1:1"))
 
     def test_enough(self) -> None:
         """A limit that is high enough is left alone."""

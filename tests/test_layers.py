@@ -44,6 +44,7 @@ TABLE: Mapping[str, frozenset[str]] = {
     "settings_source": frozenset({"model", "errors"}),
     "settings": frozenset({"model", "errors", "certificates", "settings_fields", "settings_source"}),
     "inherited": frozenset({"errors", "settings", "settings_fields"}),
+    "certificate_care": _VALUES | {"certificates", "control", "settings"},
     "reload": frozenset({"settings"}),
     "bootstrap": frozenset({"errors", "files", "settings", "settings_fields", "telemetry"}),
     # Finding plugins (the folder, no plugin by name), and binding them into chains.
@@ -61,7 +62,7 @@ TABLE: Mapping[str, frozenset[str]] = {
     "app": _VALUES
     | _SHELLS
     | {"admin", "binding", "bootstrap", "certificates", "control", "data_plane", "inherited", "registry"}
-    | {"reload", "settings", "settings_fields", "settings_text", "threads"},
+    | {"certificate_care", "reload", "settings", "settings_fields", "settings_text", "threads"},
     "worker": _VALUES
     | {"certificates", "control", "counters", "data_plane", "http1", "registry", "settings", "settings_text"},
     "tap": frozenset({"app", "bootstrap", "errors", "http1", "registry", "reload", "settings"}),

@@ -39,12 +39,13 @@ class DefaultTests(Case):
         self.assertEqual(load_settings(CONF, {}), settings_from({}))
 
     def test_listeners(self) -> None:
-        """The usual ports, on loopback only; HTTPS and status off."""
+        """The usual ports (data-plane contract §1), on loopback only; status off."""
         settings = settings_from({})
         self.assertEqual(settings.admin.listen, (Address("127.0.0.1", 7443),))
         self.assertEqual(settings.proxy.listen, (Address("127.0.0.1", 9080),))
         self.assertEqual(settings.apisix.listen, (Address("127.0.0.1", 9180),))
-        self.assertEqual((settings.proxy.tls_listen, settings.status.listen), ((), ()))
+        self.assertEqual(settings.proxy.tls_listen, (Address("127.0.0.1", 9443),))
+        self.assertEqual(settings.status.listen, ())
 
     def test_timeouts(self) -> None:
         """The client's time limits are those users know (data-plane contract §1)."""
@@ -126,7 +127,7 @@ class OverrideTests(Case):
 
     def test_it_wins(self) -> None:
         """A variable overrides the file, whether it is more or nothing."""
-        values = {"proxy": {"tls_listen": "127.0.0.1:9443", "max_headers": "50"}}
+        values = {"proxy": {"tls_listen": "127.0.0.1:9444", "max_headers": "50"}}
         environ = {"GATEWAY_PROXY_TLS_LISTEN": "", "GATEWAY_PROXY_MAX_HEADERS": "60"}
         proxy = settings_from(values, environ).proxy
         self.assertEqual((proxy.tls_listen, proxy.max_headers), ((), 60))
@@ -220,7 +221,9 @@ class AcrossTests(Case):
 
     def test_nothing_to_serve(self) -> None:
         """A gateway with no data-plane listener is refused; one with HTTPS alone is fine."""
-        self.assertIn("nothing would be served", self.problems({"proxy": {"listen": ""}})[0])
+        self.assertIn(
+            "nothing would be served", self.problems({"proxy": {"listen": "", "tls_listen": ""}})[0]
+        )
         settings_from({"proxy": {"listen": "", "tls_listen": "127.0.0.1:0"}})
 
     def test_workers(self) -> None:

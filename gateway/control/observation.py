@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gateway.control.certificate_expiry import CertificateExpiry
 from gateway.control.control import Control
 from gateway.control.served import Served
 from gateway.control.workers import Workers
 from gateway.telemetry.exposition import Source
-from gateway.telemetry.facts import GatewayFacts, ProcessFacts, expiry_of, families, summed
+from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families, summed
 from gateway.telemetry.metrics import absorb, collect_files
-
-_PEM_MEMBERS = ("cert", "certs")
 
 
 class Observation:
@@ -32,13 +31,13 @@ class Observation:
         group: str,
         hostname: str,
         version: str,
-        certificates: Mapping[str, Path],
+        certificates: CertificateExpiry,
         server_addr: str = "",
     ) -> None:
         """
         Args:
             processes: Asks the processes that serve. sources: Where counted metrics come from.
-            certificates: Certificate files that listeners use, by the listener's name.
+            certificates: When they expire.
         """
         self._control = control
         self._served = served
@@ -49,7 +48,6 @@ class Observation:
         self._version = version
         self._certificates = certificates
         self._server_addr = server_addr
-        self._expiries: dict[str, float | None] = {}
         self._kinds: tuple[int, Mapping[str, int]] = (-1, {})
         self.ended = ProcessFacts()
         self.restarts: Callable[[], int] = lambda: 0
@@ -75,7 +73,7 @@ class Observation:
             store_reachable=self._control.store_reachable,
             kinds=self._last_changes(),
             quarantined=Counter(kind for _, kind, _ in snapshot.quarantined),
-            certificates=self._expiry(),
+            certificates=[(one.name, one.at) for one in self._certificates.all()],
             restarts=self.restarts(),
             server_addr=self._server_addr,
         )
@@ -95,29 +93,6 @@ class Observation:
             }
             self._kinds = (state.revision, found)
         return self._kinds[1]
-
-    def _expiry(self) -> Sequence[tuple[str, float]]:
-        named: list[tuple[str, str]] = []
-        for name, path in self._certificates.items():
-            try:
-                named.append((name, path.read_text()))
-            except (OSError, UnicodeDecodeError):
-                continue
-        for kind in ("ssl", "certificate"):
-            for id, record in self._control.state.all(self._group, kind).items():
-                for member in _PEM_MEMBERS:
-                    held = record.value.get(member)
-                    for text in held if isinstance(held, (list, tuple)) else (held,):
-                        if isinstance(text, str):
-                            named.append((f"{kind}/{id}", text))
-        # Reading a certificate costs more than all the rest; the texts seldom change.
-        known, self._expiries = self._expiries, {}
-        found = []
-        for name, text in named:
-            at = self._expiries[text] = known[text] if text in known else expiry_of(text)
-            if at is not None:
-                found.append((name, at))
-        return found
 
 
 def of_workers(workers: Workers) -> Callable[[], Awaitable[Mapping[int, ProcessFacts]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
@@ -14,8 +14,10 @@ from twisted.web.server import Request
 from gateway.control.control import Control
 from gateway.control.served import Served
 from gateway.core.compiler import SERVED_KINDS
+from gateway.core.snapshot import Snapshot
 from gateway.core.unused import unused
 from gateway.interfaces import Clock
+from gateway.model.record import Key
 
 MAX_IGNORED = 100
 """How many members that are not used a report names."""
@@ -35,6 +37,7 @@ class StatusReport:
         self._clock = clock
         self._started_s = started_s
         self._version = version
+        self.notice_sources: list[Callable[[], Iterable[tuple[Key, str]]]] = []
 
     def report(self) -> dict[str, Any]:
         """
@@ -45,7 +48,8 @@ class StatusReport:
             get; they differ only while a write is under way. ``quarantined`` names resources that
             are off because they cannot be compiled, ``unused`` counts those of kinds that no request
             looks at yet, ``ignored`` names members of resources that no request looks at (the first
-            ``MAX_IGNORED``), ``notices`` those that serve with a reservation,
+            ``MAX_IGNORED``), ``notices`` those that serve with a reservation
+            (those of ``notice_sources``, too),
             ``health`` the upstreams being checked, as the control API shows them (data-plane
             contract §15).
         """
@@ -65,9 +69,14 @@ class StatusReport:
             "quarantined": [_named(key, why) for key, why in snapshot.quarantined.items()],
             "unused": self._unused(),
             "ignored": self._ignored(),
-            "notices": [_named(key, why) for key, why in snapshot.notices.items()],
+            "notices": [_named(key, why) for key, why in self._notices(snapshot)],
             "health": [] if health is None else health.report(),
         }
+
+    def _notices(self, snapshot: Snapshot) -> Iterator[tuple[Key, str]]:
+        yield from snapshot.notices.items()
+        for source in self.notice_sources:
+            yield from source()
 
     def _unused(self) -> list[dict[str, Any]]:
         counts = self._control.state.counts()
@@ -117,6 +126,16 @@ class StatusReport:
         status.putChild(b"ready", _Answer(why_not or self.not_ready_because))
         root.putChild(b"status", status)
         return root
+
+
+def without_tunnels(snapshot: Snapshot, group: str) -> Iterator[tuple[Key, str]]:
+    """What an operator should know about routes that let clients change the protocol, where no server can."""
+    for id, route in snapshot.routes.items():
+        if route.tunnels:
+            yield (
+                (group, "route", id),
+                "enable_websocket does nothing: the server of [proxy] engine passes no tunnels",
+            )
 
 
 class _Answer(Resource):

@@ -15,6 +15,8 @@ MAX_BYTES = 32768
 _HANDSHAKE = 0x16
 _CLIENT_HELLO = 1
 _SERVER_NAME = 0
+_SUPPORTED_VERSIONS = 43
+_TLS_1_3 = 0x0304
 _HOST_NAME = 0
 _MAX_RECORD = 16384 + 256
 
@@ -28,11 +30,13 @@ class Hello:
     """
     Attributes:
         server_name: As sent in SNI, but in lower case and without a dot at its end; None without SNI.
+        tls13: Whether the client speaks TLS 1.3.
     Source:
-        RFC 6066 section 3.
+        RFC 6066 section 3; RFC 8446 section 4.2.1.
     """
 
     server_name: str | None
+    tls13: bool = False
 
 
 class NotTLS(ValueError):
@@ -89,12 +93,16 @@ def read_hello(data: bytes) -> Hello | None:
     if not reader:
         return Hello(None)
     extensions = _Reader(reader.vector(2))
+    name: str | None = None
+    named = tls13 = False
     while extensions:
         kind = extensions.number(2)
         content = extensions.vector(2)
-        if kind == _SERVER_NAME:
-            return Hello(_host_name(content))
-    return Hello(None)
+        if kind == _SERVER_NAME and not named:
+            name, named = _host_name(content), True
+        elif kind == _SUPPORTED_VERSIONS:
+            tls13 = tls13 or _offers_tls13(content)
+    return Hello(name, tls13)
 
 
 def _message(data: bytes) -> bytes | None:
@@ -138,6 +146,14 @@ def _host_name(content: bytes) -> str | None:
                 raise NotTLS("an empty or broken server name")
             return name.decode("latin-1").lower().removesuffix(".")
     return None
+
+
+def _offers_tls13(content: bytes) -> bool:
+    versions = _Reader(_Reader(content).vector(1))
+    while versions:
+        if versions.number(2) == _TLS_1_3:
+            return True
+    return False
 
 
 def alert(description: int) -> bytes:

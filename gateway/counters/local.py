@@ -65,6 +65,8 @@ class LocalCounters:
             shared=shared,
         )
         self._column_locks = 2 * buckets
+        # A word for each column: whether somebody has counted in it since it was cleared.
+        self._used = _HEADER_WORDS + rows * (_METER_WORDS + VALUES + columns)
         self._column = -1 if shared else 0
         self._owed: list[str] = []
 
@@ -80,7 +82,7 @@ class LocalCounters:
         size = -(-max(keys, 1) // WAYS) * WAYS
         # Those that serve, those that wait to, and those that end what they have in flight.
         columns = 2 * processes + 8 if processes else 1
-        words = _HEADER_WORDS + 2 * size * (_METER_WORDS + VALUES + columns)
+        words = _HEADER_WORDS + 2 * size * (_METER_WORDS + VALUES + columns) + columns
         memory = SharedMemory.make(words)
         _HEADER.pack_into(memoryview(memory.words).cast("B"), 0, size, columns, 0, os.urandom(32))
         return cls(memory, now, shared=bool(processes))
@@ -296,20 +298,23 @@ class LocalCounters:
         for column in range(self._columns):
             if self._memory.try_lock(self._column_locks + column):
                 self._clear(column)
+                self._words[self._used + column] = 1
                 self._column = column
                 return column
         raise CountersFailed("too many worker processes are ending at the same time")
 
     def _clear(self, column: int) -> None:
         words, floats = self._words, self._floats
-        for place in self._rooms.places():
-            if words[place + VALUES + column]:
-                lock = self._rooms.lock_of(place)
-                self._memory.lock(lock)
-                words[place + VALUES + column] = 0
-                if not any(words[place + VALUES : place + VALUES + self._columns]):
-                    floats[place + ENDS] = 0.0
-                self._memory.unlock(lock)
+        if not words[self._used + column]:
+            return
+        for place in self._rooms.taken(VALUES + column):
+            lock = self._rooms.lock_of(place)
+            self._memory.lock(lock)
+            words[place + VALUES + column] = 0
+            if not any(words[place + VALUES : place + VALUES + self._columns]):
+                floats[place + ENDS] = 0.0
+            self._memory.unlock(lock)
+        words[self._used + column] = 0
 
     def forget_the_dead(self) -> None:
         """

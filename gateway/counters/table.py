@@ -232,9 +232,16 @@ class Table:
         self.known[key] = (victim, lock, high, low)
         return victim
 
-    def places(self) -> range:
-        """The first words of all rows."""
-        return range(self._start, self._start + self._rows * self._row_words, self._row_words)
+    def taken(self, word: int) -> list[int]:
+        """The rows whose word number *word* is not 0, by the places of their first words."""
+        end = self._start + self._rows * self._row_words
+        column = self.words[self._start + word : end : self._row_words]
+        content = column.tobytes()
+        if content.count(0) == len(content):
+            return []
+        return [
+            self._start + number * self._row_words for number, value in enumerate(column.tolist()) if value
+        ]
 
     def room(self, now: float) -> tuple[int, int]:
         """The table's bytes, and those of rows that are nobody's or whose time has ended. Takes no lock."""

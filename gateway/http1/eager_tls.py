@@ -40,13 +40,20 @@ class EagerTLS(TLSMemoryBIOProtocol):
             if count > 0:
                 if not self._aborted:
                     self.wrappedProtocol.dataReceived(view[:count])
-            elif _lib.SSL_get_error(connection._ssl, count) == _lib.SSL_ERROR_WANT_READ:
+                continue
+            error = _lib.SSL_get_error(connection._ssl, count)
+            if error == _lib.SSL_ERROR_WANT_READ or (
+                error == _lib.SSL_ERROR_ZERO_RETURN and self.peer_ended()
+            ):
                 break
-            else:
-                # The end, or something is wrong. Asked again it says the same.
-                super()._flushReceiveBIO()
-                return
+            # The end, or something is wrong. Asked again it says the same.
+            super()._flushReceiveBIO()
+            return
         self._flushSendBIO()
+
+    def peer_ended(self) -> bool:
+        """The peer sends no more (close_notify). Returns whether the connection goes on all the same."""
+        return False
 
     def _flushSendBIO(self) -> None:
         outgoing = self._tlsConnection._from_ssl

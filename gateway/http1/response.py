@@ -325,8 +325,9 @@ class ResponseReader:
         self._trailers += 1
 
     def on_body(self, data: bytes) -> None:
-        """httptools: a piece of content."""
-        self._pieces.append(data)
+        """httptools: a piece of content; or of what follows the end, which it takes for the next message."""
+        if not self.complete:
+            self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         """httptools: the message has ended."""

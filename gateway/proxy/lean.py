@@ -12,14 +12,13 @@ from typing import Any
 
 from twisted.internet.interfaces import (
     IDelayedCall,
-    IHalfCloseableProtocol,
     IProtocolNegotiationFactory,
     IPushProducer,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
-from zope.interface import alsoProvides, implementer
+from zope.interface import implementer
 
 from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair
@@ -38,6 +37,7 @@ from gateway.http1.request import (
     unfinished_fault,
 )
 from gateway.proxy.admission import Admitted, admit_read
+from gateway.proxy.half_closed import HalfClosed
 from gateway.proxy.lean_stream import LeanStream
 from gateway.proxy.runner import Runner
 from gateway.proxy.tunnel import Tunnel
@@ -50,7 +50,7 @@ _NOTHING: tuple[Pair, ...] = ()
 
 
 @implementer(IPushProducer)
-class LeanConnection(Protocol):
+class LeanConnection(HalfClosed, Protocol):
     """One client connection. Requests on it are served one after the other."""
 
     factory: LeanFactory
@@ -183,6 +183,8 @@ class LeanConnection(Protocol):
             if self._stream is None:
                 self.resume_reading()
         self._going_on = False
+        if self._ended:
+            self.serve_rest()
 
     def _go_on_later(self) -> None:
         self._due = True
@@ -301,7 +303,6 @@ class LeanConnection(Protocol):
     def switch(self, tunnel: Tunnel) -> None:
         """What the client sends is no longer HTTP; for the stream."""
         self.deadline = inf
-        alsoProvides(self, IHalfCloseableProtocol)
         data, self._buffer, self._at = self._buffer[self._at :], b"", 0
         self.resume_reading()
         if data:
@@ -315,14 +316,6 @@ class LeanConnection(Protocol):
         self.transport.loseWriteConnection()
         return True
 
-    def readConnectionLost(self) -> None:
-        """The client sends no more, and still reads (``IHalfCloseableProtocol``)."""
-        if self._stream is not None and self._stream.tunnel is not None:
-            self._stream.tunnel.client_ended()
-
-    def writeConnectionLost(self) -> None:
-        """It has been told that we send no more (``IHalfCloseableProtocol``)."""
-
     # -- reading, closing, waiting
 
     def pause_reading(self) -> None:
@@ -333,7 +326,8 @@ class LeanConnection(Protocol):
     def resume_reading(self) -> None:
         if self._reading_paused and not self._closing:
             self._reading_paused = False
-            self.transport.resumeProducing()
+            if not self._ended:
+                self.transport.resumeProducing()
 
     def close(self) -> None:
         """Close once everything written is sent; a client that does not take it is cut off."""
@@ -368,12 +362,18 @@ class LeanConnection(Protocol):
 
     def drain(self) -> None:
         """
-        Close now if no request is in flight, else after its answer.
+        Close after the next answer, or when nobody waits any longer (``LeanFactory.drain_rest``).
 
-        Who has just connected may have sent a request that was not read yet: it is served
-        (``LeanFactory.drain_rest``).
+        Who is idle may have sent a request that was not read yet, or be about to: it is served, and told
+        that it was the last.
         """
-        if self._stream is None and not self.fresh:
+        if self._stream is None and not self._closing:
+            self.fresh = True
+
+    def drain_rest(self) -> None:
+        """Close now if no request is in flight."""
+        self.fresh = False
+        if self._stream is None and not self._closing:
             self.close()
 
     def _set_deadline(self, wait_s: float, then: Any) -> None:
@@ -494,18 +494,17 @@ class LeanFactory(Factory):
         }
 
     def drain(self) -> None:
-        """No more requests: idle connections close now, the others after their answer."""
+        """No more requests but those that are on their way: connections close after their next answer."""
         self.draining = True
         for connection in list(self.connections):
             connection.drain()
 
     @property
     def expecting(self) -> bool:
-        """Whether some client has connected and not sent its first request yet."""
+        """Whether a request is waited for: the first of a client or, while it drains, one more."""
         return any(connection.fresh for connection in self.connections)
 
     def drain_rest(self) -> None:
-        """Wait for no first request any longer."""
+        """Wait for no request any longer."""
         for connection in list(self.connections):
-            connection.fresh = False
-            connection.drain()
+            connection.drain_rest()

@@ -264,6 +264,15 @@ class LeanStream:
             self._out = []
             self._connection.transport.write(data)
 
+    @property
+    def begun(self) -> bool:
+        """Whether it is being answered."""
+        return self._out is not None
+
+    def last(self) -> None:
+        """No request follows on the connection."""
+        self._keep = False
+
     def finish(self) -> None:
         if self._gone or self._finished:
             return

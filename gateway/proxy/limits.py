@@ -22,6 +22,8 @@ class ProxyLimits:
         header_timeout_s: A request's head, from its first byte; then 408.
         body_timeout_s: Between two reads of a request's content; then 408.
         send_timeout_s: How long a client may take no bytes of a response; then the connection ends.
+        half_closed_s: After a client without TLS has ended what it sends, how long its answer may take to
+            begin.
         linger_s, linger_bytes: After an early answer, how long and how much of the request's
             content is still read and dropped, so that the client can read the answer.
         read_ahead_bytes: Content kept in memory while no upstream takes it.
@@ -44,6 +46,7 @@ class ProxyLimits:
     header_timeout_s: float = 60.0
     body_timeout_s: float = 60.0
     send_timeout_s: float = 10.0
+    half_closed_s: float = 1.0
     linger_s: float = 5.0
     linger_bytes: int = 1 << 20
     read_ahead_bytes: int = 1 << 16

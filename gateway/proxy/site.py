@@ -197,7 +197,9 @@ class ProxyRequest(Request):
             self._timer = self.site.clock.callLater(wait, self._body_timed_out)
 
     def _body_timed_out(self) -> None:
-        if self.run is not None:
+        if self.streamed is not None and self.streamed.waiting_for_upstream:
+            self._watch_body()  # It is not the client that is slow.
+        elif self.run is not None:
             self.run.slow_body()
 
     def _stop_watch(self) -> None:

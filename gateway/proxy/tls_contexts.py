@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from cryptography import x509
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL, _util, crypto
 
 from gateway.core.certificates import TLSSession
 from gateway.core.secrets import Secrets, no_manager, resolve
@@ -19,10 +19,11 @@ from gateway.model import pem
 from gateway.model.ssl import DEFAULT_PROTOCOLS, Ssl
 from gateway.upstream.identity import Authority, ClientIdentity
 
+_lib: Any = _util.lib
 _OLD_CIPHERS = ":ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:AES128-SHA:@SECLEVEL=0"
 """TLS 1.1 has no better ones, and OpenSSL 3 wants to be told that they are meant."""
 
-_ALWAYS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION
+_ALWAYS = SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION
 _NOT = {
     "TLSv1.1": SSL.OP_NO_TLSv1_1,
     "TLSv1.2": SSL.OP_NO_TLSv1_2,
@@ -40,16 +41,25 @@ class ContextLoader:
     The same content gives the same context, as long as anybody uses it.
     """
 
-    def __init__(self, environ: Mapping[str, str], ciphers: str, secrets: Secrets = no_manager) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        ciphers: str,
+        secrets: Secrets = no_manager,
+        *,
+        session_timeout_s: int = 0,
+    ) -> None:
         """
         Args:
             environ: Where ``$env://`` references are looked up.
             ciphers: For TLS 1.2, in OpenSSL's form.
             secrets: Knows what ``$secret://`` references stand for.
+            session_timeout_s: How long clients may resume a session; 0: never.
         """
         self._environ = environ
         self._ciphers = ciphers
         self._secrets = secrets
+        self._session_timeout_s = session_timeout_s
         self._contexts: WeakValueDictionary[bytes, SSL.Context] = WeakValueDictionary()
 
     def load(self, ssl: Ssl) -> object:
@@ -99,9 +109,13 @@ class ContextLoader:
                     _ask_clients(context, ca, depth, needed)
             except (SSL.Error, crypto.Error) as error:
                 raise ValueError(f"OpenSSL does not take it: {openssl_reason(error)}") from None
-            # What is resumed must never skip a check of another name's: nothing is resumed at all.
+            # Sessions are remembered by clients alone, as tickets; their keys are this context's own.
             context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-            context.set_session_id(key)
+            if ca is not None or "TLSv1.3" not in protocols or not self._session_timeout_s:
+                # Who has to show a certificate shows it each time; of versions see server_connection.
+                context.set_options(SSL.OP_NO_TICKET)
+            else:
+                context.set_timeout(self._session_timeout_s)
             context.set_alpn_select_callback(_select)
             self._contexts[key] = context
         return context
@@ -109,6 +123,28 @@ class ContextLoader:
     def _resolved(self, text: str) -> str:
         resolved: str = resolve({"": text}, self._environ, self._secrets)[""]
         return resolved
+
+
+def server_connection(context: SSL.Context, server_name: str, tls13: bool) -> SSL.Connection:
+    """
+    A connection to a client, with the context for the name it asks for.
+
+    Sessions are resumed under the name they were made for, and in TLS 1.3 alone: there a key exchange
+    goes with it, so that a ticket's key opens nothing that was said. Those of another context cannot be.
+
+    Args:
+        tls13: Whether the client speaks TLS 1.3.
+    Source:
+        Data-plane contract §12, host vs SNI; RFC 8446 sections 2.2 and 4.6.1.
+    """
+    # The connection keeps what its context has at this moment. pyOpenSSL's own call is for contexts without
+    # connections, as others might be made at the same time; here they are not.
+    name = _digest(server_name)
+    _lib.SSL_CTX_set_session_id_context(context._context, name, len(name))
+    connection = SSL.Connection(context, None)
+    if not tls13:
+        _lib.SSL_set_options(connection._ssl, SSL.OP_NO_TICKET)
+    return connection
 
 
 def _digest(text: str) -> bytes:

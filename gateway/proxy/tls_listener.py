@@ -27,12 +27,14 @@ from gateway.core.client_hello import (
     ALERT_DECODE_ERROR,
     ALERT_HANDSHAKE_FAILURE,
     ALERT_UNRECOGNIZED_NAME,
+    Hello,
     NotTLS,
     alert,
     read_hello,
 )
 from gateway.core.pages import error_page
 from gateway.http1.eager_tls import EagerTLS
+from gateway.proxy.tls_contexts import server_connection
 
 _METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC", b"PRI ")
 _PLAIN_HTTP = (
@@ -90,6 +92,11 @@ class SessionProtocol(EagerTLS):
     tls_session: TLSSession
     protocols: Sequence[bytes] = ()
 
+    def peer_ended(self) -> bool:
+        """As its base: who has said all it has to say still gets what it asked for."""
+        ended: Callable[[], bool] | None = getattr(self.wrappedProtocol, "client_ended", None)
+        return ended is not None and not self.disconnecting and ended()
+
 
 @implementer(IOpenSSLServerConnectionCreator)
 class _Chosen:
@@ -97,10 +104,11 @@ class _Chosen:
 
     def __init__(self) -> None:
         self.context: SSL.Context | None = None
+        self.hello = Hello(None)
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         assert self.context is not None
-        connection = SSL.Connection(self.context, None)
+        connection = server_connection(self.context, self.hello.server_name or "", self.hello.tls13)
         connection.set_app_data(tlsProtocol)
         return connection
 
@@ -116,15 +124,15 @@ class _SessionFactory(TLSMemoryBIOFactory):
         if IProtocolNegotiationFactory.providedBy(wrapped):
             self._protocols = tuple(wrapped.acceptableProtocols())
 
-    def session(self, addr: Any, context: SSL.Context, server_name: str) -> SessionProtocol | None:
+    def session(self, addr: Any, context: SSL.Context, hello: Hello) -> SessionProtocol | None:
         """A protocol for one connection, ready to be connected; None if the server above wants no more."""
         wrapped = self.wrappedFactory.buildProtocol(addr)
         if wrapped is None:
             return None
         # The base makes its connection in makeConnection, which follows at once.
-        self._chosen.context = context
+        self._chosen.context, self._chosen.hello = context, hello
         session = SessionProtocol(self, wrapped)
-        session.tls_session = TLSSession(server_name)
+        session.tls_session = TLSSession(hello.server_name or "")
         session.protocols = self._protocols
         return session
 
@@ -162,7 +170,7 @@ class HelloReader(Protocol):
         if context is None:
             self._refuse(alert(ALERT_HANDSHAKE_FAILURE if name is None else ALERT_UNRECOGNIZED_NAME))
             return
-        session = self.factory.sessions.session(self._addr, context, name or "")
+        session = self.factory.sessions.session(self._addr, context, hello)
         self._settle()
         if session is None:
             self.transport.abortConnection()

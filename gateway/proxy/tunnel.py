@@ -2,7 +2,7 @@
 
 Each side holds the other back while it takes no more. What either side ends, the other one sees
 ended, after everything that was sent before: a side that only says it has no more to send still
-gets what the other has to say, where the transport can tell (not within TLS).
+gets what the other has to say, where the transport can tell (an upstream's TLS cannot).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.control.certificate_expiry import CertificateExpiry
 from gateway.control.observation import Observation, shared_directory
 from gateway.control.served import Mirror
 from gateway.control.state import State
@@ -45,7 +46,9 @@ class ObservationTests(SynchronousTestCase):
             group="default",
             hostname="host",
             version="1.2",
-            certificates=certificates,
+            certificates=CertificateExpiry(
+                lambda: control.state, "default", lambda: 0.0, files=certificates, environ={}, notice_days=0
+            ),
         )
 
     def values(self, observation: Observation) -> dict[str, dict[tuple[str, ...], float]]:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
-from gateway.control.status import StatusReport
+from gateway.control.status import StatusReport, without_tunnels
 from gateway.core.compiler import Compiler
 from gateway.model.record import Record
 from tests.core.configs import FakePlugins, records, route, service
@@ -74,6 +74,23 @@ class StatusTests(SynchronousTestCase):
         (told,) = self.status(7).report()["ignored"]
         self.assertEqual((told["kind"], told["id"]), ("service", "t"))
         self.assertIn("TCP and UDP", told["why"])
+
+    def test_without_tunnels(self) -> None:
+        """Where no server passes tunnels, the routes that allow them are among the notices."""
+        changes = [
+            service("s", enable_websocket=True),
+            route("own", "/x", enable_websocket=True),
+            route("inherits", "/y"),
+            route("not", "/z", enable_websocket=False),
+        ]
+        snapshot = Compiler(FakePlugins(), "default").load(records(*changes), 7)
+        status = self.status(7)
+        status.notice_sources.append(lambda: without_tunnels(snapshot, "default"))
+        notices = status.report()["notices"]
+        self.assertEqual(
+            [(one["kind"], one["id"]) for one in notices], [("route", "own"), ("route", "inherits")]
+        )
+        self.assertIn("engine", notices[0]["why"])
 
     def test_instance(self) -> None:
         """The gateway tells of itself as one data plane of its group, under an id that stays."""

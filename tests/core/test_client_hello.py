@@ -43,27 +43,46 @@ class ReadTests(SynchronousTestCase):
     def test_name(self) -> None:
         """The name is found, whatever version the client speaks."""
         for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
-            self.assertEqual(read_hello(hello(b"a.test", version)), Hello("a.test"))
+            found = read_hello(hello(b"a.test", version))
+            self.assertEqual(found, Hello("a.test", version == SSL.TLS1_3_VERSION))
+
+    def test_versions(self) -> None:
+        """A client of TLS 1.3 says so among the versions it speaks; what is malformed there is refused."""
+        for content, found in (
+            (b"\2\3\3", False),
+            (b"\2\3\4", True),
+            (b"\4\x7f\x1c\3\4", True),
+            (b"\0", False),
+        ):
+            self.assertEqual(read_hello(with_extension(43, content)), Hello(None, found))
+        for content in (b"\3\3\3\4", b"\2\3", b""):
+            self.assertRaises(NotTLS, read_hello, with_extension(43, content))
 
     def test_plain_form(self) -> None:
         """Names are compared in lower case and without a dot at their end."""
         content = b"\0\x09\0\0\x06A.Te.."
         self.assertEqual(read_hello(with_extension(0, content)), Hello("a.te."))
-        self.assertEqual(read_hello(hello(b"WWW.A.Test")), Hello("www.a.test"))
+        self.assertEqual(read_hello(hello(b"WWW.A.Test")), Hello("www.a.test", True))
 
     def test_none(self) -> None:
         """A client need not send one."""
-        self.assertEqual(read_hello(hello(None)), Hello(None))
+        self.assertEqual(read_hello(hello(None)), Hello(None, True))
         self.assertEqual(read_hello(with_extension(5, b"x")), Hello(None))
 
     def test_in_pieces(self) -> None:
         """Nothing is decided before all of it is there, and then the same, however it is cut."""
         small = with_extension(0, b"\0\x09\0\0\x06a.test")
-        for message in (hello(), in_records(hello(), 100), in_records(small, 7), in_records(small, 1)):
+        for message, tls13 in (
+            (hello(), True),
+            (in_records(hello(), 100), True),
+            (in_records(small, 7), False),
+            (in_records(small, 1), False),
+        ):
             for end in range(len(message)):
                 self.assertIsNone(read_hello(message[:end]))
-            self.assertEqual(read_hello(message), Hello("a.test"))
-            self.assertEqual(read_hello(message + b"more"), Hello("a.test"))
+            found = Hello("a.test", tls13)
+            self.assertEqual(read_hello(message), found)
+            self.assertEqual(read_hello(message + b"more"), found)
 
     def test_not_tls(self) -> None:
         """What will never be a ClientHello is refused at once."""

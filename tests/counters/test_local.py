@@ -175,6 +175,21 @@ class ProcessesTests(SynchronousTestCase):
         self.counters.forget_the_dead()
         self.assertEqual(self.counters.enter("room", 10, "", 1), 6)
 
+    def test_nothing_to_forget(self) -> None:
+        """Where no process has counted, its death costs no look at all the counters there is room for."""
+        looked: list[int] = []
+        taken = self.counters._rooms.taken
+        self.patch(self.counters._rooms, "taken", lambda word: looked.append(word) or taken(word))
+        self.counters.forget_the_dead()
+        self.assertEqual(looked, [])
+        child = Child(self, self.counters)
+        child.ask("enter", "room", 10, "a", 60)
+        self.assertEqual(child.answer(), 1)
+        child.end()
+        self.counters.forget_the_dead()
+        self.counters.forget_the_dead()
+        self.assertEqual(len(looked), 1)
+
     def test_place_of_the_dead(self) -> None:
         """However many processes come and go, the next one finds a place and starts with nothing."""
         for _ in range(20):

@@ -91,6 +91,7 @@ class GatewayProcess:
             "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
             "GATEWAY_APISIX_LISTEN": "127.0.0.1:0",
             "GATEWAY_PROXY_LISTEN": "127.0.0.1:0",
+            "GATEWAY_PROXY_TLS_LISTEN": "",
             "GATEWAY_CONTROL_LISTEN": "",
             "GATEWAY_METRICS_LISTEN": "",
             **(environ or {}),

@@ -120,7 +120,7 @@ class ReloadCase(TLSCase):
         return "\n".join(["[proxy]", *(f"{key} = {value}" for key, value in proxy.items())])
 
     def run_with(self, text: str) -> None:
-        self.served = self.gateway(settings=text).start()
+        self.served = self.gateway(settings=text, environ={"GATEWAY_PROXY_TLS_LISTEN": "127.0.0.1:0"}).start()
 
     def reload(self, text: str, says: str) -> None:
         """Change gw.ini, send SIGHUP, and wait for what the log says to it."""

@@ -12,7 +12,7 @@ from typing import Any
 from cryptography import x509
 
 from tests import certs
-from tests.e2e.gateway_process import LIMIT_S, AdminClient, EndToEndCase, GatewayProcess
+from tests.e2e.gateway_process import LIMIT_S, AdminClient, EndToEndCase, GatewayProcess, wait_for
 from tests.e2e.raw_upstream import OK, Peer, RawUpstream
 
 CA = certs.authority("clients.test")
@@ -31,8 +31,13 @@ class TLSCase(EndToEndCase):
         self.admin = self.enterContext(AdminClient(self.served))
 
     def start(self, **environ: str) -> GatewayProcess:
-        listen = {"GATEWAY_PROXY_TLS_LISTEN": "127.0.0.1:0", "GATEWAY_PROXY_WORKERS": self.workers}
-        return self.gateway(environ={**listen, **environ}).start()
+        settings = {
+            "GATEWAY_PROXY_TLS_LISTEN": "127.0.0.1:0",
+            "GATEWAY_PROXY_WORKERS": self.workers,
+            # The certificates of tests live for two days.
+            "GATEWAY_GATEWAY_CERTIFICATE_NOTICE_DAYS": "1",
+        }
+        return self.gateway(environ={**settings, **environ}).start()
 
     def put(self, path: str, body: Any) -> None:
         status, answer = self.admin.call("PUT", f"/apisix/admin/{path}", body)
@@ -46,16 +51,24 @@ class TLSCase(EndToEndCase):
         path.write_text(text)
         return str(path)
 
-    def connect(self, name: str, identity: certs.Pair | None = None) -> ssl.SSLSocket:
+    def connect(
+        self,
+        name: str,
+        identity: certs.Pair | None = None,
+        *,
+        context: ssl.SSLContext | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLSocket:
         """A TLS connection that asks for *name*, whoever answers."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+        if context is None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
         if identity is not None:
             context.load_cert_chain(self.file(identity.cert), self.file(identity.key))
         plain = socket.create_connection(("127.0.0.1", self.served.ports["proxy_tls"]), timeout=LIMIT_S)
         try:
-            made = context.wrap_socket(plain, server_hostname=name)
+            made = context.wrap_socket(plain, server_hostname=name, session=session)
         except BaseException:
             plain.close()
             raise
@@ -141,6 +154,43 @@ class CertificateTests(TLSCase):
             ("o.test", None, "o.test", "/", 404),
         ):
             self.assertEqual(self.get(self.connect(name, identity), host, path), status, (name, host, path))
+
+    def test_resumed(self) -> None:
+        """A client resumes its session under the same name, and under no other."""
+        self.ssl("one", certs.pair("a.test"), "a.test", "b.test")
+        self.ssl("m", certs.pair("m.test"), "m.test", client={"ca": CA.cert})
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.load_cert_chain(self.file(FRIEND.cert), self.file(FRIEND.key))
+        for first, second, resumed in (
+            ("a.test", "a.test", True),
+            ("a.test", "b.test", False),
+            ("a.test", "m.test", False),
+            ("m.test", "m.test", False),
+            ("m.test", "a.test", False),
+        ):
+            made = self.connect(first, context=context)
+            self.assertEqual(self.get(made, first), 404)
+            again = self.connect(second, context=context, session=made.session)
+            self.assertEqual((self.get(again, second), again.session_reused), (404, resumed), (first, second))
+
+    def test_expiring(self) -> None:
+        """Certificates that expire soon are logged and told; which those are is a setting that can change."""
+        self.ssl("one", certs.pair("a.test"), "a.test")
+
+        def notices() -> list[Any]:
+            return self.admin.call("GET", "/api/status")[1]["value"]["notices"]  # type: ignore[no-any-return]
+
+        self.assertEqual(notices(), [])
+        self.served.environ["GATEWAY_GATEWAY_CERTIFICATE_NOTICE_DAYS"] = "3"
+        self.served.end()
+        self.served.start()
+        self.admin = self.enterContext(AdminClient(self.served))
+        (notice,) = notices()
+        self.assertEqual((notice["kind"], notice["id"]), ("ssl", "one"))
+        self.assertRegex(notice["why"], r"^its certificate expires on \d{4}-\d\d-\d\d, (in|within) a day$")
+        wait_for(lambda: "ssl/one: its certificate expires on" in self.served.logs(), "the warning")
 
     def test_restart(self) -> None:
         """After a restart it is served again, from what is encrypted in the store."""

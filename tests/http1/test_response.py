@@ -203,7 +203,7 @@ class ReadingTests(SynchronousTestCase):
             (b"Content-Length: 9\r\n\r\n", b"HEAD"),
             (b"Content-Length: 0\r\n\r\n", b"GET"),
         ):
-            for more in (b"H", b"HTTP/1.1 200 OK\r\n\r\n", b"\0\0\0"):
+            for more in (b"H", b"HTTP/1.1 200 OK\r\n\r\n", OK + b"Content-Length: 4\r\n\r\nmore", b"\0\0\0"):
                 for pieces in wire(OK + head + more).cuts():
                     found = read(pieces, method)
                     self.assertEqual(found[4:], (b"x" if b"\nx" in head else b"", True, False), pieces)

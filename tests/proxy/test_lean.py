@@ -34,6 +34,26 @@ class ConnectionTests(Lean, contract.ConnectionContract):
         self.assertTrue(silent.disconnected)
         self.assertFalse(self.site.expecting)
 
+    def test_next_request_while_stopping(self) -> None:
+        """A client that was idle may be about to ask: it is answered once more, and told that this is all."""
+        self.send(GET)
+        self.answer(200, (b"content-length", b"0")).end()
+        asks = self.transport
+        asks.clear()
+        self.connect()
+        silent = self.transport
+        self.send(GET + GET[:9])
+        self.answer(200, (b"content-length", b"0")).end()
+        self.site.drain()
+        self.assertEqual((asks.disconnected, self.site.expecting), (False, True))
+        asks.protocol.dataReceived(GET)
+        self.answer(200, (b"content-length", b"0")).end()
+        self.assertIn(b"Connection: close", asks.value())
+        self.assertEqual((asks.disconnected, silent.disconnected), (True, False))
+        self.site.drain_rest()
+        self.assertTrue(silent.disconnected)
+        self.assertFalse(self.site.expecting)
+
     def test_refused_over_tls(self) -> None:
         """Under TLS a connection ends as a whole, or the answer would be lost with the half."""
         self.site.tls = True

@@ -28,3 +28,10 @@ class RequestContentTests(TwistedWeb, contract.RequestContentContract):
 
 class ConnectionTests(TwistedWeb, contract.ConnectionContract):
     """Connections."""
+
+    def test_idle_while_stopping(self) -> None:
+        """A gateway that stops closes idle connections at once."""
+        self.send(contract.GET)
+        self.answer(200, (b"content-length", b"0")).end()
+        self.site.drain()
+        self.assertTrue(self.transport.disconnected)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, _util
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -31,6 +31,8 @@ FRIEND = certs.pair("friend", issuer=CA)
 STRANGER = certs.pair("stranger", issuer=certs.authority("strangers.test"))
 TLS12 = (SSL.TLS1_2_VERSION, SSL.TLS1_2_VERSION)
 TLS13 = (SSL.TLS1_3_VERSION, SSL.TLS1_3_VERSION)
+BOTH = (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)
+_lib: Any = _util.lib
 
 
 class Echo(Protocol):
@@ -144,31 +146,112 @@ class VersionTests(ListenerCase):
         self.assertIsNone(self.client("a.test").failure)
 
 
-class ResumptionTests(ListenerCase):
+class ResumptionCase(ListenerCase):
+    """Clients that come back with the session of an earlier connection."""
+
+    timeout_s = 600
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.loader = ContextLoader({}, TLS_CIPHERS, session_timeout_s=self.timeout_s)
+        # Kept as a snapshot keeps them: the same content is the same context as long as it is in use.
+        self.kept: list[Any] = []
+
+    def table(self) -> CertificateTable:
+        made = super().table()
+        self.kept.append(made)
+        return made
+
+    def back(
+        self, first: str, second: str, *, versions: tuple[int, int] = TLS13, between: Any = lambda: None
+    ) -> tuple[bool, str | None]:
+        """Come as *first*, then again as *second*: whether the session was resumed, and what failed."""
+        context = client_context(FRIEND, versions=versions)
+        earlier = TLSClient(self.factory, first, context).handshake()
+        earlier.send(b"x")
+        # One that does not end in order is not to be resumed, as OpenSSL sees it.
+        earlier.connection.shutdown()
+        session = earlier.connection.get_session()
+        assert session is not None
+        between()
+        again = TLSClient(self.factory, second, context)
+        again.connection.set_session(session)
+        again.handshake()
+        if again.failure is None:
+            self.said = again.send(b"hi")
+        resumed = bool(_lib.SSL_session_reused(again.connection._ssl))  # type: ignore[attr-defined]
+        return resumed, again.failure
+
+
+class ResumptionTests(ResumptionCase):
+    def test_same_name(self) -> None:
+        """A client of TLS 1.3 resumes its session; the server above knows the name as ever."""
+        self.serve("a", A, "a.test")
+        self.assertEqual(self.back("a.test", "a.test"), (True, None))
+        self.assertEqual(self.said, b"a.test False: hi")
+        self.assertEqual(self.back("a.test", "A.test."), (True, None))
+
+    def test_old_versions(self) -> None:
+        """In TLS 1.2 a ticket's key would open what was said: there are no tickets, nor anything else."""
+        self.serve("a", A, "a.test")
+        self.assertEqual(self.back("a.test", "a.test", versions=TLS12), (False, None))
+        self.serve("a", A, "a.test", ssl_protocols=["TLSv1.2"])
+        self.assertEqual(self.back("a.test", "a.test", versions=BOTH), (False, None))
+
+    def test_another_name(self) -> None:
+        """Never under another name, be it of the same ssl, of one with the same certificate, or unknown."""
+        self.serve("a", A, "a.test", "*.a.test", "b.test")
+        self.serve("c", A, "c.test")
+        self.serve("d", B, "d.test")
+        self.certificates.fallback = self.loader.context([(RSA.cert, RSA.key)])
+        for other in ("b.test", "x.a.test", "c.test", "d.test", "unknown.test"):
+            self.assertEqual(self.back("a.test", other), (False, None), other)
+            self.assertEqual(self.back(other, "a.test"), (False, None), other)
+        self.assertEqual(self.back("unknown.test", "unknown.test"), (True, None))
+
+    def test_client_certificates(self) -> None:
+        """Who has to show a certificate shows it each time: no session is made there, and none taken."""
+        self.serve("open", A, "a.test")
+        for rule in ({"ca": CA.cert}, {"ca": CA.cert, "skip_mtls_uri_regex": ["^/open/"]}):
+            self.serve("m", A, "m.test", client=rule)
+            self.assertEqual(self.back("m.test", "m.test"), (False, None))
+            self.assertEqual(self.said, b"m.test True: hi")
+            self.assertEqual(self.back("a.test", "m.test"), (False, None))
+            self.assertEqual(self.said, b"m.test True: hi")
+            self.assertEqual(self.back("m.test", "a.test"), (False, None))
+            self.assertEqual(self.said, b"a.test False: hi")
+
+    def test_rule_that_comes_later(self) -> None:
+        """A session from before a host asked for certificates does not lead past the rule."""
+        self.serve("a", A, "a.test")
+
+        def guard() -> None:
+            self.serve("a", A, "a.test", client={"ca": certs.authority("strangers.test").cert})
+
+        resumed, failure = self.back("a.test", "a.test", between=guard)
+        self.assertFalse(resumed)
+        self.assertIsNotNone(failure)
+
+    def test_replaced(self) -> None:
+        """A certificate that is replaced ends the sessions made with it."""
+        self.serve("a", A, "a.test")
+        other = certs.pair("a.test", tag="other")
+        resumed = self.back("a.test", "a.test", between=lambda: self.serve("a", other, "a.test"))
+        self.assertEqual(resumed, (False, None))
+        # What changes nothing of the context leaves them.
+        again = self.back("a.test", "a.test", between=lambda: self.serve("b", B, "b.test"))
+        self.assertEqual(again, (True, None))
+
+
+class NoResumptionTests(ResumptionCase):
+    timeout_s = 0
+
     def test_none(self) -> None:
-        """No session is resumed: neither with another name nor with the same."""
+        """With a timeout of 0 nothing is resumed."""
         self.serve("a", A, "a.test", "b.test")
         for versions in (TLS12, TLS13):
-            seen: list[int] = []
-
-            def look(conn: Any, shown: Any, error: int, depth: int, good: int, seen: Any = seen) -> bool:
-                seen.append(shown.get_serial_number())
-                return True
-
-            context = client_context(versions=versions)
-            # Asked in every full handshake; a resumed session shows no certificate again.
-            context.set_verify(SSL.VERIFY_PEER, look)
-            first = TLSClient(self.factory, "a.test", context).handshake()
-            first.send(b"x")
-            kept = first.connection.get_session()
-            assert kept is not None
             for name in ("a.test", "b.test"):
-                seen.clear()
-                again = TLSClient(self.factory, name, context)
-                again.connection.set_session(kept)
-                again.handshake()
-                self.assertIsNone(again.failure)
-                self.assertIn(A.serial, seen)
+                self.assertEqual(self.back("a.test", name, versions=versions), (False, None))
 
 
 class ClientCertificateTests(ListenerCase):
