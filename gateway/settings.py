@@ -173,7 +173,7 @@ class ProxySection:
     tls_private_key: Path | None = setting(fields.path_or_none, "")
     tls_fallback_sni: str = setting(fields.host_or_empty, "")
     tls_ciphers: str = setting(fields.line, TLS_CIPHERS)
-    tls_session_timeout_s: int = setting(fields.whole(0, 604_800), "600")
+    tls_session_timeout_s: int = setting(fields.whole(0, 604_800), "0")
     engine: str = setting(fields.one_of(("lean", "twisted")), "lean")
     workers: int | Literal["auto"] = setting(fields.workers, "0")
     worker_timeout_s: float = setting(fields.seconds(0.1, 3600), "10")
