@@ -2,8 +2,8 @@
 
 Clients ask for the same things again: a poll, a health check, the same call with the same token. Upstreams
 answer with the same heads. What such a text means depends on its bytes alone, so it need not be read
-anew. It is remembered when it comes for the second time, so that a stream of texts that are all
-different costs next to nothing.
+anew. As long as there is plenty of room it is remembered at once; then, when it comes for the second time, so
+that a stream of texts that are all different costs next to nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Recurring(Generic[T]):
         get: What was made of a text; None if it is not known.
     """
 
-    __slots__ = ("_limit", "_once", "_once_limit", "_texts", "get")
+    __slots__ = ("_limit", "_once", "_once_limit", "_plenty", "_texts", "get")
 
     def __init__(self, limit: int) -> None:
         """
@@ -30,6 +30,7 @@ class Recurring(Generic[T]):
             limit: How many texts to remember; when there are more, all are forgotten. 0 remembers none.
         """
         self._limit = limit
+        self._plenty = limit // 2
         self._once_limit = max(4096, 2 * limit)
         self._texts: dict[bytes, T] = {}
         self._once: set[int] = set()
@@ -55,9 +56,11 @@ class Recurring(Generic[T]):
         return True
 
     def recurs(self, text: bytes) -> bool:
-        """Take note of a text. Returns whether it came before, and is to be remembered: ``keep``."""
+        """Take note of a text. Returns whether it is to be remembered: ``keep``."""
         if not self._limit or len(text) > MAX_BYTES:
             return False
+        if len(self._texts) < self._plenty:
+            return True
         # Not the bytes: if two texts have one hash, one of them is remembered early, and that is all.
         key = hash(text)
         if key in self._once:
@@ -81,14 +84,16 @@ class HeadMemory:
     Whoever keeps something here looks each time whether it still holds.
 
     Attributes:
+        again: Whether it came again since.
         without: The setting for which nothing had to be taken out of its fields: ``gateway.core.opening``.
         sent: What was sent to an upstream for it; misses: how often that did not hold:
             ``gateway.proxy.dispatch``.
     """
 
-    __slots__ = ("misses", "sent", "without")
+    __slots__ = ("again", "misses", "sent", "without")
 
     def __init__(self) -> None:
         self.without: Any = self
         self.sent: Any = None
+        self.again = False
         self.misses = 0

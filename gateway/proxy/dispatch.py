@@ -124,7 +124,9 @@ class Dispatcher:
                 exchange.sent = prepared
                 return self._relay(prepared, None, waiter)
             # Where something is new in each request (an id, say) it would never hold.
-            if memory.misses < _MISSES and not compiled.secured and speaks_for_itself(exchange.fields):
+            if not memory.again:
+                memory.again = True
+            elif memory.misses < _MISSES and not compiled.secured and speaks_for_itself(exchange.fields):
                 memory.misses += 1
                 sent = memory.sent = Sent(exchange, route, upstream)
                 prepared = self._prepare(exchange, route, compiled, node)

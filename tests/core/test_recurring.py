@@ -8,14 +8,23 @@ from gateway.core.recurring import MAX_BYTES, Recurring
 
 
 class RecurringTests(SynchronousTestCase):
-    def test_the_second_time(self) -> None:
-        """A text is known from its second time on, byte for byte."""
+    def test_at_once(self) -> None:
+        """As long as there is room a text is known from its first time on, byte for byte."""
         memory: Recurring[int] = Recurring(10)
-        memory.learn(b"Host: a", 1)
-        self.assertIsNone(memory.get(b"Host: a"))
-        memory.learn(b"Host: a", 2)
-        self.assertEqual(memory.get(b"Host: a"), 2)
+        self.assertTrue(memory.learn(b"Host: a", 1))
+        self.assertEqual(memory.get(b"Host: a"), 1)
         self.assertIsNone(memory.get(b"host: a"))
+
+    def test_the_second_time(self) -> None:
+        """When half of it is full, from its second time on: texts that are all different do not fill it."""
+        memory: Recurring[int] = Recurring(10)
+        for number in range(1000):
+            memory.learn(b"%d" % number, number)
+        self.assertEqual(len(memory), 5)
+        self.assertFalse(memory.learn(b"Host: a", 1))
+        self.assertIsNone(memory.get(b"Host: a"))
+        self.assertTrue(memory.learn(b"Host: a", 2))
+        self.assertEqual(memory.get(b"Host: a"), 2)
 
     def test_bounded(self) -> None:
         """Neither many texts nor long ones fill the memory; with a limit of 0 there is none."""
