@@ -7,7 +7,7 @@ import socket
 import struct
 
 from tests.e2e.gateway_process import wait_for
-from tests.e2e.raw_upstream import OK, silent
+from tests.e2e.raw_upstream import OK, answering, silent
 from tests.e2e.test_proxying import HELD, ProxyCase, peak
 
 HEAD = b"POST /s HTTP/1.1\r\nHost: a\r\n"
@@ -76,13 +76,17 @@ class LimitTests(ClientCase):
 
     def test_unread_answers(self) -> None:
         """A client that sends requests and reads no answer costs no memory, delays nobody, and is cut off."""
+        size = 100_000  # Few answers fill what the system keeps for a client that does not read.
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+        large = self.raw_upstream(answering(answer))
+        self.serve("large", (large.port, 1))
         before = peak(self.served)
         greedy = self.connect()
         greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         greedy.settimeout(1)
         with self.assertRaises(OSError):
             while True:  # Until nothing more is taken, or the connection is cut.
-                greedy.send(b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n" * 2000)
+                greedy.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * 2000)
         self.assertEqual(self.served.get("/none").status, 404)
         self.assertLess(peak(self.served) - before, HELD)
         ended = select.poll()
@@ -90,7 +94,7 @@ class LimitTests(ClientCase):
 
         def cut() -> bool:
             try:
-                greedy.send(b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n" * 2000)  # It may only have been slow.
+                greedy.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * 2000)  # It may only have been slow.
             except TimeoutError:
                 pass
             except OSError:
