@@ -13,7 +13,6 @@ ROOT = Path(__file__).resolve().parent.parent
 EXCEPTIONS: Mapping[str, str] = {
     "gateway/admin/apisix_kinds.py": "a table; tests/admin/test_apisix.py goes through all of it",
     "gateway/admin/calls.py": "tested through the API that is made of it, tests/admin/test_enterprise.py",
-    "gateway/admin/checks.py": "tested through the resources that are checked, tests/admin/test_resources.py",
     "gateway/admin/kinds.py": "a table; tests/admin/test_resources.py goes through all of it",
     "gateway/admin/refusals.py": "values; every refusal is seen in tests/admin/test_enterprise_errors.py",
     "gateway/app.py": "the composition root; run for real by tests/e2e",
