@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gateway.http1.client import HTTP1Client
 
 _GATHER_BYTES = 65536
+_JOINED_BYTES = 16384
+"""Content of so many bytes is copied to be one piece with what comes before it."""
 
 
 class BodyLengthError(Exception):
@@ -31,6 +33,7 @@ class BodySender:
         "_left",
         "_registered",
         "_size",
+        "_waiting",
         "over",
         "paused",
     )
@@ -45,6 +48,7 @@ class BodySender:
         self._gathered: list[bytes] | None = [head]
         self._size = 0
         self._registered = False
+        self._waiting = False
         self.paused = False
         self.over = False
 
@@ -55,17 +59,26 @@ class BodySender:
             self._failed(Failure())
             return
         finished.addCallbacks(self._finished, self._failed)
-        if self._gathered is not None:
-            self._flush()
+        if getattr(self._body, "imminent", False) and not self.over:
+            # The head leaves with what comes now, or when it turns out that this is not for sending.
+            self._waiting = True
+        else:
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what was gathered: nothing more comes at once."""
         gathered, self._gathered = self._gathered, None
-        assert gathered is not None
+        if gathered is None:
+            return
+        self._waiting = False
         transport = self._connection.transport
         if not self.over:
             self._registered = True
             transport.registerProducer(self, True)
-        transport.writeSequence(gathered)
+        if self._size <= _JOINED_BYTES:
+            transport.write(b"".join(gathered))
+        else:
+            transport.writeSequence(gathered)
 
     def unregister(self) -> None:
         """The socket need not tell any more."""
@@ -98,7 +111,7 @@ class BodySender:
             self._gathered.append(data)
             self._size += len(data)
             if self._size > _GATHER_BYTES:
-                self._flush()
+                self.flush()
 
     def _finished(self, _: object) -> None:
         if self.over:
@@ -113,6 +126,8 @@ class BodySender:
                 connection.transport.write(b"0\r\n\r\n")
             else:
                 self._gathered.append(b"0\r\n\r\n")
+        if self._waiting:
+            self.flush()
         if not self.paused:
             self.unregister()
             connection.request_sent(self)

@@ -256,15 +256,19 @@ class LeanConnection(HalfClosed, Protocol):
         self.fresh = False
         self.deadline = inf
         stream = self._stream = LeanStream(self, head)
+        body = stream.body
+        if body is not None and self._buffer:
+            body.imminent = True
         assert self._client is not None
         stream.serve(self.factory.runner.handle(admitted, request, self._client, stream))
-        if self._stream is not stream or stream.received:
-            return
-        self.resume_reading()
-        if self._buffer:
-            # Its own content first; what is left is the next request's.
-            data, self._buffer, self._at = self._buffer[self._at :], b"", 0
-            self._buffer = stream.content(data)
+        if self._stream is stream and not stream.received:
+            self.resume_reading()
+            if self._buffer:
+                # Its own content first; what is left is the next request's.
+                data, self._buffer, self._at = self._buffer[self._at :], b"", 0
+                self._buffer = stream.content(data)
+        if body is not None and body.imminent:
+            body.arrived()
 
     def _refuse(self, refused: Refused) -> None:
         """Answer bytes that are no request, and log them like one."""

@@ -35,6 +35,8 @@ class RequestBody:
         expected: The same, with None for a chunked request.
         complete: Whether all of it has arrived.
         received: Bytes that have arrived.
+        imminent: Whether the server has more of it at hand: a head that is sent can wait for that, until
+            ``arrived`` is called.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class RequestBody:
         self.expected = length
         self.complete = False
         self.received = 0
+        self.imminent = False
         self._source = source
         self._read_ahead = read_ahead
         self._on_start: Callable[[], None] | None = on_start
@@ -113,6 +116,13 @@ class RequestBody:
         if self._gathering is not None:
             self._gathered(None)
         self._finish_if_done()
+
+    def arrived(self) -> None:
+        """What was imminent is here."""
+        self.imminent = False
+        flush = getattr(self._consumer, "flush", None)
+        if flush is not None:
+            flush()
 
     # -- for hooks that look on
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.error import ConnectionLost
 
 from gateway.core import reasons
@@ -26,6 +28,38 @@ class RequestContentTests(ClientCase):
             socket.value().endswith(b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
             socket.value(),
         )
+
+    def test_head_waits(self) -> None:
+        """The head waits for content that is at hand, and not for more than that."""
+        for rest, end in ((b"abc", b"\r\n\r\nabc"), (b"", b"\r\n\r\n")):
+            self.network = Network()
+            body: Any = Content(5)
+            body.imminent = True
+            _, socket = self.started(body, b"POST")
+            self.assertEqual(socket.writes, [])
+            body.consumer.write(rest)
+            self.assertEqual(socket.writes, [])
+            body.consumer.flush()
+            body.consumer.flush()
+            self.assertEqual(len(socket.writes), 1)
+            self.assertTrue(socket.value().endswith(end))
+            self.assertIsNotNone(socket.producer)
+            body.consumer.write(b"de" if rest else b"abcde")
+            body.done.callback(None)
+            self.assertEqual(len(socket.writes), 2)
+
+    def test_head_waits_for_the_end(self) -> None:
+        """If the content ends meanwhile, that is all there is to send."""
+        body: Any = Content(3)
+        body.imminent = True
+        _, socket = self.started(body, b"POST")
+        body.consumer.write(b"abc")
+        body.done.callback(None)
+        self.assertEqual(len(socket.writes), 1)
+        self.assertTrue(socket.value().endswith(b"\r\n\r\nabc"))
+        self.assertIsNone(socket.producer)
+        body.consumer.flush()
+        self.assertEqual(len(socket.writes), 1)
 
     def test_head_goes_first(self) -> None:
         """The head does not wait for content that takes its time."""

@@ -53,6 +53,8 @@ _REQUESTS = (
     b"GET /hides?page=7 HTTP/1.1\r\nHost: a.example\r\n\r\n",
     b"GET /hosts HTTP/1.1\r\nHost: a.example\r\n\r\n",
     b"GET /methods HTTP/1.1\r\nHost: a.example\r\n\r\n",
+    b"POST /plain HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\nabc",
+    b"POST /plain HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     b"GET /nobody HTTP/1.1\r\nHost: a.example\r\n\r\n",
     b"GET /two HTTP/1.1\r\nHost: a.example\r\n\r\n",
 )
@@ -289,6 +291,26 @@ class MemoryTests(SynchronousTestCase):
         memory = world.factories[0].heads.get(_REQUESTS[12])
         assert memory is not None
         self.assertLessEqual(memory[2].memory.misses, 16)  # type: ignore[union-attr]
+
+    def test_one_piece(self) -> None:
+        """Content that comes with its head leaves with it, in one write; so does what there is of more."""
+        head = b"POST /plain HTTP/1.1\r\nHost: a.example\r\n"
+        for content, count in (
+            (b"Content-Length: 3\r\n\r\nabc", 1),
+            (b"Content-Length: 70000\r\n\r\n" + b"x" * 70_000, 1),
+            (b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 1),
+            (b"Content-Length: 3\r\n\r\nab", 1),
+            (b"Content-Length: 3\r\n\r\n", 1),
+            (b"Transfer-Encoding: chunked\r\n\r\n3", 1),
+        ):
+            world = _World(0)
+            world.request(0, _REQUESTS[0], _ANSWERS[0])
+            (socket,) = world.network.sockets
+            socket.writes.clear()
+            sent, *_ = world.request(0, head + content, b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.assertEqual(len(socket.writes), count, content[:60])
+            self.assertTrue(sent.startswith(b"POST /plain HTTP/1.1\r\n"), sent[:60])
+            self.assertEqual(world.runner.bugs, 0)
 
     def test_changes_of_limits(self) -> None:
         """A limit that was made smaller counts for connections made from then on (nothing else is new)."""
