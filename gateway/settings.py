@@ -193,7 +193,7 @@ class ProxySection:
     linger_s: float = setting(fields.seconds(0, 600), "5")
     linger_bytes: int = setting(fields.whole(0), "1048576")
     read_ahead_bytes: int = setting(fields.whole(4096, 2**30), "65536")
-    known_heads: int = setting(fields.whole(0, 65536), "16384")
+    known_heads: int = setting(fields.whole(0, 65536), "24576")
     variables_max_bytes: int = setting(fields.whole(0, 2**30), "67108864")
     tunnel_idle_timeout_s: float = setting(fields.seconds(0), "0")
     upstream_max_header_bytes: int = setting(fields.whole(1024, 2**20), "65536")

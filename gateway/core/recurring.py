@@ -8,6 +8,7 @@ that a stream of texts that are all different costs next to nothing.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -27,12 +28,13 @@ class Recurring(Generic[T]):
     def __init__(self, limit: int) -> None:
         """
         Args:
-            limit: How many texts to remember; when there are more, all are forgotten. 0 remembers none.
+            limit: How many texts to remember; for one more the oldest is forgotten. 0 remembers none.
         """
         self._limit = limit
         self._plenty = limit // 2
         self._once_limit = max(4096, 2 * limit)
-        self._texts: dict[bytes, T] = {}
+        # One that can lose its oldest entry at no cost.
+        self._texts: OrderedDict[bytes, T] = OrderedDict()
         self._once: set[int] = set()
         self.get = self._texts.get
 
@@ -73,7 +75,7 @@ class Recurring(Generic[T]):
     def keep(self, text: bytes, made: T) -> None:
         """Remember a text that ``recurs``."""
         if len(self._texts) >= self._limit:
-            self._texts.clear()
+            self._texts.popitem(last=False)
         self._texts[text] = made
 
 

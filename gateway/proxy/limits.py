@@ -50,6 +50,6 @@ class ProxyLimits:
     linger_s: float = 5.0
     linger_bytes: int = 1 << 20
     read_ahead_bytes: int = 1 << 16
-    known_heads: int = 16384
+    known_heads: int = 24576
     variables_max_bytes: int = 1 << 26
     tunnel_idle_timeout_s: float = 0.0
