@@ -67,6 +67,7 @@ from gateway.data_plane import (
     metrics_directory,
 )
 from gateway.errors import GatewayError, SettingsErrors
+from gateway.heap import settle
 from gateway.inherited import Sockets, inherited, variables
 from gateway.interfaces import CountersFailed, IConfigStore
 from gateway.model.record import Change, Key, StoreView
@@ -213,6 +214,7 @@ class GatewayService(Service):
         observation = self._make_observation(control, served, care)
         api.start()
         self._closers.append(api.stop)
+        settle()
         self._listen(api, status, report.not_ready_because, care.admin)
         self._listen_inside(observation, ControlAPI(control, self._registry, group, observation.health))
         if workers is not None:

@@ -26,6 +26,7 @@ from gateway.control.worker_log import PipeObserver
 from gateway.control.worker_process import COUNTERS, LINK
 from gateway.counters.local import LocalCounters
 from gateway.data_plane import DataPlane, metrics_directory
+from gateway.heap import settle
 from gateway.http1 import reactor as lean
 from gateway.registry import load_plugins
 from gateway.settings import Settings
@@ -110,6 +111,8 @@ class WorkerService:
         await self._publisher.settled()
         if self._ending:
             return
+        if self._own_process:
+            settle()
         for kind, one in self._sockets:
             with one:
                 self._plane.adopt(kind, one)

@@ -30,6 +30,7 @@ TABLE: Mapping[str, frozenset[str]] = {
     "testing": frozenset({"model", "core", "interfaces", "factories", "registry", "binding"}),
     # Shells.
     "files": frozenset(),
+    "heap": frozenset(),
     "threads": frozenset(),
     "certificates": frozenset({"files"}),
     "http1": _VALUES,
@@ -62,9 +63,10 @@ TABLE: Mapping[str, frozenset[str]] = {
     "app": _VALUES
     | _SHELLS
     | {"admin", "binding", "bootstrap", "certificates", "control", "data_plane", "inherited", "registry"}
-    | {"certificate_care", "reload", "settings", "settings_fields", "settings_text", "threads"},
+    | {"certificate_care", "heap", "reload", "settings", "settings_fields", "settings_text", "threads"},
     "worker": _VALUES
-    | {"certificates", "control", "counters", "data_plane", "http1", "registry", "settings", "settings_text"},
+    | {"certificates", "control", "counters", "data_plane", "heap", "http1", "registry", "settings"}
+    | {"settings_text"},
     "tap": frozenset({"app", "bootstrap", "errors", "http1", "registry", "reload", "settings"}),
 }
 """

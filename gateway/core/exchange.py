@@ -254,7 +254,7 @@ class Exchange:
         outcome: Set when it has ended.
         memory: Of a head that came before: what was made of it then.
         sent: The request that was sent for it last, if that is the same as for an earlier request with the
-            same head: an object with a place ``line`` for what the access log makes of that.
+            same head: an object with places ``line`` and ``line_of`` for what the access log makes of that.
     """
 
     request: RequestHead

@@ -35,9 +35,11 @@ class Sent:
         "_client_ip",
         "_host",
         "_method",
+        "_node",
+        "_only",
         "_origin",
+        "_others",
         "_pairs",
-        "_prepared",
         "_target",
         "_timeout",
         "_tunnels",
@@ -54,8 +56,10 @@ class Sent:
         self._host = exchange.upstream_host
         self._client_ip = exchange.client_ip
         self._origin = exchange.connection.origin
-        # By the node's id, with the node, so that the id stays its own.
-        self._prepared: dict[int, tuple[Node, PreparedRequest]] = {}
+        # Mostly there is one node. Others by their ids, with the node, so that the id stays its own.
+        self._node: Node | None = None
+        self._only: PreparedRequest | None = None
+        self._others: dict[int, tuple[Node, PreparedRequest]] | None = None
 
     def holds(self, exchange: Exchange, route: CompiledRoute, upstream: Upstream) -> bool:
         """Whether the same is to be sent now."""
@@ -73,13 +77,20 @@ class Sent:
 
     def to(self, node: Node) -> PreparedRequest | None:
         """What is sent to a node."""
-        found = self._prepared.get(id(node))
+        if self._node is node:
+            return self._only
+        found = None if self._others is None else self._others.get(id(node))
         return None if found is None else found[1]
 
     def keep(self, node: Node, prepared: PreparedRequest) -> None:
         """Remember what is sent to a node."""
         prepared.keep()
-        self._prepared[id(node)] = (node, prepared)
+        if self._node is None:
+            self._node, self._only = node, prepared
+            return
+        if self._others is None:
+            self._others = {}
+        self._others[id(node)] = (node, prepared)
 
 
 class Dispatcher:

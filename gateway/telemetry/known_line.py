@@ -74,17 +74,17 @@ class KnownLine:
         known = [value.replace("%", "%%") for value in values] if "%" in text else list(values)
         for place, kind in self._new:
             known[place] = kind
-        sent.line = (self, self._frame % tuple(known))
+        sent.line = self._frame % tuple(known)
+        sent.line_of = self
 
     def write(self, sent: Any, exchange: Exchange, now_s: float) -> str | None:
         """The line of an exchange that ended at a Unix time in seconds; None if it is not known."""
-        known = sent.line
-        if known is None or known[0] is not self or not _ordinary(exchange):
+        if sent.line_of is not self or not _ordinary(exchange):
             return None
         _, status, seconds, _ = exchange.attempts[0]
         took_s = now_s - exchange.started_s
         time = self._time(exchange)
-        text: str = known[1] % self._arrange(
+        text: str = sent.line % self._arrange(
             (
                 time,
                 time,

@@ -74,7 +74,7 @@ class PreparedRequest(Headers):
         switching: Whether it asks for another protocol: 101 is an answer to it.
         kept: Whether it is sent again and again: the agent remembers what it makes of it.
         text: If it is kept: the head as it is sent without content. pool: Likewise, its connections.
-        line: Likewise, what the access log made of it.
+        line: Likewise, what the access log made of it. line_of: Who made that.
     """
 
     __slots__ = (
@@ -83,6 +83,7 @@ class PreparedRequest(Headers):
         "keepalive",
         "kept",
         "line",
+        "line_of",
         "method",
         "peer",
         "pool",
@@ -113,12 +114,15 @@ class PreparedRequest(Headers):
         self.kept = False
         self.text: bytes | None = None
         self.pool: Any = None
-        self.line: Any = None
+        self.line: str | None = None
+        self.line_of: Any = None
         self._built: dict[bytes, list[bytes]] | None = None
 
     def keep(self) -> None:
         """It will be sent again."""
         self.kept = True
+        # There may be many. The garbage collector looks at lists for ever, at tuples of bytes once.
+        self.fields = tuple(self.fields)
 
     @property
     def url(self) -> bytes:

@@ -15,7 +15,7 @@ from tests.telemetry.test_log_values import served
 
 
 def _sent() -> Any:
-    return SimpleNamespace(line=None)
+    return SimpleNamespace(line=None, line_of=None)
 
 
 class KnownLineTests(SynchronousTestCase):
