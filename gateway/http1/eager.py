@@ -152,8 +152,8 @@ class EagerMixin:
     def send_gathered(self) -> None:
         """Send what was gathered in this turn; what the socket does not take is left to Twisted."""
         self._gathering = False
-        if not self.connected or self._aborting:
-            return
+        if not self.connected or self._aborting or self.dataBuffer:
+            return  # It is gone, or Twisted has begun to send it by itself.
         pieces = self._tempDataBuffer
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         try:

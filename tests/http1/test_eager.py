@@ -220,6 +220,22 @@ class TurnTests(_Pairs):
         await client.lost
         await server.lost
 
+    async def test_sent_meanwhile(self) -> None:
+        """If Twisted begins to send it within the turn, nothing overtakes what is left of that."""
+        server, client = await self.pair()
+        self.open_turn()
+        client.transport.write(b"abc")
+        whole = client.transport.writeSomeData
+        client.transport.writeSomeData = lambda data: whole(data[:1])
+        client.transport.startWriting()
+        client.transport.doWrite()
+        client.transport.write(b"def")
+        eager.turn.close()
+        del client.transport.writeSomeData
+        client.transport.loseConnection()
+        self.assertEqual(await server.lost, b"abcdef")
+        await client.lost
+
     async def test_gone_meanwhile(self) -> None:
         """A connection that is lost before the turn ends has nothing more to send, and nobody is told."""
         _, client = await self.pair()
