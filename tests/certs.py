@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
 
 
 @frozen
@@ -93,3 +94,25 @@ def pair(*names: str, kind: str = "ec", issuer: Pair | None = None, ca: bool = F
 def authority(name: str = "authority.test") -> Pair:
     """A certificate authority."""
     return pair(name, ca=True)
+
+
+def shake_hands(client: SSL.Connection, server: SSL.Connection) -> list[SSL.Connection]:
+    """
+    Have two ends in memory, their states set, shake hands.
+
+    Returns:
+        Those that have not come to the end of it.
+    """
+    waiting = [client, server]
+    for _ in range(10):
+        for end, other in ((client, server), (server, client)):
+            try:
+                end.do_handshake()
+                waiting = [one for one in waiting if one is not end]
+            except SSL.WantReadError:
+                pass
+            try:
+                other.bio_write(end.bio_read(1 << 16))
+            except SSL.WantReadError:
+                pass
+    return waiting

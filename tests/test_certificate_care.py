@@ -15,7 +15,7 @@ from gateway.control.state import State
 from gateway.model.record import StoreView
 from gateway.settings import Settings, settings_from
 from gateway.telemetry.facts import expiry_of
-from tests.certs import Pair, pair
+from tests.certs import Pair, pair, shake_hands
 
 
 class CertificateCareTests(SynchronousTestCase):
@@ -54,16 +54,7 @@ class CertificateCareTests(SynchronousTestCase):
         server.set_accept_state()
         client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
         client.set_connect_state()
-        for _ in range(3):
-            for one, other in ((client, server), (server, client)):
-                try:
-                    one.do_handshake()
-                except SSL.WantReadError:
-                    pass
-                try:
-                    other.bio_write(one.bio_read(1 << 16))
-                except SSL.WantReadError:
-                    pass
+        shake_hands(client, server)
         shown = client.get_peer_certificate()
         assert shown is not None
         return shown.get_serial_number()

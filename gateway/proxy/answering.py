@@ -147,16 +147,14 @@ class Answering:
             # A plugin has made it a HEAD: what its answer says of a length is not there.
             length, known = None if length is None or exchange.status == 304 else 0, None
         exchange.response_length = length
-        if general.header_filter or chain.header_filter or not exchange.from_upstream:
+        unclean = bool(general.header_filter or chain.header_filter or not exchange.from_upstream)
+        if unclean:
             for _, hook in general.header_filter:
                 hook(exchange)
             for _, hook in chain.header_filter:
                 hook(exchange)
-            if known is None:
-                exchange.response_fields.clean()
-            elif exchange.response_fields.pairs[: known.count] != known.pairs:
+            if known is not None and exchange.response_fields.pairs[: known.count] != known.pairs:
                 known = None
-                exchange.response_fields.clean()
         if content and known is not None and self._pass_on(known, content):
             return True
         if general.body_filter or chain.body_filter:
@@ -166,8 +164,8 @@ class Answering:
             self._outcome = evolve(self._outcome, status=status)
         self._content_wanted = exchange.request.method != b"HEAD" and status not in _NO_CONTENT_STATUSES
         self._responded = True
-        if known is not None:
-            exchange.response_fields.clean(known.count)
+        if unclean:
+            exchange.response_fields.clean(0 if known is None else known.count)
         self.downstream.respond(status, exchange.response_fields.pairs, length, known)
         return False
 

@@ -128,20 +128,20 @@ class Dispatcher:
             sent: Sent | None = memory.sent
             if sent is not None and sent.holds(exchange, route, upstream):
                 memory.misses = 0
+            elif not memory.again:
+                memory.again = True
+                sent = None
+            elif memory.misses < _MISSES and not compiled.secured and speaks_for_itself(exchange.fields):
+                # Where something is new in each request (an id, say) it would never hold: hence the limit.
+                memory.misses += 1
+                sent = memory.sent = Sent(exchange, route, upstream)
+            else:
+                sent = None
+            if sent is not None:
                 prepared = sent.to(node)
                 if prepared is None:
                     prepared = self._prepare(exchange, route, compiled, node)
                     sent.keep(node, prepared)
-                exchange.sent = prepared
-                return self._relay(prepared, None, waiter)
-            # Where something is new in each request (an id, say) it would never hold.
-            if not memory.again:
-                memory.again = True
-            elif memory.misses < _MISSES and not compiled.secured and speaks_for_itself(exchange.fields):
-                memory.misses += 1
-                sent = memory.sent = Sent(exchange, route, upstream)
-                prepared = self._prepare(exchange, route, compiled, node)
-                sent.keep(node, prepared)
                 exchange.sent = prepared
                 return self._relay(prepared, None, waiter)
         return self._relay(self._prepare(exchange, route, compiled, node, body), body, waiter)
