@@ -9,7 +9,7 @@ each time.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.core.fields import CONTROL_BYTES, Pair, wire_name
 
@@ -83,10 +83,18 @@ class KnownLines(dict[bytes, Line]):
 class _Beginnings(dict[bytes, bytes]):
     """Lower-case name → what a line with it begins with, checked once and remembered."""
 
+    def __init__(self, refused: frozenset[bytes]) -> None:
+        """
+        Args:
+            refused: Names that are somebody else's to set.
+        """
+        super().__init__()
+        self._refused = refused
+
     def __missing__(self, name: bytes) -> bytes:
         if _NAME.fullmatch(name) is None:
             raise BadLine(f"not a field name: {name!r}")
-        if name in _FRAMING:
+        if name in self._refused:
             raise BadLine(f"{name.decode()} is not for the caller to set")
         beginning = wire_name(name) + b": "
         if len(name) <= MAX_LINE_BYTES:
@@ -96,7 +104,8 @@ class _Beginnings(dict[bytes, bytes]):
         return beginning
 
 
-_beginnings = _Beginnings()
+_beginnings = _Beginnings(_FRAMING)
+_beginnings_of_answers = _Beginnings(_FRAMING | {b"connection", b"date"})
 
 
 class _Written(dict[Pair, bytes]):
@@ -133,16 +142,17 @@ def write_lines(pairs: Iterable[Pair]) -> bytes:
     return b"".join([written[pair] for pair in pairs])
 
 
-def append_lines(pairs: Iterable[Pair], out: list[bytes]) -> None:
+def added_lines(pairs: Sequence[Pair]) -> bytes:
     """
-    The same, for lines whose values are mostly new each time: append the pieces of them to *out*.
+    The same, for an answer's lines whose values are mostly new each time.
 
     Raises:
-        BadLine: as ``write_lines``, and also for a value with any other control character, which recipients
-            may take or not (RFC 9110 section 5.5).
+        BadLine: as ``write_lines``; for ``connection`` and ``date``, which the server says by itself; and for
+            a value with any other control character, which recipients may take or not (RFC 9110 section 5.5).
     """
-    beginnings = _beginnings
-    for name, value in pairs:
-        if value.translate(None, CONTROL_BYTES) != value:
-            raise BadLine("a field value holds a control character")
-        out += (beginnings[name], value, b"\r\n")
+    beginnings = _beginnings_of_answers
+    text = b"".join([beginnings[name] + value + b"\r\n" for name, value in pairs])
+    # All of them in one look: there are just the line ends.
+    if len(text.translate(None, CONTROL_BYTES)) != len(text) - 2 * len(pairs):
+        raise BadLine("a field value holds a control character")
+    return text

@@ -258,11 +258,10 @@ class TellingLimitCount(LimitCount):
                 # An upstream that limits, too, or a limit that this one comes after.
                 fields.pairs = [pair for pair in fields.pairs if pair[0] not in names]
             limit, remaining, reset = rule.spelt
-            fields.pairs += (
-                (limit, b"%d" % number),
-                (remaining, b"%d" % quota[1]),
-                (reset, limiting.decimal(quota[2])),
-            )
+            left_s = b"%.2f" % quota[2]
+            if left_s.endswith(b"0"):
+                left_s = limiting.decimal(quota[2])
+            fields.pairs += ((limit, b"%d" % number), (remaining, b"%d" % quota[1]), (reset, left_s))
 
 
 def _rules(config: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any]) -> list[Rule]:

@@ -248,7 +248,7 @@ class LeanConnection(HalfClosed, Protocol):
             self._refuse(fault)
             return
         if not self._seen:
-            self._set_deadline(limits.header_timeout_s, self._head_too_slow)
+            self.set_deadline(limits.header_timeout_s, self._head_too_slow)
         self._seen = len(unfinished)
         self.resume_reading()
 
@@ -341,7 +341,7 @@ class LeanConnection(HalfClosed, Protocol):
         if lingers:
             # To close while the client still sends would reset the connection, and the answer be lost.
             self.resume_reading()
-            self._set_deadline(self.factory.limits.linger_s, self.transport.loseConnection)
+            self.set_deadline(self.factory.limits.linger_s, self.transport.loseConnection)
         else:
             self._wait_for_reader()
         self._closing = True
@@ -380,13 +380,10 @@ class LeanConnection(HalfClosed, Protocol):
         if self._stream is None and not self._closing:
             self.close()
 
-    def _set_deadline(self, wait_s: float, then: Any) -> None:
-        self.deadline = self.factory.clock.seconds() + wait_s
-        self._on_deadline = then
-
     def set_deadline(self, wait_s: float, then: Any) -> None:
         """Call *then* unless another deadline is set, or none, within *wait_s*; for the stream."""
-        self._set_deadline(wait_s, then)
+        self.deadline = self.factory.clock.seconds() + wait_s
+        self._on_deadline = then
 
     def past_deadline(self) -> None:
         """The time is up; for the factory."""
@@ -397,12 +394,12 @@ class LeanConnection(HalfClosed, Protocol):
         if self._writing_paused:
             self._wait_for_reader()
         else:
-            self._set_deadline(self.factory.limits.idle_timeout_s, self._idle_too_long)
+            self.set_deadline(self.factory.limits.idle_timeout_s, self._idle_too_long)
 
     def _wait_for_reader(self) -> None:
         """Cut the client off if it takes no bytes for too long."""
         self._unsent = unsent(self.transport)
-        self._set_deadline(self.factory.limits.send_timeout_s, self._reader_too_slow)
+        self.set_deadline(self.factory.limits.send_timeout_s, self._reader_too_slow)
 
     def _reader_too_slow(self) -> None:
         if unsent(self.transport) < self._unsent:

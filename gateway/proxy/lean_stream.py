@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from math import inf
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IPushProducer
 
 from gateway.core.fields import Pair
-from gateway.http1.field_lines import BadLine, append_lines, write_lines
+from gateway.http1.field_lines import BadLine, added_lines, write_lines
 from gateway.http1.request import BadChunks, ChunkReader, Head
 from gateway.proxy.known_answer import KnownAnswer, status_line
 from gateway.proxy.limits import ProxyLimits
@@ -25,13 +24,13 @@ _JOINED_BYTES = 16384
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _OWN = frozenset((b"connection", b"content-length", b"transfer-encoding", b"date"))
 """What this side of the connection says by itself; a Date only if nobody else has."""
-_name_of = itemgetter(0)
 
 
 class LeanStream:
     """One request and its answer on a connection: ``gateway.proxy.downstream.Downstream``."""
 
     __slots__ = (
+        "_allowed",
         "_chunked",
         "_chunks",
         "_connection",
@@ -63,6 +62,7 @@ class LeanStream:
         self._paused = False
         self._chunks: ChunkReader | None = None
         self._linger_from = 0
+        self._allowed = False
         self.body: RequestBody | None = None
         self.tunnel: Tunnel | None = None
         self._connection = connection
@@ -98,28 +98,38 @@ class LeanStream:
         """Take content; returns what is behind its end."""
         body = self.body
         assert body is not None
-        rest = b""
-        if self._chunks is not None:
-            try:
-                data, rest = self._chunks.feed(data)
-            except BadChunks:
-                self._keep = False
-                if self._run is not None:
-                    self._run.bad_content()
-                self._give_up()
-                return b""
-            ended = self._chunks.done
-        else:
-            assert self._left is not None
-            data, rest = data[: self._left], data[self._left :]
-            self._left -= len(data)
-            ended = not self._left
         run = self._run
-        # Before it goes on: what is too much never reaches an upstream.
-        if run is not None and run.over_limit(body.received + len(data)):
-            run.too_large()
-        if data:
-            body.data(data)
+        rest = b""
+        straight = body.straight
+        if straight is not None and self._allowed and len(data) <= (left := self._left or 0):
+            body.received += len(data)
+            left -= len(data)
+            self._left = left
+            straight(data)
+            ended = not left
+        else:
+            if self._chunks is not None:
+                try:
+                    data, rest = self._chunks.feed(data)
+                except BadChunks:
+                    self._keep = False
+                    if run is not None:
+                        run.bad_content()
+                    self._give_up()
+                    return b""
+                ended = self._chunks.done
+            else:
+                assert self._left is not None
+                data, rest = data[: self._left], data[self._left :]
+                self._left -= len(data)
+                ended = not self._left
+            # Before it goes on: what is too much never reaches an upstream.
+            if run is not None and run.over_limit(body.received + len(data)):
+                run.too_large()
+            if data:
+                body.data(data)
+            if body.straight is not None and run is not None and body.expected is not None:
+                self._allowed = not run.over_limit(body.expected)
         if run is not None:
             run.exchange.bytes_received = body.received
         if ended:
@@ -133,7 +143,7 @@ class LeanStream:
             if body.received - self._linger_from > self._limits.linger_bytes:
                 self._give_up()
         else:
-            self._wait_for_content()
+            self._connection.set_deadline(self._limits.body_timeout_s, self._content_too_slow)
         return rest
 
     def _continue(self) -> None:
@@ -217,10 +227,8 @@ class LeanStream:
             return False
         out = [known.start]
         if added:
-            if not _OWN.isdisjoint(map(_name_of, added)):
-                return False
             try:
-                append_lines(added, out)
+                out.append(added_lines(added))
             except BadLine:
                 return False
         if known.dated:
