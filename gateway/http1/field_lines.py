@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from gateway.core.fields import CONTROL_BYTES, Pair, wire_name
 
@@ -17,22 +18,6 @@ MAX_LINES = 4096
 """How many lines are remembered. When there are more, all are forgotten."""
 MAX_LINE_BYTES = 512
 """Longer lines are not remembered: with ``MAX_LINES`` this bounds the memory."""
-
-ORDINARY, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT = range(6)
-"""Which fields the one who reads a request's head has to look at."""
-_REQUEST_KINDS = {
-    b"host": HOST,
-    b"content-length": CONTENT_LENGTH,
-    b"transfer-encoding": TRANSFER_ENCODING,
-    b"connection": CONNECTION,
-    b"expect": EXPECT,
-}
-
-
-def request_kind(name: bytes) -> int:
-    """Which of them a request's field is."""
-    return _REQUEST_KINDS.get(name, ORDINARY)
-
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE = re.compile(rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)")
@@ -46,29 +31,30 @@ class BadLine(ValueError):
 
 
 Line = tuple[Pair, int]
+Made = TypeVar("Made")
 
 
-class KnownLines(dict[bytes, Line]):
+class KnownLines(dict[bytes, Made]):
     """
-    Field line, without its line end → (name in lower case, value without white space around it), kind.
+    Field line, without its line end → what is made of its name in lower case and value without white space.
 
     Looking a line up reads it, if it is not known yet; ``BadLine`` if it breaks the grammar.
     """
 
-    def __init__(self, kind: Callable[[bytes], int]) -> None:
+    def __init__(self, make: Callable[[Pair], Made]) -> None:
         """
         Args:
-            kind: Of a field, by its name in lower case.
+            make: Called with a line's name and value.
         """
         super().__init__()
-        self._kind = kind
+        self._make = make
 
-    def __missing__(self, line: bytes) -> Line:
+    def __missing__(self, line: bytes) -> Made:
         found = _LINE.fullmatch(line)
         if found is None:
             raise BadLine("a field line breaks the grammar")
-        name = found[1].lower()
-        read = ((name, found[2].strip(b" \t")), self._kind(name))
+        name, value = found.groups()
+        read = self._make((name.lower(), value.strip(b" \t")))
         if len(line) <= MAX_LINE_BYTES:
             if len(self) >= MAX_LINES:
                 self.clear()

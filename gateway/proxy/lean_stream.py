@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IPushProducer
 
+from gateway.core.exchange import RequestHead
 from gateway.core.fields import Pair
 from gateway.http1.field_lines import BadLine, added_lines, write_lines
-from gateway.http1.request import BadChunks, ChunkReader, Head
+from gateway.http1.request import BadChunks, ChunkReader, Framing
 from gateway.proxy.known_answer import KnownAnswer, status_line
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
@@ -37,7 +38,6 @@ class LeanStream:
         "_finished",
         "_framed",
         "_gone",
-        "_head",
         "_keep",
         "_left",
         "_limits",
@@ -45,13 +45,14 @@ class LeanStream:
         "_out",
         "_paused",
         "_producer",
+        "_request",
         "_run",
         "body",
         "received",
         "tunnel",
     )
 
-    def __init__(self, connection: LeanConnection, head: Head) -> None:
+    def __init__(self, connection: LeanConnection, request: RequestHead, framing: Framing) -> None:
         self._run: Run | None = None
         self._out: list[bytes] | None = None
         self._chunked = False
@@ -67,16 +68,16 @@ class LeanStream:
         self.tunnel: Tunnel | None = None
         self._connection = connection
         self._limits: ProxyLimits = connection.factory.limits
-        self._head = head
-        self._keep = head.persistent
-        self._left = head.length
-        self.received = head.length == 0
-        if head.length != 0 or head.has_length:
-            if head.length is None:
+        self._request = request
+        length, has_length, self._keep, expects = framing
+        self._left = length
+        self.received = length == 0
+        if length != 0 or has_length:
+            if length is None:
                 self._chunks = ChunkReader(self._limits.max_chunk_line_bytes, self._limits.max_header_bytes)
-            ask = self._continue if head.expects else _no_need
+            ask = self._continue if expects else _no_need
             self.body = RequestBody(
-                head.length, connection, read_ahead=self._limits.read_ahead_bytes, on_start=ask
+                length, connection, read_ahead=self._limits.read_ahead_bytes, on_start=ask
             )
             if self.received:
                 self.body.end()
@@ -167,8 +168,7 @@ class LeanStream:
     ) -> None:
         if self._gone:
             return
-        head = self._head
-        version = head.version
+        version = self._request.version
         draining = self._connection.factory.draining
         start = status_line(status)
         dated = False
@@ -199,7 +199,7 @@ class LeanStream:
             pass
         elif length is not None:
             out.append(b"Content-Length: %d\r\n" % length)
-        elif status != 304 and head.method != b"HEAD":
+        elif status != 304 and self._request.method != b"HEAD":
             if version == (1, 1):
                 self._chunked = True
                 out.append(b"Transfer-Encoding: chunked\r\n")
@@ -221,7 +221,7 @@ class LeanStream:
             not self._keep
             or not self.received
             or self._gone
-            or self._head.version != (1, 1)
+            or self._request.version != (1, 1)
             or connection.factory.draining
         ):
             return False
