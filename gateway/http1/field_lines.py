@@ -100,7 +100,7 @@ class _Written(dict[Pair, bytes]):
     def __missing__(self, pair: Pair) -> bytes:
         name, value = pair
         beginning = _beginnings[name]
-        if b"\n" in value or b"\r" in value or b"\0" in value:
+        if len(value.translate(None, b"\r\n\0")) != len(value):
             raise BadLine("a field value holds CR, LF or NUL")
         line = beginning + value + b"\r\n"
         if len(line) <= MAX_LINE_BYTES:
