@@ -84,52 +84,42 @@ class Run(Answering):
         try:
             exchange = self.exchange
             exchange.source = self.downstream.body
-            if exchange.source is not None:
+            # Routes and plugins may ask for what stands in the content.
+            if exchange.source is not None and exchange.snapshot.content_routes and is_readable(exchange):
+                self._gather(self._begin)
+            else:
                 self._begin()
-                return
-            match_route(exchange)
-            general, route = exchange.snapshot.global_chain, exchange.route
-            if route is None or not general.silent:
-                self._hooks = iter(general.rewrite)
-                self._walk()
-                return
-            # What _walk comes to, without the stages on the way where nobody has a say.
-            chain = self._chain = route.chain
-            if chain.rewrite:
-                if not self._pass(_ROUTE_REWRITE, iter(chain.rewrite)):
-                    return
-                if exchange.consumer is not None and exchange.consumer.adds:
-                    self._stage = _ROUTE_REWRITE
-                    self._walk()
-                    return
-            if not chain.access or self._pass(_ACCESS, iter(chain.access)):
-                self._first_try()
         except Exception:
             self._bug(Failure())
 
     # -- the way through the plugins
 
     def _begin(self) -> None:
-        """Begin with a request that has content: routes and plugins may ask for what stands in it."""
-        exchange = self.exchange
-        if exchange.snapshot.content_routes and is_readable(exchange):
-            self._gather(self._matched)
-        else:
-            self._matched()
-
-    def _matched(self) -> None:
-        """Find the route, and walk through its plugins."""
+        """Find the route, and begin to walk through its plugins."""
         exchange = self.exchange
         match_route(exchange)
-        snapshot = exchange.snapshot
-        self._hooks = iter(snapshot.global_chain.rewrite)
-        reads = snapshot.global_chain.reads_content
-        if exchange.route is not None and exchange.route.chain.reads_content:
-            reads = True
-        if reads and exchange.held is None and is_readable(exchange):
-            self._gather(self._walk)
-        else:
+        general, route = exchange.snapshot.global_chain, exchange.route
+        if exchange.source is not None and exchange.held is None:
+            reads = general.reads_content or (route is not None and route.chain.reads_content)
+            if reads and is_readable(exchange):
+                self._hooks = iter(general.rewrite)
+                self._gather(self._walk)
+                return
+        if route is None or not general.silent:
+            self._hooks = iter(general.rewrite)
             self._walk()
+            return
+        # What _walk comes to, without the stages on the way where nobody has a say.
+        chain = self._chain = route.chain
+        if chain.rewrite:
+            if not self._pass(_ROUTE_REWRITE, iter(chain.rewrite)):
+                return
+            if exchange.consumer is not None and exchange.consumer.adds:
+                self._stage = _ROUTE_REWRITE
+                self._walk()
+                return
+        if not chain.access or self._pass(_ACCESS, iter(chain.access)):
+            self._first_try()
 
     def _gather(self, then: Callable[[], None]) -> None:
         """Have the content there for variables that are read from it; what is too large stays unread."""
