@@ -92,3 +92,29 @@ class ExplainTests(SynchronousTestCase):
         )
         got = self.explain(snapshot, "/x")
         self.assertEqual([p["origin"] for p in got["plugins"]], ["global_rule/tag", "route/r"])
+
+    def test_anonymous(self) -> None:
+        """A request that goes on as the anonymous consumer tells why."""
+        snapshot = self.snapshot(
+            service("s"),
+            change("consumer", "jack", {"username": "jack"}),
+            route("r", "/x", plugins={"nobody": {"username": "jack"}}),
+        )
+        got = self.explain(snapshot, "/x")
+        self.assertEqual(got["plugins"][0]["result"], "passed as the anonymous consumer: key_missing")
+        self.assertEqual(got["consumer"]["username"], "jack")
+
+    def test_missing_resources(self) -> None:
+        """A plugin config and a consumer group that do not exist are the 503 that a client would get."""
+        snapshot = self.snapshot(
+            service("s"),
+            change("consumer", "jack", {"username": "jack", "group_id": "gone"}),
+            Change("default", "route", "r", {"uri": "/x", "plugin_config_id": "gone"}, "apisix"),
+            route("q", "/y", plugins={"nobody": {"username": "jack"}}),
+        )
+        for path, what in (("/x", "plugin_config"), ("/y", "consumer_group")):
+            got = self.explain(snapshot, path)["outcome"]
+            self.assertEqual(
+                (got["status"], got["decided_by"], got["reason"]),
+                (503, f"plugin:{what}", "reference_missing"),
+            )
