@@ -93,7 +93,11 @@ def _walk(exchange: Exchange, steps: list[dict[str, Any]]) -> dict[str, Any] | N
     if ended is not None:
         return ended
     if exchange.consumer is not None and exchange.consumer.adds and exchange.route is not None:
-        merged = snapshot.consumer_chain(exchange.route, exchange.consumer)
+        try:
+            merged = snapshot.consumer_chain(exchange.route, exchange.consumer)
+        except Exception as error:
+            # As the data plane has it: what cannot be made is answered 500.
+            return _outcome(500, "gateway", reasons.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
         added = [plugin for plugin in merged.chain.plugins if id(plugin) not in told]
         told.update((id(plugin), _describe(plugin)) for plugin in added)
         steps.extend(told[id(plugin)] for plugin in added)

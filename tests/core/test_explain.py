@@ -65,6 +65,17 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(got["plugins"][0]["result"], "failed: KeyError: 'status'")
         self.assertEqual((got["outcome"]["status"], got["outcome"]["reason"]), (500, "internal_error"))
 
+    def test_a_consumers_plugin_that_cannot_be_made(self) -> None:
+        """A consumer's plugin that was stored and cannot be made is the 500 that a client would get."""
+        snapshot = self.snapshot(
+            service("s"),
+            change("consumer", "jack", {"username": "jack", "plugins": {"refused": {}}}),
+            route("r", "/x", plugins={"nobody": {"username": "jack"}}),
+        )
+        got = self.explain(snapshot, "/x")
+        self.assertEqual((got["outcome"]["status"], got["outcome"]["reason"]), (500, "internal_error"))
+        self.assertEqual(got["outcome"]["detail"], "ValueError: refused will not be bound")
+
     def test_takes_no_turn(self) -> None:
         """Explaining again and again does not move the balancer."""
         nodes = [{"host": "127.0.0.1", "port": port, "weight": 1} for port in (1, 2)]
