@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway.core import auth, reasons
-from gateway.core.chain import BoundPlugin, Chain, Hook
+from gateway.core.chain import BoundPlugin, Chain, Hook, filter_key
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.opening import match_route
 
@@ -147,7 +147,10 @@ def _run_phase(
             return _outcome(500, "gateway", reasons.INTERNAL_ERROR, detail)
         if verdict is None:
             why = exchange.context.get(auth.FAILURE)
-            step["result"] = "passed" if why == failed else f"passed as the anonymous consumer: {why}"
+            if exchange.context.get(filter_key(plugin)) is False:
+                step["result"] = "not run: its filter does not hold"
+            else:
+                step["result"] = "passed" if why == failed else f"passed as the anonymous consumer: {why}"
         elif isinstance(verdict, Reply):
             step["result"] = f"answered {verdict.status}"
             return _outcome(verdict.status, f"plugin:{plugin.name}", verdict.reason, verdict.detail)

@@ -51,6 +51,14 @@ class ExplainTests(SynchronousTestCase):
         )
         self.assertIsNone(got["upstream"])
 
+    def test_filtered(self) -> None:
+        """A plugin that its filter keeps from running is told apart from one that lets the request pass."""
+        tag = {"_meta": {"filter": [["uri", "==", "/y"]]}}
+        got = self.explain(self.snapshot(service("s"), route("r", "/*", plugins={"tag": tag})), "/x")
+        self.assertEqual(got["plugins"][0]["result"], "not run: its filter does not hold")
+        got = self.explain(self.snapshot(service("s"), route("r", "/*", plugins={"tag": tag})), "/y")
+        self.assertEqual(got["plugins"][0]["result"], "passed")
+
     def test_impure_plugins_are_not_run(self) -> None:
         """A plugin that reaches outside is named and passed over."""
         snapshot = self.snapshot(service("s"), route("r", "/x", plugins={"impure": {}}))
