@@ -113,6 +113,17 @@ class BodySender:
             if self._size > _GATHER_BYTES:
                 self.flush()
 
+    @property
+    def outlet(self) -> Any:
+        """See ``gateway.http1.conduit.Outlet``."""
+        if self._chunked or self._gathered is not None or self.over:
+            return None
+        return self._connection.transport
+
+    def passed(self, size: int) -> None:
+        """See ``gateway.http1.conduit.Outlet``. Not more than there are to come."""
+        self._left -= size
+
     def _finished(self, _: object) -> None:
         if self.over:
             return

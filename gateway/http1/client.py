@@ -27,6 +27,7 @@ from zope.interface import alsoProvides, implementer
 
 from gateway.core import reasons
 from gateway.http1.body_sender import BodySender
+from gateway.http1.conduit import WORTH_BYTES, Conduit
 from gateway.http1.eager import unsent
 from gateway.http1.response import BadResponse, ResponseHead, ResponseReader
 
@@ -124,6 +125,7 @@ class HTTP1Client(TwistedProtocol):
         self._deadline = inf
         self._awaited = _IDLE
         self._unsent_before = 0
+        self._conduit: Conduit | None = None
 
     # -- the connection
 
@@ -143,6 +145,7 @@ class HTTP1Client(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.alive = False
         self._closing = True
+        self._stop_conduit()
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
@@ -310,8 +313,46 @@ class HTTP1Client(TwistedProtocol):
             if self._taker is not None:
                 # Unless whoever heard of it has dropped it at once.
                 self._taker = taker
+                self._lay_conduit()
         elif content and not self._closing:
             taker.response_content(content)
+
+    # -- content that goes to the client without a way through this process (gateway.http1.conduit.Inlet)
+
+    def _lay_conduit(self) -> None:
+        if self._conduit is None and self._reader.to_come >= WORTH_BYTES:
+            self._conduit = Conduit.lay(self.transport, self)
+
+    def _stop_conduit(self) -> None:
+        conduit, self._conduit = self._conduit, None
+        if conduit is not None:
+            conduit.stop()
+
+    def pours(self) -> tuple[Any, int] | None:
+        """See ``Inlet``."""
+        left = self._reader.to_come
+        if not left or self._paused or self._closing:
+            return None
+        outlet = getattr(self._taker, "outlet", None)
+        return None if outlet is None else (outlet, left)
+
+    def poured(self, size: int) -> None:
+        """See ``Inlet``."""
+        taker, reader = self._taker, self._reader
+        reader.passed(size)
+        if taker is not None:
+            taker.passed(size)
+        if reader.complete:
+            self._stop_conduit()
+            # As if it had been read together with the end: nobody's answer.
+            reader.surplus = self.transport.has_more()
+            self._taker = None
+            self._free()
+            if taker is not None:
+                taker.response_ended()
+        elif self._sender is None and not self._paused:
+            self._unsent_before = 0
+            self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
 
     def _free(self) -> None:
         if self._paused:
@@ -365,6 +406,8 @@ class HTTP1Client(TwistedProtocol):
             self._paused = False
             if self._sender is None:
                 self._wait(self._read_s, reasons.UPSTREAM_READ_TIMEOUT)
+            if self._head_given:
+                self._lay_conduit()
             self.transport.resumeProducing()
 
     # -- after a 101 answer (gateway.proxy.tunnel.TunnelFlow)

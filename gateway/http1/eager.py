@@ -30,7 +30,7 @@ _USUAL_READ = 96 << 10
 An answer of 64 KiB and its head in one piece. Not more: for 128 KiB and up the C library asks the system
 for the memory, and gives it back, at each read.
 """
-_LARGE_READ = 1 << 19
+_LARGE_READ = 1 << 18
 _MOST_PIECES = 64
 _SMALL = 16 << 10
 """More is sent at once: memory is not held for a turn."""
@@ -116,6 +116,26 @@ class EagerMixin:
                 return
         later: Any = super()
         later.write(data[sent:] if sent else data)
+
+    def has_more(self) -> bool:
+        """Whether something has arrived that was not read, be it the end."""
+        try:
+            self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def expect_little(self) -> None:
+        """What is read next is no part of a large content."""
+        self._read_bytes = _USUAL_READ
+
+    def takes_at_once(self) -> bool:
+        """Whether what is sent now, past this object, comes after all that was written before."""
+        return bool(self.connected) and not (
+            self._tempDataBuffer or self.dataBuffer or self._writeDisconnected or self._aborting
+        )
 
     def writeSequence(self, pieces: Any) -> None:
         """As ``ITransport.writeSequence``; the pieces need not be joined first."""

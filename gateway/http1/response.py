@@ -206,6 +206,18 @@ class ResponseReader:
         self.surplus = True
         return b""
 
+    @property
+    def to_come(self) -> int:
+        """Bytes of content still to come, if it has a length; 0 if it has none, or nothing is to come."""
+        return self._left if self._mode == _SIZED else 0
+
+    def passed(self, size: int) -> None:
+        """So many bytes of it, not more than are ``to_come``, have gone another way than ``feed``."""
+        self._left -= size
+        if not self._left:
+            self._mode = _DONE
+            self.complete = True
+
     def close(self, clean: bool) -> bool:
         """
         The connection ended; nothing more will arrive.

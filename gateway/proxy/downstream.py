@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IPushProducer
 
@@ -53,6 +53,10 @@ class Downstream(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send content."""
+
+    @property
+    def outlet(self) -> Any:
+        """The transport, if content may be sent on it as it is, past ``write``; else None."""
 
     def flush(self) -> None:
         """Send the head now, although no content follows yet."""

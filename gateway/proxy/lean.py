@@ -283,7 +283,7 @@ class LeanConnection(HalfClosed, Protocol):
                 data, self._buffer, self._at = self._buffer[self._at :], b"", 0
                 self._buffer = stream.content(data)
         if body is not None and body.imminent:
-            body.arrived()
+            stream.arrived()
 
     def _refuse(self, refused: Refused) -> None:
         """Answer bytes that are no request, and log them like one."""

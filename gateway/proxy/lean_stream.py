@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPushProducer
 
 from gateway.core.exchange import RequestHead
 from gateway.core.fields import Pair
+from gateway.http1.body_sender import BodySender
+from gateway.http1.conduit import WORTH_BYTES, Conduit
 from gateway.http1.field_lines import BadLine, added_lines, write_lines
 from gateway.http1.request import BadChunks, ChunkReader, Framing
 from gateway.proxy.known_answer import KnownAnswer, status_line
@@ -34,6 +36,7 @@ class LeanStream:
         "_allowed",
         "_chunked",
         "_chunks",
+        "_conduit",
         "_connection",
         "_finished",
         "_framed",
@@ -47,6 +50,7 @@ class LeanStream:
         "_producer",
         "_request",
         "_run",
+        "_sender",
         "body",
         "received",
         "tunnel",
@@ -64,6 +68,8 @@ class LeanStream:
         self._chunks: ChunkReader | None = None
         self._linger_from = 0
         self._allowed = False
+        self._conduit: Conduit | None = None
+        self._sender: Any = None
         self.body: RequestBody | None = None
         self.tunnel: Tunnel | None = None
         self._connection = connection
@@ -106,7 +112,7 @@ class LeanStream:
             body.received += len(data)
             left -= len(data)
             self._left = left
-            straight(data)
+            straight.write(data)
             ended = not left
         else:
             if self._chunks is not None:
@@ -131,11 +137,20 @@ class LeanStream:
                 body.data(data)
             if body.straight is not None and run is not None and body.expected is not None:
                 self._allowed = not run.over_limit(body.expected)
+                if not body.imminent:
+                    self._lay_conduit()
+        self._took(body, ended)
+        return rest
+
+    def _took(self, body: RequestBody, ended: bool) -> None:
+        """Go on after a piece of content."""
+        run = self._run
         if run is not None:
             run.exchange.bytes_received = body.received
         if ended:
             self.received = True
             self._connection.deadline = inf
+            self._stop_conduit()
             body.end()
             if self._finished:
                 self._run = None
@@ -145,7 +160,39 @@ class LeanStream:
                 self._give_up()
         else:
             self._connection.set_deadline(self._limits.body_timeout_s, self._content_too_slow)
-        return rest
+
+    def arrived(self) -> None:
+        """What came together with the head was taken."""
+        body = self.body
+        assert body is not None
+        body.arrived()
+        self._lay_conduit()
+
+    # -- content that goes to the upstream without a way through this process (gateway.http1.conduit.Inlet)
+
+    def _lay_conduit(self) -> None:
+        if self._conduit is None and self._allowed and (self._left or 0) >= WORTH_BYTES and not self._gone:
+            self._conduit = Conduit.lay(self._connection.transport, self)
+
+    def _stop_conduit(self) -> None:
+        conduit, self._conduit = self._conduit, None
+        if conduit is not None:
+            conduit.stop()
+
+    def pours(self) -> tuple[Any, int] | None:
+        body = self.body
+        sender = self._sender = None if body is None else body.straight
+        transport = getattr(sender, "outlet", None)
+        return (transport, self._left) if transport is not None and self._left else None
+
+    def poured(self, size: int) -> None:
+        body, sender = self.body, self._sender
+        assert body is not None
+        assert isinstance(sender, BodySender)
+        sender.passed(size)
+        body.received += size
+        self._left = left = (self._left or 0) - size
+        self._took(body, not left)
 
     def _continue(self) -> None:
         if self._out is None and not self._gone and not self._finished:
@@ -273,6 +320,12 @@ class LeanStream:
             self._connection.transport.write(data)
 
     @property
+    def outlet(self) -> Any:
+        if self._out != [] or self._chunked or self._gone or self._finished:
+            return None
+        return self._connection.transport
+
+    @property
     def begun(self) -> bool:
         """Whether it is being answered."""
         return self._out is not None
@@ -362,6 +415,7 @@ class LeanStream:
     def client_gone(self) -> None:
         """The connection is lost."""
         self._gone = True
+        self._stop_conduit()
         if self._run is not None:
             self._run.client_gone()
 

@@ -37,7 +37,7 @@ class RequestBody:
         received: Bytes that have arrived.
         imminent: Whether the server has more of it at hand: a head that is sent can wait for that, until
             ``arrived`` is called.
-        straight: What takes the next piece in place of ``data``, as long as there is nothing to be done with
+        straight: Who takes the next piece in place of ``data``, as long as there is nothing to be done with
             it but to count it in ``received``; None otherwise.
     """
 
@@ -60,7 +60,7 @@ class RequestBody:
         self.complete = False
         self.received = 0
         self.imminent = False
-        self.straight: Callable[[bytes], None] | None = None
+        self.straight: IConsumer | None = None
         self._source = source
         self._read_ahead = read_ahead
         self._on_start: Callable[[], None] | None = on_start
@@ -108,7 +108,7 @@ class RequestBody:
                 and self._consumer is consumer
                 and not self._paused
             ):
-                self.straight = consumer.write
+                self.straight = consumer
             return
         self._held.append(data)
         self._held_bytes += len(data)

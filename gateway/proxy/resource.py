@@ -104,6 +104,8 @@ class WebDownstream:
                 whole.end()
                 self.body = whole
 
+    outlet = None  # Its content may be framed in many ways.
+
     @property
     def site(self) -> ProxySite | None:
         """The streaming site, if the request came through one."""

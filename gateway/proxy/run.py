@@ -350,6 +350,20 @@ class Run(Answering):
             except Exception:
                 self._bug(Failure())
 
+    @property
+    def outlet(self) -> Any:
+        """See ``gateway.http1.conduit.Outlet``."""
+        chain, general = self._chain, self.exchange.snapshot.global_chain
+        if self._over or not self._content_wanted:
+            return None
+        if chain.body_filter or chain.body_tap or general.body_filter or general.body_tap:
+            return None
+        return self.downstream.outlet
+
+    def passed(self, size: int) -> None:
+        """See ``gateway.http1.conduit.Outlet``."""
+        self.exchange.bytes_sent += size
+
     def response_ended(self) -> None:
         """The upstream's content is complete."""
         self._flow = None

@@ -6,36 +6,15 @@ import socket
 from typing import Any
 
 from twisted.internet import abstract, reactor, tcp
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.protocol import ClientFactory, Factory, Protocol
+from twisted.internet.protocol import ClientFactory, Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gateway.http1 import eager
-
-
-class _Told(Protocol):
-    """Collects; tells when there is a connection, and when it has ended."""
-
-    transport: Any
-
-    def __init__(self) -> None:
-        self.made: Deferred[_Told] = Deferred()
-        self.lost: Deferred[bytes] = Deferred()
-        self.received: list[bytes] = []
-        self.sizes: list[int] = []
-
-    def connectionMade(self) -> None:
-        self.made.callback(self)
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received.append(data)
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self.lost.callback(b"".join(self.received))
+from tests.http1.pairs import Pairs, Told
 
 
 class _Producer:
@@ -54,24 +33,7 @@ class _Producer:
         """The connection is gone."""
 
 
-class _Pairs(TestCase):
-    """Over loopback."""
-
-    async def pair(self) -> tuple[_Told, _Told]:
-        """A connection that was accepted and its other end, both writing at once."""
-        server, client = _Told(), _Told()
-        port: Any = eager.listen(reactor, 0, Factory.forProtocol(lambda: server), 5, "127.0.0.1")
-        self.addCleanup(port.stopListening)
-        factory = ClientFactory()
-        factory.protocol = lambda: client  # type: ignore[assignment]
-        connect = eager.connector(reactor)
-        connect("127.0.0.1", port.getHost().port, factory)
-        await client.made
-        await server.made
-        return server, client
-
-
-class EagerTests(_Pairs):
+class EagerTests(Pairs):
     """Each write goes to the socket at once."""
 
     async def test_at_once(self) -> None:
@@ -120,7 +82,7 @@ class EagerTests(_Pairs):
             bound.bind(("127.0.0.1", 0))
             bound.listen(5)
             bound.setblocking(False)
-            server = _Told()
+            server = Told()
             port: Any = eager.adopt(reactor, bound, Factory.forProtocol(lambda: server))
             self.addCleanup(port.stopListening)
             with socket.create_connection(bound.getsockname()) as client:
@@ -130,7 +92,7 @@ class EagerTests(_Pairs):
             self.assertEqual(await server.lost, b"hello")
 
 
-class TurnTests(_Pairs):
+class TurnTests(Pairs):
     """Writes while the reactor deals with several events."""
 
     def open_turn(self) -> None:
@@ -286,7 +248,7 @@ class OtherReactorTests(SynchronousTestCase):
 class UnsentTests(TestCase):
     async def test_unsent(self) -> None:
         """What a transport holds and what the system holds for it count, until the peer has taken them."""
-        server, client = _Told(), _Told()
+        server, client = Told(), Told()
         port: Any = eager.listen(reactor, 0, Factory.forProtocol(lambda: server), 5, "127.0.0.1")
         self.addCleanup(port.stopListening)
         factory = ClientFactory()

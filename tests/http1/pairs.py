@@ -1,0 +1,50 @@
+"""Pairs of connected transports that write at once: real sockets over loopback, on the real reactor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ClientFactory, Factory, Protocol
+from twisted.trial.unittest import TestCase
+
+from gateway.http1 import eager
+
+
+class Told(Protocol):
+    """Collects; tells when there is a connection, and when it has ended."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.made: Deferred[Told] = Deferred()
+        self.lost: Deferred[bytes] = Deferred()
+        self.received: list[bytes] = []
+        self.sizes: list[int] = []
+
+    def connectionMade(self) -> None:
+        self.made.callback(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received.append(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.lost.callback(b"".join(self.received))
+
+
+class Pairs(TestCase):
+    """Over loopback."""
+
+    async def pair(self) -> tuple[Told, Told]:
+        """A connection that was accepted and its other end, both writing at once."""
+        server, client = Told(), Told()
+        port: Any = eager.listen(reactor, 0, Factory.forProtocol(lambda: server), 5, "127.0.0.1")
+        self.addCleanup(port.stopListening)
+        factory = ClientFactory()
+        factory.protocol = lambda: client  # type: ignore[assignment]
+        connect = eager.connector(reactor)
+        connect("127.0.0.1", port.getHost().port, factory)
+        await client.made
+        await server.made
+        return server, client
