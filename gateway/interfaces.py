@@ -92,6 +92,7 @@ class INestingFactory(Interface):
     """What the factory of a plugin provides besides ``IPluginFactory`` if others stand in its settings."""
 
     nested_kind = Attribute("The kind they must be of, ``auth`` say: str; None if it does not matter.")
+    nested_fault = Attribute("What a writer is told of one that is refused: str with {name} and {text}.")
 
     def nested(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         """
