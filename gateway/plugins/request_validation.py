@@ -15,7 +15,7 @@ from gateway.core.exchange import Exchange, Reply
 from gateway.core.schema_words import text as words
 from gateway.factories import Factory
 from gateway.interfaces import IRewritePhase, PluginServices
-from gateway.model.schema import Checker
+from gateway.model.schema import Checker, announces_default, fill_any
 
 MAX_BYTES = 67108864
 FORM = "application/x-www-form-urlencoded"
@@ -54,7 +54,7 @@ SCHEMA: dict[str, Any] = {
 
 def _checker(schema: Mapping[str, Any], member: str) -> Checker:
     try:
-        return Checker(schema)
+        return Checker(schema, formats=True)
     except jsonschema.SchemaError as error:
         raise ValueError(f"{member} is no JSON Schema: {error.message:.200}") from None
 
@@ -179,13 +179,16 @@ def _checked(
         form_fields: The most that a form may have; None: it is JSON.
         patient: Whether it may take longer, and leaves the interpreter to other threads meanwhile.
     Returns:
-        What is wrong with it, and JSON content written anew; each or both None.
+        What is wrong with it, and JSON content written anew, with the defaults of the schema; each or both
+        None.
     """
     try:
         document = _json(data, patient) if form_fields is None else _form(data, form_fields)
     except (ValueError, RecursionError) as error:
         return _brief(error), None
     try:
+        if announces_default(checker.schema):
+            document = fill_any(checker.schema, document)
         problems = checker.problems(document)
         if problems:
             return words(problems[0]), None
