@@ -113,8 +113,7 @@ def log_factory(
         deliver = collector(settings, options.max_size == 1, services)
         title = settings.get("name") or name
         batch = services.batches.open(title, services.origin.rpartition("/")[2], options, deliver)
-        with_content = maker.request_body.max_bytes or maker.response_body.max_bytes
-        return (ContentLogger if with_content else BatchLogger)(maker, batch, services, spell)
+        return (ContentLogger if maker.with_content else BatchLogger)(maker, batch, services, spell)
 
     return Factory(
         name=name,
