@@ -50,6 +50,17 @@ def _whole(value: Any) -> Any:
     return value
 
 
+def _make(factory: Any, config: Mapping[str, Any], services: PluginServices) -> Any:
+    """An instance. What refuses the settings is told by name, as where a schema refuses them."""
+    try:
+        return factory.make(config, services)
+    except ConfigErrors:
+        raise
+    except ValueError as error:
+        text = f"failed to check the configuration of plugin {factory.name} err: {error}"
+        raise ValueError(text) from error
+
+
 @frozen
 class PluginBinder:
     """
@@ -95,7 +106,7 @@ class PluginBinder:
             upstream=upstream or self.services.upstream,
             nested=nested,
         )
-        instance = self._call(use.name, use.origin, factory.make, config, services)
+        instance = self._call(use.name, use.origin, _make, factory, config, services)
         interfaces = [(phase, interface) for phase, interface in _PHASES if interface.providedBy(instance)]
         self._verify(use.name, instance, [interface for _, interface in interfaces])
         hooks = {phase: getattr(instance, phase) for phase, _ in interfaces}
@@ -103,7 +114,7 @@ class PluginBinder:
             use=use,
             priority=factory.priority,
             pure=IPureHooks.providedBy(instance),
-            auth=self.registry.is_auth(use.name),
+            auth=factory.kind == "auth",
             **hooks,
         )
 

@@ -119,13 +119,13 @@ class BindTests(BindingCase):
         self.assertEqual(str(error), "unknown plugin [other]")
 
     def test_refused(self) -> None:
-        """What a plugin refuses is refused in its own words."""
+        """What a plugin refuses is refused in its own words, and it is named."""
 
         def make(config: Mapping[str, Any], services: PluginServices) -> object:
             raise ValueError("n is too odd")
 
         error = self.assertRaises(ValueError, self.bind, {}, make)
-        self.assertEqual(str(error), "n is too odd")
+        self.assertEqual(str(error), "failed to check the configuration of plugin plain err: n is too odd")
         self.assertEqual(self.log.events, [])
 
 

@@ -60,8 +60,9 @@ class ApisixPages:
             "priority": factory.priority,
             "schema": self._registry.published_schema(name),
         }
-        if self._registry.is_auth(name):
+        if factory.kind == "auth":
             page["type"] = "auth"
+        if self._registry.is_auth(name):
             page["consumer_schema"] = self._registry.published_schema(name, credential=True)
         if factory.metadata_schema is not None:
             page["metadata_schema"] = factory.metadata_schema

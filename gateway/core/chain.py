@@ -176,9 +176,14 @@ def _with_body(hook: Hook, body: bytes, content_type: bytes) -> Hook:
     return run
 
 
+def filter_key(plugin: BoundPlugin) -> str:
+    """Where ``Exchange.context`` keeps whether ``_meta.filter`` lets a plugin run."""
+    return f"_meta.filter {plugin.use.origin} {plugin.name}"
+
+
 def _filtered(plugin: BoundPlugin, predicate: Predicate) -> BoundPlugin:
     # Evaluated once per request, whichever phase asks first (contract §6).
-    memory = f"_meta.filter {plugin.use.origin} {plugin.name}"
+    memory = filter_key(plugin)
 
     def passes(exchange: Exchange) -> bool:
         known: bool | None = exchange.context.get(memory)

@@ -62,6 +62,8 @@ SERVED_KINDS = frozenset(
 """The kinds a snapshot is made of; changes of others leave it as it is."""
 CERTIFICATE_KINDS = frozenset({"ssl", "certificate", "ca_certificate", "sni"})
 """Those that its ``CertificateTable`` is made of."""
+_SHARING = frozenset({"consumer", "consumer_group", "plugin_config", "service"})
+"""Kinds whose plugins become part of routes later, if at all."""
 ROUTES_AT_ONCE = 500
 """How many routes enter the router in one step: a step copies its tables."""
 
@@ -236,6 +238,10 @@ class Compiler:
                 self._guard(work, change.key, read, work, change)
             yield
         bind = self._binder(work.metadata)
+        for change in ours if strict else ():
+            if change.kind in _SHARING and change.value is not None:
+                self._guard(work, change.key, self._try_plugins, change.kind, change.id, change.value, bind)
+                yield
         rules: list[Rule[CompiledRoute]] = []
         redo = sorted(work.redo_routes, key=lambda route: work.orders.get(route, 0))
         content_routes = last.content_routes.difference(redo)
@@ -288,6 +294,14 @@ class Compiler:
             # LookupError and TypeError: a document of another version that no longer fits its schema.
             work.problems.append(Problem((kind, id), "value", str(error) or repr(error)))
             work.quarantined[key] = f"{type(error).__name__}: {error}"
+
+    def _try_plugins(
+        self, kind: str, id: str, value: Mapping[str, Any], bind: Callable[[PluginUse], BoundPlugin]
+    ) -> None:
+        """Bind plugins that no route may have yet, so that who writes them hears what is wrong with them."""
+        for name, use in uses_of(f"{kind}/{id}", value.get("plugins", {})).items():
+            if not use.disabled and not (kind == "consumer" and self._plugins.is_auth(name)):
+                bind(use)
 
     def _read_upstream(self, work: Work, change: Change) -> None:
         """Enter an upstream that stands by itself; routes that lead to it are redone."""

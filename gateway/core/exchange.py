@@ -30,16 +30,16 @@ def _without_query(target: bytes) -> str:
     return repr(path + mark + b"..." if mark else path)
 
 
-@frozen
+# Not frozen: one is made for each request, and attrs takes a detour for each attribute of a frozen one.
+@define
 class RequestHead:
     """
-    A request as it arrived, before anything looked at it.
+    A request as it arrived, before anything looked at it. Never changed.
 
     Attributes:
         method: As sent; methods are case-sensitive (RFC 9110 section 9.1).
         target: The request target in origin form (RFC 9112 section 3.2.1), undecoded.
-        fields: Field lines in order, names lower-cased. Never changed; plugins change
-            ``Exchange.fields``.
+        fields: Field lines in order, names lower-cased; plugins change ``Exchange.fields``.
         version: ``(1, 1)`` and so on.
     """
 

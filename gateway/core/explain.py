@@ -7,11 +7,11 @@ The router and every pure plugin run for real. Plugins whose hooks reach outside
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.core import reasons
-from gateway.core.chain import BoundPlugin, Chain, Hook
+from gateway.core import auth, reasons
+from gateway.core.chain import BoundPlugin, Chain, Hook, filter_key
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.opening import match_route
 
@@ -89,13 +89,21 @@ def _walk(exchange: Exchange, steps: list[dict[str, Any]]) -> dict[str, Any] | N
         ended = _run_phase(exchange, phase, plugins, told)
         if ended is not None:
             return ended
+    ended = _stand_in(exchange, chain.rewrite, chain.plugins)
+    if ended is not None:
+        return ended
     if exchange.consumer is not None and exchange.consumer.adds and exchange.route is not None:
-        merged = snapshot.consumer_chain(exchange.route, exchange.consumer)
+        try:
+            merged = snapshot.consumer_chain(exchange.route, exchange.consumer)
+        except Exception as error:
+            # As the data plane has it: what cannot be made is answered 500.
+            return _outcome(500, "gateway", reasons.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
         added = [plugin for plugin in merged.chain.plugins if id(plugin) not in told]
         told.update((id(plugin), _describe(plugin)) for plugin in added)
         steps.extend(told[id(plugin)] for plugin in added)
         names = {name for name, _ in merged.rewrite}
         ended = _run_phase(exchange, "rewrite", tuple(p for p in added if p.name in names), told)
+        ended = ended or _stand_in(exchange, merged.rewrite, merged.chain.plugins)
         if ended is not None:
             return ended
         chain = merged.chain
@@ -126,6 +134,7 @@ def _run_phase(
         if hook is None:
             continue
         step = told[id(plugin)]
+        failed = exchange.context.get(auth.FAILURE)
         if not plugin.pure:
             step["result"] = "not run: it reaches outside the request"
             continue
@@ -137,12 +146,28 @@ def _run_phase(
             step["result"] = f"failed: {detail}"
             return _outcome(500, "gateway", reasons.INTERNAL_ERROR, detail)
         if verdict is None:
-            step["result"] = "passed"
+            why = exchange.context.get(auth.FAILURE)
+            if exchange.context.get(filter_key(plugin)) is False:
+                step["result"] = "not run: its filter does not hold"
+            else:
+                step["result"] = "passed" if why == failed else f"passed as the anonymous consumer: {why}"
         elif isinstance(verdict, Reply):
             step["result"] = f"answered {verdict.status}"
             return _outcome(verdict.status, f"plugin:{plugin.name}", verdict.reason, verdict.detail)
         else:
             step["result"] = "not run: it has to wait for something"
+    return None
+
+
+def _stand_in(
+    exchange: Exchange, hooks: Iterable[tuple[str, Hook]], plugins: Iterable[BoundPlugin]
+) -> dict[str, Any] | None:
+    """Run the hooks that are of no plugin: they answer in the place of a resource that is not there."""
+    names = {plugin.name for plugin in plugins}
+    for name, hook in hooks:
+        verdict = None if name in names else hook(exchange)
+        if isinstance(verdict, Reply):
+            return _outcome(verdict.status, f"plugin:{name}", verdict.reason, verdict.detail)
     return None
 
 

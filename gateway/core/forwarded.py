@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from itertools import product
+from operator import itemgetter
 
 from gateway.core.consumers import CONSUMER_FIELDS
 from gateway.core.fields import Fields, Pair
@@ -67,7 +68,7 @@ _DROPPED_FROM_REQUESTS = _spellings(
         b"x-forwarded-for",
     }
 )
-_TELLING = _DROPPED_FROM_REQUESTS - {b"host"}
+_TELLING = _OVERWRITABLE | {b"connection", b"forwarded", b"x-forwarded-for"}
 """Of those: what may say something about the others, or is passed on in another form."""
 _DROPPED_FROM_RESPONSES = HOP_BY_HOP | {
     b"content-length",
@@ -86,6 +87,7 @@ that is never an option of a connection (section 7.6.1). The gateway's Host, ``X
 _NOTHING_SAID = frozenset({b"", b"keep-alive", b"Keep-Alive", b"close"})
 """Values of dropped fields that need no second look: nearly every Connection field."""
 _CONSUMER_FIELDS = _spellings(CONSUMER_FIELDS)
+_name_of = itemgetter(0)
 
 
 def strip_consumer_fields(fields: Fields, watched: bytes | None = None) -> bool:
@@ -103,13 +105,12 @@ def strip_consumer_fields(fields: Fields, watched: bytes | None = None) -> bool:
     """
     names = _CONSUMER_FIELDS if watched is None else _and_consumer_fields(watched)
     pairs = fields.pairs
-    for pair in pairs:
-        if pair[0] in names:
-            kept = [pair for pair in pairs if pair[0] not in _CONSUMER_FIELDS]
-            if len(kept) != len(pairs):
-                fields.pairs = kept
-            return any(name == watched for name, _ in kept)
-    return False
+    if names.isdisjoint(map(_name_of, pairs)):
+        return False
+    kept = [pair for pair in pairs if pair[0] not in _CONSUMER_FIELDS]
+    if len(kept) != len(pairs):
+        fields.pairs = kept
+    return any(name == watched for name, _ in kept)
 
 
 @lru_cache(8)
@@ -159,9 +160,7 @@ def request_fields(
     pairs = fields.pairs
     dropped = _DROPPED_FROM_REQUESTS
     kept = [pair for pair in pairs if pair[0] not in dropped]
-    telling = _TELLING
-    special = [pair for pair in pairs if pair[0] in telling and pair[1] not in _NOTHING_SAID]
-    if not special:
+    if _TELLING.isdisjoint(map(_name_of, pairs)) or not (special := _special(pairs)):
         return [(b"host", host), *kept, *_about_usual(client_ip, scheme, client_host, port)]
     forwarded_for, proto, forwarded_host, forwarded_port = client_ip, scheme, client_host, port
     forwarded = b""
@@ -205,7 +204,12 @@ def speaks_for_itself(fields: Fields) -> bool:
     Whether ``request_fields`` depends on nothing but names and values: not on whether a line is the
     client's own or a plugin's.
     """
-    return not any(name in _TELLING and value not in _NOTHING_SAID for name, value in fields.pairs)
+    return not _special(fields.pairs)
+
+
+def _special(pairs: Iterable[Pair]) -> list[Pair]:
+    """What is not dropped without a second look."""
+    return [pair for pair in pairs if pair[0] in _TELLING and pair[1] not in _NOTHING_SAID]
 
 
 def _about_client(

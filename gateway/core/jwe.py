@@ -23,26 +23,24 @@ class Token:
     A token, taken apart.
 
     Attributes:
-        header: The protected header. protected: the same as sent, which the tag covers too.
+        header: The protected header.
+        parts: All five as sent: header, key, initialisation vector, content, tag.
     """
 
     header: Mapping[str, Any]
-    protected: bytes = field(repr=False)
-    iv: bytes = field(repr=False)
-    sealed: bytes = field(repr=False)
+    parts: tuple[bytes, ...] = field(repr=False)
 
 
 def parse(text: bytes) -> Token | None:
     """Take a token apart; None if it is not one of five parts, or its header is no JSON object."""
-    parts = text.split(b".")
-    if len(parts) != 5 or len(text) > MAX_TOKEN_BYTES:
+    parts = tuple(text.split(b"."))
+    if len(parts) != 5 or len(text) > MAX_TOKEN_BYTES or not parts[2] or not parts[4]:
         return None
-    header_part, key, *rest = parts
-    header_text, iv, content, tag = map(decode_segment, (header_part, *rest))
-    if header_text is None or iv is None or content is None or tag is None or not iv or not tag or key:
+    header = decode_segment(parts[0])
+    if header is None:
         return None
     try:
-        return Token(strict_object(header_text), header_part, iv, content + tag)
+        return Token(strict_object(header), parts)
     except ValueError:
         return None
 
@@ -57,11 +55,16 @@ def decrypt(token: Token, secret: bytes) -> bytes | None:
         None if it was made with another secret, was changed, or is not ``dir`` with A256GCM.
     """
     header = token.header
+    protected, key, *rest = token.parts
+    iv, content, tag = map(decode_segment, rest)
+    # With "dir" there is no key in the token (RFC 7518 section 4.5).
+    if key or iv is None or content is None or tag is None:
+        return None
     if header.get("alg") != "dir" or header.get("enc") != "A256GCM" or "zip" in header or "crit" in header:
         return None
-    if len(token.iv) != _IV_BYTES or len(token.sealed) < _TAG_BYTES:
+    if len(iv) != _IV_BYTES or len(tag) != _TAG_BYTES:
         return None
     try:
-        return AESGCM(secret).decrypt(token.iv, token.sealed, token.protected)
+        return AESGCM(secret).decrypt(iv, content + tag, protected)
     except InvalidTag:
         return None

@@ -5,7 +5,9 @@ Credentials are not written: see ``DEFAULT_REDACTED_ARGS`` and ``MASKED_FIELDS``
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -120,7 +122,7 @@ def _scheme_only(read: Getter) -> Getter:
     return masked
 
 
-def hidden_arguments(exchange: Exchange, always: frozenset[str]) -> Collection[str]:
+def hidden_arguments(exchange: Exchange, always: frozenset[str]) -> frozenset[str]:
     """Names of the query arguments whose values this exchange hides: *always* and what plugins asked for."""
     more = exchange.context.get(REDACTED_ARGS)
     return always.union(more) if more else always
@@ -160,6 +162,15 @@ def hide_arguments(query: str, names: Collection[str]) -> str:
         if value and (name in names or (("%" in name or "+" in name) and _decoded(name) in names)):
             arguments[index] = f"{name}{equals}{MASK}"
     return "&".join(arguments)
+
+
+@lru_cache(64)
+def suspicion(names: frozenset[str]) -> Callable[[str], object]:
+    """
+    A first look at a query: what is called with one and returns None has nothing in it that
+    ``hide_arguments`` would mask.
+    """
+    return re.compile("|".join(["[%+]", *[re.escape(name) for name in sorted(names)]])).search
 
 
 def _decoded(name: str) -> str:

@@ -7,7 +7,7 @@ and has its own source. Both trust a peer, never a client.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 from attrs import frozen
 
@@ -26,7 +26,8 @@ def parse_address(text: str) -> tuple[str, int] | None:
     Args:
         text: ``192.0.2.7``, ``192.0.2.7:4711``, ``2001:db8::1``, ``[2001:db8::1]`` or ``[2001:db8::1]:4711``.
     Returns:
-        The address without brackets, and the port, 0 if there is none; None if it is none of these.
+        The address without brackets, in its one usual spelling (RFC 5952), and the port, 0 if there is none;
+        None if it is none of these.
     """
     text = text.strip()
     if not text or len(text) > _MAX_TEXT:
@@ -49,9 +50,13 @@ def parse_address(text: str) -> tuple[str, int] | None:
     if "%" in host:
         return None  # A zone means something on the proxy's machine alone.
     try:
-        ip_address(host)
+        address = ip_address(host)
     except ValueError:
         return None
+    if isinstance(address, IPv6Address):
+        # Who counts clients by their addresses must not count one as many.
+        mapped = address.ipv4_mapped
+        host = str(address) if mapped is None else f"::ffff:{mapped}"
     if not port:
         return host, 0
     if not (port.isascii() and port.isdigit()) or not 1 <= int(port[:6]) <= 65535:

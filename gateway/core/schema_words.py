@@ -148,7 +148,9 @@ def _around(problem: Problem) -> Iterator[str]:
             yield _place(places.pop(0))
         elif word == "patternProperties" and way and places:
             yield f'failed to validate {places.pop(0)} (matching "{way.pop(0)}"): '
-        elif word in ("items", "additionalItems", "additionalProperties", "contains") and places:
+        elif word == "additionalProperties" and places:
+            yield f"failed to validate additional property {places.pop(0)}: "
+        elif word in ("items", "additionalItems", "contains") and places:
             if way and isinstance(way[0], int):
                 way.pop(0)
             yield _place(places.pop(0))

@@ -75,7 +75,8 @@ class ConsumerChain:
 
     Attributes:
         chain: For access and all later phases.
-        rewrite: The rewrite hooks that still have to run: those of plugins the consumer adds.
+        rewrite: The rewrite hooks that still have to run: those of plugins the consumer adds. None of them
+            authenticates: that has been done.
     """
 
     chain: Chain
@@ -199,7 +200,7 @@ class Snapshot:
 
         Source:
             Data-plane contract §2 step 9 and §5: the consumer's copy of a plugin wins; rewrite runs
-            again only for plugins the route did not have.
+            again only for plugins the route did not have, and never to authenticate.
         """
         key = (route.id, consumer.username)
         known = self._consumer_chains.get(key)
@@ -211,7 +212,8 @@ class Snapshot:
             own = uses_of(f"consumer/{consumer.username}", consumer.plugins)
             group = uses_of(f"consumer_group/{consumer.group_id}", consumer.group_plugins)
             chain = bind_chain(merge([own, group, route.uses]), self.bind)
-            added = tuple(hook for hook in chain.rewrite if hook[0] not in route.uses)
+            done = {*route.uses, *(plugin.name for plugin in chain.plugins if plugin.auth)}
+            added = tuple(hook for hook in chain.rewrite if hook[0] not in done)
             known = self._consumer_chains[key] = ConsumerChain(chain, added)
         return known
 

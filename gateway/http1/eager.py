@@ -30,7 +30,7 @@ _USUAL_READ = 96 << 10
 An answer of 64 KiB and its head in one piece. Not more: for 128 KiB and up the C library asks the system
 for the memory, and gives it back, at each read.
 """
-_LARGE_READ = 1 << 18
+_LARGE_READ = 1 << 19
 _MOST_PIECES = 64
 _SMALL = 16 << 10
 """More is sent at once: memory is not held for a turn."""

@@ -9,7 +9,8 @@ each time.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from gateway.core.fields import CONTROL_BYTES, Pair, wire_name
 
@@ -17,22 +18,6 @@ MAX_LINES = 4096
 """How many lines are remembered. When there are more, all are forgotten."""
 MAX_LINE_BYTES = 512
 """Longer lines are not remembered: with ``MAX_LINES`` this bounds the memory."""
-
-ORDINARY, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT = range(6)
-"""Which fields the one who reads a request's head has to look at."""
-_REQUEST_KINDS = {
-    b"host": HOST,
-    b"content-length": CONTENT_LENGTH,
-    b"transfer-encoding": TRANSFER_ENCODING,
-    b"connection": CONNECTION,
-    b"expect": EXPECT,
-}
-
-
-def request_kind(name: bytes) -> int:
-    """Which of them a request's field is."""
-    return _REQUEST_KINDS.get(name, ORDINARY)
-
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE = re.compile(rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)")
@@ -46,29 +31,30 @@ class BadLine(ValueError):
 
 
 Line = tuple[Pair, int]
+Made = TypeVar("Made")
 
 
-class KnownLines(dict[bytes, Line]):
+class KnownLines(dict[bytes, Made]):
     """
-    Field line, without its line end → (name in lower case, value without white space around it), kind.
+    Field line, without its line end → what is made of its name in lower case and value without white space.
 
     Looking a line up reads it, if it is not known yet; ``BadLine`` if it breaks the grammar.
     """
 
-    def __init__(self, kind: Callable[[bytes], int]) -> None:
+    def __init__(self, make: Callable[[Pair], Made]) -> None:
         """
         Args:
-            kind: Of a field, by its name in lower case.
+            make: Called with a line's name and value.
         """
         super().__init__()
-        self._kind = kind
+        self._make = make
 
-    def __missing__(self, line: bytes) -> Line:
+    def __missing__(self, line: bytes) -> Made:
         found = _LINE.fullmatch(line)
         if found is None:
             raise BadLine("a field line breaks the grammar")
-        name = found[1].lower()
-        read = ((name, found[2].strip(b" \t")), self._kind(name))
+        name, value = found.groups()
+        read = self._make((name.lower(), value.strip(b" \t")))
         if len(line) <= MAX_LINE_BYTES:
             if len(self) >= MAX_LINES:
                 self.clear()
@@ -83,10 +69,18 @@ class KnownLines(dict[bytes, Line]):
 class _Beginnings(dict[bytes, bytes]):
     """Lower-case name → what a line with it begins with, checked once and remembered."""
 
+    def __init__(self, refused: frozenset[bytes]) -> None:
+        """
+        Args:
+            refused: Names that are somebody else's to set.
+        """
+        super().__init__()
+        self._refused = refused
+
     def __missing__(self, name: bytes) -> bytes:
         if _NAME.fullmatch(name) is None:
             raise BadLine(f"not a field name: {name!r}")
-        if name in _FRAMING:
+        if name in self._refused:
             raise BadLine(f"{name.decode()} is not for the caller to set")
         beginning = wire_name(name) + b": "
         if len(name) <= MAX_LINE_BYTES:
@@ -96,7 +90,8 @@ class _Beginnings(dict[bytes, bytes]):
         return beginning
 
 
-_beginnings = _Beginnings()
+_beginnings = _Beginnings(_FRAMING)
+_beginnings_of_answers = _Beginnings(_FRAMING | {b"connection", b"date"})
 
 
 class _Written(dict[Pair, bytes]):
@@ -105,7 +100,7 @@ class _Written(dict[Pair, bytes]):
     def __missing__(self, pair: Pair) -> bytes:
         name, value = pair
         beginning = _beginnings[name]
-        if b"\n" in value or b"\r" in value or b"\0" in value:
+        if len(value.translate(None, b"\r\n\0")) != len(value):
             raise BadLine("a field value holds CR, LF or NUL")
         line = beginning + value + b"\r\n"
         if len(line) <= MAX_LINE_BYTES:
@@ -133,16 +128,17 @@ def write_lines(pairs: Iterable[Pair]) -> bytes:
     return b"".join([written[pair] for pair in pairs])
 
 
-def append_lines(pairs: Iterable[Pair], out: list[bytes]) -> None:
+def added_lines(pairs: Sequence[Pair]) -> bytes:
     """
-    The same, for lines whose values are mostly new each time: append the pieces of them to *out*.
+    The same, for an answer's lines whose values are mostly new each time.
 
     Raises:
-        BadLine: as ``write_lines``, and also for a value with any other control character, which recipients
-            may take or not (RFC 9110 section 5.5).
+        BadLine: as ``write_lines``; for ``connection`` and ``date``, which the server says by itself; and for
+            a value with any other control character, which recipients may take or not (RFC 9110 section 5.5).
     """
-    beginnings = _beginnings
-    for name, value in pairs:
-        if value.translate(None, CONTROL_BYTES) != value:
-            raise BadLine("a field value holds a control character")
-        out += (beginnings[name], value, b"\r\n")
+    beginnings = _beginnings_of_answers
+    text = b"".join([beginnings[name] + value + b"\r\n" for name, value in pairs])
+    # All of them in one look: there are just the line ends.
+    if len(text.translate(None, CONTROL_BYTES)) != len(text) - 2 * len(pairs):
+        raise BadLine("a field value holds a control character")
+    return text

@@ -8,21 +8,16 @@ Content is either counted (Content-Length) or taken out of its chunks by ``Chunk
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import NamedTuple
 
-from attrs import define, frozen
+from attrs import frozen
 
 from gateway.core import reasons
+from gateway.core.exchange import RequestHead
 from gateway.core.fields import Pair
-from gateway.http1.field_lines import (
-    CONNECTION,
-    CONTENT_LENGTH,
-    EXPECT,
-    HOST,
-    TRANSFER_ENCODING,
-    BadLine,
-    KnownLines,
-    request_kind,
-)
+from gateway.http1.field_lines import BadLine, KnownLines
 
 HEAD_END = b"\r\n\r\n"
 MAX_BLANK_LINES = 4
@@ -69,33 +64,51 @@ _CODING = Refused(
 _BAD_CODING = Refused(400, "the only transfer coding taken is chunked, and that of HTTP/1.1")
 
 
-@define(eq=False)
-class Head:
+class Framing(NamedTuple):
     """
-    A request's head.
+    Where a request's content ends, and what becomes of the connection.
 
     Attributes:
-        pairs: Field lines in order, names in lower case, values without white space around them.
-        hosts: The values of its Host fields.
         length: Bytes of content; None if it is chunked; 0 without any.
         has_length: Whether a Content-Length was sent at all.
         persistent: Whether the client allows another request on the connection.
         expects: Whether it waits for 100 (Continue).
     """
 
-    method: bytes
-    target: bytes
-    pairs: tuple[Pair, ...]
+    length: int | None = 0
+    has_length: bool = False
+    persistent: bool = False
+    expects: bool = False
+
+
+class Head(NamedTuple):
+    """
+    A head that was read.
+
+    Attributes:
+        request: What is asked: names of fields in lower case, values without white space around them.
+        hosts: The values of its Host fields.
+    """
+
+    request: RequestHead
     hosts: list[bytes]
-    version: tuple[int, int]
-    length: int | None
-    has_length: bool
-    persistent: bool
-    expects: bool
+    framing: Framing
 
 
-_known_lines = KnownLines(request_kind)
+NO_REQUEST = Framing()
+"""Of bytes that are none."""
+_USUAL = Framing(persistent=True)
+"""Of nearly every request without content."""
+_FRAMING_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"connection", b"expect"))
 _V11, _V10 = (1, 1), (1, 0)
+_name_of = itemgetter(0)
+
+
+def _pair(pair: Pair) -> Pair:
+    return pair
+
+
+_known_lines = KnownLines(_pair)
 
 
 def parse_head(block: bytes, max_fields: int, max_line_bytes: int) -> Head | Refused:
@@ -114,47 +127,51 @@ def parse_head(block: bytes, max_fields: int, max_line_bytes: int) -> Head | Ref
     if line is None or (start := line.end()) > max_line_bytes + 2:
         return line_fault(block[: block.find(b"\r\n")], max_line_bytes) or _NOT_A_LINE
     method, target, minor = line.groups()
-    version = _V11 if minor == b"1" else _V10
     lines = block[start:-2].split(b"\r\n") if start < len(block) else []
     if len(lines) > max_fields:
         return Refused(431, f"more than {max_fields} field lines", reasons.HEAD_TOO_LARGE)
     known = _known_lines
     try:
-        read = [known[one] for one in lines]
+        pairs = tuple([known[one] for one in lines])
     except BadLine as error:
         return Refused(400, str(error))
+    version = _V11 if minor == b"1" else _V10
+    framing = _USUAL
+    if version is _V10 or not _FRAMING_FIELDS.isdisjoint(map(_name_of, pairs)):
+        found = _framing(pairs, version)
+        if isinstance(found, Refused):
+            return found
+        framing = found
+    hosts = [value for name, value in pairs if name == b"host"]
+    return Head(RequestHead(method, target, pairs, version), hosts, framing)
+
+
+def _framing(pairs: Sequence[Pair], version: tuple[int, int]) -> Framing | Refused:
     length: int | None = 0
     has_length = chunked = expects = False
     persistent = version is _V11
-    hosts: list[bytes] = []
-    for pair, kind in read:
-        if not kind:
-            continue
-        value = pair[1]
-        if kind == HOST:
-            hosts.append(value)
-        elif kind == CONTENT_LENGTH:
+    for name, value in pairs:
+        if name == b"content-length":
             if has_length or _DIGITS.fullmatch(value) is None:
                 return Refused(400, "Content-Length is not one number")
             has_length = True
             length = int(value)
-        elif kind == TRANSFER_ENCODING:
+        elif name == b"transfer-encoding":
             if chunked or version is _V10 or value.lower() != b"chunked":
-                return _coding_fault([pair for pair, _ in read], version)
+                return _coding_fault(pairs, version)
             chunked = True
-        elif kind == CONNECTION:
-            persistent = _persists([pair for pair, _ in read], version)
-        elif kind == EXPECT:
+        elif name == b"connection":
+            persistent = _persists(pairs, version)
+        elif name == b"expect":
             expects = version is _V11 and value.lower() == b"100-continue"
     if chunked:
         if has_length:
             return Refused(400, "Content-Length and Transfer-Encoding exclude each other")
         length = None
-    pairs = tuple([pair for pair, _ in read])
-    return Head(method, target, pairs, hosts, version, length, has_length, persistent, expects)
+    return Framing(length, has_length, persistent, expects)
 
 
-def _persists(pairs: list[Pair], version: tuple[int, int]) -> bool:
+def _persists(pairs: Sequence[Pair], version: tuple[int, int]) -> bool:
     options = {
         option.strip(b" \t").lower()
         for name, value in pairs
@@ -164,7 +181,7 @@ def _persists(pairs: list[Pair], version: tuple[int, int]) -> bool:
     return b"close" not in options and (version == (1, 1) or b"keep-alive" in options)
 
 
-def _coding_fault(pairs: list[Pair], version: tuple[int, int]) -> Refused:
+def _coding_fault(pairs: Sequence[Pair], version: tuple[int, int]) -> Refused:
     """What is wrong with Transfer-Encoding: is its length unclear (400), or is it clear and unknown (501)?"""
     value = b",".join(value for name, value in pairs if name == b"transfer-encoding").lower()
     codings = [coding.strip(b" \t") for coding in value.split(b",")]

@@ -30,7 +30,12 @@ _CHUNKS_FOLLOW = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 # How the content of the current response is delimited.
 _HEAD, _SIZED, _CHUNKED, _TO_CLOSE, _DONE = range(5)
 
-_known_lines = KnownLines(response_kind)
+
+def _with_kind(pair: Pair) -> Line:
+    return pair, response_kind(pair[0])
+
+
+_known_lines = KnownLines(_with_kind)
 _CONTENT_LENGTH = int(ResponseKind.CONTENT_LENGTH)
 _TRANSFER_ENCODING = int(ResponseKind.TRANSFER_ENCODING)
 _CONNECTION = int(ResponseKind.CONNECTION)

@@ -20,6 +20,7 @@ NAME = "basic-auth"
 
 _ROUTE_SCHEMA: dict[str, Any] = {
     "type": "object",
+    "title": "work with route or service object",
     "properties": {
         "hide_credentials": auth.HIDE_CREDENTIALS,
         "realm": auth.realm_schema("basic"),
@@ -29,6 +30,7 @@ _ROUTE_SCHEMA: dict[str, Any] = {
 
 _CREDENTIAL_SCHEMA: dict[str, Any] = {
     "type": "object",
+    "title": "work with consumer object",
     "properties": {
         "username": {"type": "string", "description": "The user name; without a colon."},
         "password": {"type": "string", "description": "The password."},

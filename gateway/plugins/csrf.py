@@ -96,9 +96,11 @@ def _refuse(reason: str, detail: str = "") -> Reply:
 
 
 def _check(config: Mapping[str, Any]) -> None:
-    name = config.get("name", "")
-    if name and not is_reference(name):
+    name = config.get("name")
+    if name is not None and not is_reference(name):
         configured_name(name)
+    if not config["key"]:
+        raise ValueError("key is empty")
 
 
 def _make(config: Mapping[str, Any], services: PluginServices) -> CSRF:

@@ -142,6 +142,8 @@ class Config:
             extra_headers=tuple(
                 (configured_name(name), compile_template(_spelt(value)))
                 for name, value in filled.get("extra_headers", {}).items()
+                # A host may be meant; the others would break the call in two.
+                if configured_name(name) not in _FRAMING - {b"host"}
             ),
             upstream_headers=tuple(map(configured_name, filled["upstream_headers"])),
             client_headers=frozenset(map(configured_name, filled["client_headers"])),

@@ -23,6 +23,7 @@ NAME = "hmac-auth"
 
 _ROUTE_SCHEMA: dict[str, Any] = {
     "type": "object",
+    "title": "work with route or service object",
     "properties": {
         "allowed_algorithms": {
             "type": "array",
@@ -62,6 +63,7 @@ _ROUTE_SCHEMA: dict[str, Any] = {
 
 _CREDENTIAL_SCHEMA: dict[str, Any] = {
     "type": "object",
+    "title": "work with consumer object",
     "properties": {
         "key_id": {"type": "string", "minLength": 1, "maxLength": 256, "description": "Names the secret."},
         "secret_key": {

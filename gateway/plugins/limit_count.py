@@ -103,6 +103,7 @@ _BROKEN = Reply(500, None, reason="limit_unresolved")
 _FAILED = Reply.json(500, {"error_msg": "failed to limit count"}, reason="limit_unavailable")
 
 _name_of = itemgetter(0)
+_KEYS = 1024
 
 Number = int | Callable[[Exchange], int | None]
 
@@ -131,7 +132,21 @@ class Rule:
         return frozenset(self.spelt)
 
 
-Only = tuple[Rule, Callable[[Exchange], str], int, int]
+class Keys(dict[str, str]):
+    """What tells a request's counter → the counter's key. Some are remembered: their hashes are, too."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def __missing__(self, told: str) -> str:
+        if len(self) >= _KEYS:
+            self.clear()
+        key = self[told] = self._prefix + told
+        return key
+
+
+Only = tuple[Rule, Keys, Callable[[Exchange], str], int, int]
 
 
 class _Unresolved(Exception):
@@ -173,8 +188,8 @@ class LimitCount:
         try:
             only = self.only
             if only is not None:
-                rule, read, limit, window_s = only
-                key = rule.prefix + read(exchange)
+                rule, keys, read, limit, window_s = only
+                key = keys[read(exchange)]
                 found = self.counters.take(key, limit, window_s, 1, self.sliding)
                 if type(found) is Quota:
                     told: Told = (self.policy, rule, key, limit, found, context.get(INFO))
@@ -258,11 +273,10 @@ class TellingLimitCount(LimitCount):
                 # An upstream that limits, too, or a limit that this one comes after.
                 fields.pairs = [pair for pair in fields.pairs if pair[0] not in names]
             limit, remaining, reset = rule.spelt
-            fields.pairs += (
-                (limit, b"%d" % number),
-                (remaining, b"%d" % quota[1]),
-                (reset, limiting.decimal(quota[2])),
-            )
+            left_s = b"%.2f" % quota[2]
+            if left_s.endswith(b"0"):
+                left_s = limiting.decimal(quota[2])
+            fields.pairs += ((limit, b"%d" % number), (remaining, b"%d" % quota[1]), (reset, left_s))
 
 
 def _rules(config: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any]) -> list[Rule]:
@@ -295,7 +309,8 @@ def _only(config: Mapping[str, Any], rules: Sequence[Rule]) -> Only | None:
     rule = rules[0]
     if callable(rule.limit) or callable(rule.window_s):
         return None
-    return rule, limiting.key_reader(config["key"], config["key_type"]), rule.limit, rule.window_s
+    read = limiting.key_reader(config["key"], config["key_type"])
+    return rule, Keys(rule.prefix), read, rule.limit, rule.window_s
 
 
 @implementer(IPlugin, IPluginFactory, ISharedSettings)

@@ -14,7 +14,7 @@ from gateway.core.exchange import Exchange, Reply
 from gateway.core.hosts import HostPattern, without_dot
 from gateway.factories import Factory
 from gateway.interfaces import IAccessPhase, IPureHooks, PluginServices
-from gateway.model.fields import HOST_PATTERN
+from gateway.model.apisix.fields import HOST_PATTERN
 from gateway.model.schema import fill
 
 _HOST = {"type": "string", "pattern": HOST_PATTERN}
@@ -37,9 +37,9 @@ _SCHEMA: dict[str, Any] = {
 MISSING = "referer_missing"
 DENIED = "referer_not_allowed"
 
-# Without user information: it makes one host look like another. IPv6 hosts are matched by no pattern.
+# Without user information: it makes one host look like another.
 _REFERER = re.compile(
-    rb"(?:https?:)?//(\[[0-9a-f:.]+\]|[^\[\]:/?#@\s]+)(?::[0-9]{1,5})?(?:[/?#]|\Z)", re.IGNORECASE
+    rb"(?:https?:)?//(\[[0-9a-f:.]+\]|[^\[\]:/?#@\s]+)(?::([0-9]{1,5}))?(?:[/?#]|\Z)", re.IGNORECASE
 )
 
 
@@ -50,13 +50,13 @@ class RefererRestriction:
     referer-restriction with one configuration.
 
     Attributes:
-        hosts: Plain ones, to be looked up. wildcards: The others.
+        hosts: Plain ones, to be looked up. patterns: The others.
         wanted: Whether a host must be among them, or must not.
         missing: What a request without a host is answered, or None to let it in.
     """
 
     hosts: frozenset[str]
-    wildcards: tuple[HostPattern, ...]
+    patterns: tuple[HostPattern, ...]
     wanted: bool
     missing: Reply | None
     refusal: Reply
@@ -68,7 +68,8 @@ class RefererRestriction:
         if found is None:
             return self.missing
         host = without_dot(found[1].decode("latin-1").lower())
-        listed = host in self.hosts or any(pattern.covers(host, None) for pattern in self.wildcards)
+        port = None if found[2] is None else found[2].decode("ascii")
+        listed = host in self.hosts or any(pattern.covers(host, port) for pattern in self.patterns)
         return None if listed is self.wanted else self.refusal
 
 
@@ -76,9 +77,10 @@ def _make(config: Mapping[str, Any], services: PluginServices) -> RefererRestric
     filled = fill(_SCHEMA, config)
     wanted = "whitelist" in filled
     patterns = [HostPattern.parse(text) for text in filled["whitelist" if wanted else "blacklist"]]
+    plain = {pattern for pattern in patterns if not pattern.wildcard and pattern.port is None}
     return RefererRestriction(
-        frozenset(pattern.name for pattern in patterns if not pattern.wildcard),
-        tuple(pattern for pattern in patterns if pattern.wildcard),
+        frozenset(pattern.name for pattern in patterns if pattern in plain),
+        tuple(pattern for pattern in patterns if pattern not in plain),
         wanted,
         *restricting.refusals(filled, MISSING, DENIED),
     )

@@ -29,8 +29,9 @@ from gateway.http1.request import (
     HEAD_TOO_LARGE,
     HEAD_TOO_SLOW,
     MAX_BLANK_LINES,
+    NO_REQUEST,
     TOO_MANY_BLANK_LINES,
-    Head,
+    Framing,
     Refused,
     line_fault,
     parse_head,
@@ -47,6 +48,7 @@ TICK_S = 0.5
 _TURN = 16
 """So many pipelined requests are started before others have their turn."""
 _NOTHING: tuple[Pair, ...] = ()
+_CR = 13
 
 
 @implementer(IPushProducer)
@@ -103,6 +105,14 @@ class LeanConnection(HalfClosed, Protocol):
             known = self.factory.heads.get(data) if len(data) <= MAX_BYTES else None
             if known is not None:
                 self._start(*known)
+                return
+            if (
+                0 < data.find(HEAD_END) == len(data) - 4
+                and data[0] != _CR
+                and len(data) <= self.factory.limits.max_header_bytes
+            ):
+                # It is another, and nothing else.
+                self._read(data)
                 return
         if stream is not None:
             if stream.tunnel is not None:
@@ -205,7 +215,7 @@ class LeanConnection(HalfClosed, Protocol):
         if end < 0:
             self._unfinished()
             return False
-        self._seen = self._blank_lines = 0
+        self._seen = 0
         if end + 4 == len(buffer):
             self._buffer = b""
             self._at = 0
@@ -215,23 +225,27 @@ class LeanConnection(HalfClosed, Protocol):
             line = buffer[at : buffer.find(b"\r\n", at)]
             self._refuse(line_fault(line, limits.max_request_line_bytes) or HEAD_TOO_LARGE)
             return False
-        head = parse_head(buffer[at : end + 2], limits.max_headers, limits.max_request_line_bytes)
-        if isinstance(head, Refused):
+        text = buffer[at : end + 4]
+        known = self.factory.heads.get(text) if len(text) <= MAX_BYTES else None
+        if known is None:
+            return self._read(text)
+        self._start(*known)
+        return True
+
+    def _read(self, text: bytes) -> bool:
+        """Start the request of a head that is not known. Returns False if it was refused."""
+        factory = self.factory
+        limits = factory.limits
+        head = parse_head(text[:-2], limits.max_headers, limits.max_request_line_bytes)
+        if type(head) is Refused:
             self._refuse(head)
             return False
-        request = RequestHead(head.method, head.target, head.pairs, head.version)
-        admitted = admit_read(request, head.hosts)
-        if (
-            not at
-            and not self._at
-            and head.length == 0
-            and not head.has_length
-            and type(admitted) is Admitted
-            and self.factory.heads.recurs(buffer)
-        ):
+        request, hosts, framing = head  # type: ignore[misc]  # it is a Head
+        admitted = admit_read(request, hosts)
+        if type(admitted) is Admitted and factory.heads.recurs(text):
             admitted = admitted._replace(memory=HeadMemory())
-            self.factory.heads.keep(buffer, (head, request, admitted))
-        self._start(head, request, admitted)
+            factory.heads.keep(text, (framing, request, admitted))
+        self._start(framing, request, admitted)
         return True
 
     def _unfinished(self) -> None:
@@ -248,14 +262,15 @@ class LeanConnection(HalfClosed, Protocol):
             self._refuse(fault)
             return
         if not self._seen:
-            self._set_deadline(limits.header_timeout_s, self._head_too_slow)
+            self.set_deadline(limits.header_timeout_s, self._head_too_slow)
         self._seen = len(unfinished)
         self.resume_reading()
 
-    def _start(self, head: Head, request: RequestHead, admitted: Admitted | Reply) -> None:
+    def _start(self, framing: Framing, request: RequestHead, admitted: Admitted | Reply) -> None:
         self.fresh = False
         self.deadline = inf
-        stream = self._stream = LeanStream(self, head)
+        self._blank_lines = 0
+        stream = self._stream = LeanStream(self, request, framing)
         body = stream.body
         if body is not None and self._buffer:
             body.imminent = True
@@ -275,12 +290,12 @@ class LeanConnection(HalfClosed, Protocol):
         self.deadline = inf
         self._buffer = b""
         self._at = 0
-        stream = self._stream = LeanStream(self, Head(b"-", b"-", (), [], (1, 1), 0, False, False, False))
+        request = RequestHead(b"-", b"-", _NOTHING)
+        stream = self._stream = LeanStream(self, request, NO_REQUEST)
         self._linger_left = self.factory.limits.linger_bytes
         reply = Reply(refused.status, None, ((b"connection", b"close"),), refused.reason, refused.why)
         assert self._client is not None
-        head = RequestHead(b"-", b"-", _NOTHING)
-        stream.serve(self.factory.runner.handle(reply, head, self._client, stream))
+        stream.serve(self.factory.runner.handle(reply, request, self._client, stream))
 
     def request_done(self, keep: bool) -> None:
         """The request in flight is answered and read; for its stream."""
@@ -341,7 +356,7 @@ class LeanConnection(HalfClosed, Protocol):
         if lingers:
             # To close while the client still sends would reset the connection, and the answer be lost.
             self.resume_reading()
-            self._set_deadline(self.factory.limits.linger_s, self.transport.loseConnection)
+            self.set_deadline(self.factory.limits.linger_s, self.transport.loseConnection)
         else:
             self._wait_for_reader()
         self._closing = True
@@ -380,13 +395,10 @@ class LeanConnection(HalfClosed, Protocol):
         if self._stream is None and not self._closing:
             self.close()
 
-    def _set_deadline(self, wait_s: float, then: Any) -> None:
-        self.deadline = self.factory.clock.seconds() + wait_s
-        self._on_deadline = then
-
     def set_deadline(self, wait_s: float, then: Any) -> None:
         """Call *then* unless another deadline is set, or none, within *wait_s*; for the stream."""
-        self._set_deadline(wait_s, then)
+        self.deadline = self.factory.clock.seconds() + wait_s
+        self._on_deadline = then
 
     def past_deadline(self) -> None:
         """The time is up; for the factory."""
@@ -397,12 +409,12 @@ class LeanConnection(HalfClosed, Protocol):
         if self._writing_paused:
             self._wait_for_reader()
         else:
-            self._set_deadline(self.factory.limits.idle_timeout_s, self._idle_too_long)
+            self.set_deadline(self.factory.limits.idle_timeout_s, self._idle_too_long)
 
     def _wait_for_reader(self) -> None:
         """Cut the client off if it takes no bytes for too long."""
         self._unsent = unsent(self.transport)
-        self._set_deadline(self.factory.limits.send_timeout_s, self._reader_too_slow)
+        self.set_deadline(self.factory.limits.send_timeout_s, self._reader_too_slow)
 
     def _reader_too_slow(self) -> None:
         if unsent(self.transport) < self._unsent:
@@ -440,7 +452,7 @@ class LeanFactory(Factory):
         self.limits = runner.limits
         self.clock = clock
         self.tls = tls
-        self.heads: Recurring[tuple[Head, RequestHead, Admitted]] = Recurring(self.limits.known_heads)
+        self.heads: Recurring[tuple[Framing, RequestHead, Admitted]] = Recurring(self.limits.known_heads)
         self.connections: set[LeanConnection] = set()
         self.accepted = 0
         self.draining = False

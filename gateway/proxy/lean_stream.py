@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from math import inf
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IPushProducer
 
+from gateway.core.exchange import RequestHead
 from gateway.core.fields import Pair
-from gateway.http1.field_lines import BadLine, append_lines, write_lines
-from gateway.http1.request import BadChunks, ChunkReader, Head
+from gateway.http1.field_lines import BadLine, added_lines, write_lines
+from gateway.http1.request import BadChunks, ChunkReader, Framing
 from gateway.proxy.known_answer import KnownAnswer, status_line
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
@@ -25,20 +25,19 @@ _JOINED_BYTES = 16384
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _OWN = frozenset((b"connection", b"content-length", b"transfer-encoding", b"date"))
 """What this side of the connection says by itself; a Date only if nobody else has."""
-_name_of = itemgetter(0)
 
 
 class LeanStream:
     """One request and its answer on a connection: ``gateway.proxy.downstream.Downstream``."""
 
     __slots__ = (
+        "_allowed",
         "_chunked",
         "_chunks",
         "_connection",
         "_finished",
         "_framed",
         "_gone",
-        "_head",
         "_keep",
         "_left",
         "_limits",
@@ -46,13 +45,14 @@ class LeanStream:
         "_out",
         "_paused",
         "_producer",
+        "_request",
         "_run",
         "body",
         "received",
         "tunnel",
     )
 
-    def __init__(self, connection: LeanConnection, head: Head) -> None:
+    def __init__(self, connection: LeanConnection, request: RequestHead, framing: Framing) -> None:
         self._run: Run | None = None
         self._out: list[bytes] | None = None
         self._chunked = False
@@ -63,20 +63,21 @@ class LeanStream:
         self._paused = False
         self._chunks: ChunkReader | None = None
         self._linger_from = 0
+        self._allowed = False
         self.body: RequestBody | None = None
         self.tunnel: Tunnel | None = None
         self._connection = connection
         self._limits: ProxyLimits = connection.factory.limits
-        self._head = head
-        self._keep = head.persistent
-        self._left = head.length
-        self.received = head.length == 0
-        if head.length != 0 or head.has_length:
-            if head.length is None:
+        self._request = request
+        length, has_length, self._keep, expects = framing
+        self._left = length
+        self.received = length == 0
+        if length != 0 or has_length:
+            if length is None:
                 self._chunks = ChunkReader(self._limits.max_chunk_line_bytes, self._limits.max_header_bytes)
-            ask = self._continue if head.expects else _no_need
+            ask = self._continue if expects else _no_need
             self.body = RequestBody(
-                head.length, connection, read_ahead=self._limits.read_ahead_bytes, on_start=ask
+                length, connection, read_ahead=self._limits.read_ahead_bytes, on_start=ask
             )
             if self.received:
                 self.body.end()
@@ -98,28 +99,38 @@ class LeanStream:
         """Take content; returns what is behind its end."""
         body = self.body
         assert body is not None
-        rest = b""
-        if self._chunks is not None:
-            try:
-                data, rest = self._chunks.feed(data)
-            except BadChunks:
-                self._keep = False
-                if self._run is not None:
-                    self._run.bad_content()
-                self._give_up()
-                return b""
-            ended = self._chunks.done
-        else:
-            assert self._left is not None
-            data, rest = data[: self._left], data[self._left :]
-            self._left -= len(data)
-            ended = not self._left
         run = self._run
-        # Before it goes on: what is too much never reaches an upstream.
-        if run is not None and run.over_limit(body.received + len(data)):
-            run.too_large()
-        if data:
-            body.data(data)
+        rest = b""
+        straight = body.straight
+        if straight is not None and self._allowed and len(data) <= (left := self._left or 0):
+            body.received += len(data)
+            left -= len(data)
+            self._left = left
+            straight(data)
+            ended = not left
+        else:
+            if self._chunks is not None:
+                try:
+                    data, rest = self._chunks.feed(data)
+                except BadChunks:
+                    self._keep = False
+                    if run is not None:
+                        run.bad_content()
+                    self._give_up()
+                    return b""
+                ended = self._chunks.done
+            else:
+                assert self._left is not None
+                data, rest = data[: self._left], data[self._left :]
+                self._left -= len(data)
+                ended = not self._left
+            # Before it goes on: what is too much never reaches an upstream.
+            if run is not None and run.over_limit(body.received + len(data)):
+                run.too_large()
+            if data:
+                body.data(data)
+            if body.straight is not None and run is not None and body.expected is not None:
+                self._allowed = not run.over_limit(body.expected)
         if run is not None:
             run.exchange.bytes_received = body.received
         if ended:
@@ -133,7 +144,7 @@ class LeanStream:
             if body.received - self._linger_from > self._limits.linger_bytes:
                 self._give_up()
         else:
-            self._wait_for_content()
+            self._connection.set_deadline(self._limits.body_timeout_s, self._content_too_slow)
         return rest
 
     def _continue(self) -> None:
@@ -157,8 +168,7 @@ class LeanStream:
     ) -> None:
         if self._gone:
             return
-        head = self._head
-        version = head.version
+        version = self._request.version
         draining = self._connection.factory.draining
         start = status_line(status)
         dated = False
@@ -189,7 +199,7 @@ class LeanStream:
             pass
         elif length is not None:
             out.append(b"Content-Length: %d\r\n" % length)
-        elif status != 304 and head.method != b"HEAD":
+        elif status != 304 and self._request.method != b"HEAD":
             if version == (1, 1):
                 self._chunked = True
                 out.append(b"Transfer-Encoding: chunked\r\n")
@@ -211,16 +221,14 @@ class LeanStream:
             not self._keep
             or not self.received
             or self._gone
-            or self._head.version != (1, 1)
+            or self._request.version != (1, 1)
             or connection.factory.draining
         ):
             return False
         out = [known.start]
         if added:
-            if not _OWN.isdisjoint(map(_name_of, added)):
-                return False
             try:
-                append_lines(added, out)
+                out.append(added_lines(added))
             except BadLine:
                 return False
         if known.dated:

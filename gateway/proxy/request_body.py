@@ -37,6 +37,8 @@ class RequestBody:
         received: Bytes that have arrived.
         imminent: Whether the server has more of it at hand: a head that is sent can wait for that, until
             ``arrived`` is called.
+        straight: What takes the next piece in place of ``data``, as long as there is nothing to be done with
+            it but to count it in ``received``; None otherwise.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class RequestBody:
         self.complete = False
         self.received = 0
         self.imminent = False
+        self.straight: Callable[[bytes], None] | None = None
         self._source = source
         self._read_ahead = read_ahead
         self._on_start: Callable[[], None] | None = on_start
@@ -96,8 +99,16 @@ class RequestBody:
             self._disappoint()
         if self._dropping:
             return
-        if self._consumer is not None and not self._paused:
-            self._pass_on(self._consumer, data)
+        consumer = self._consumer
+        if consumer is not None and not self._paused:
+            self._pass_on(consumer, data)
+            if (
+                self._passed is None
+                and self._recorded is None
+                and self._consumer is consumer
+                and not self._paused
+            ):
+                self.straight = consumer.write
             return
         self._held.append(data)
         self._held_bytes += len(data)
@@ -138,6 +149,7 @@ class RequestBody:
             then(None)
             return
         if max_bytes > self._record_limit:
+            self.straight = None
             self._record_limit = max_bytes
             here = b"".join([*(self._passed or ()), *self._held])
             self._recorded = bytearray(here[:max_bytes])
@@ -222,6 +234,7 @@ class RequestBody:
     def pauseProducing(self) -> None:
         """The upstream takes no more for now."""
         self._paused = True
+        self.straight = None
         if not self.complete:
             self._source.pause_reading()
 
@@ -241,6 +254,7 @@ class RequestBody:
     def drop(self) -> None:
         """Read the rest and forget it."""
         self._dropping = True
+        self.straight = None
         self._held.clear()
         self._held_bytes = 0
         self._passed = None

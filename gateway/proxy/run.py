@@ -6,7 +6,7 @@ included, is ``gateway.proxy.answering``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import define
@@ -54,6 +54,8 @@ class _Sending:
 
 _SENDING = _Sending()
 
+_NO_HOOKS: Iterator[tuple[str, Hook]] = iter(())
+
 # The stages of a request, in order. Each is a tuple of hooks to walk through.
 _GLOBAL_REWRITE, _ROUTE_REWRITE, _CONSUMER_REWRITE, _GLOBAL_ACCESS, _ACCESS = range(5)
 _GLOBAL_BEFORE_PROXY, _BEFORE_PROXY, _SEND = range(5, 8)
@@ -70,8 +72,7 @@ class Run(Answering):
     """
 
     _stage: int = _GLOBAL_REWRITE
-    _hooks: tuple[tuple[str, Hook], ...] = ()
-    _next: int = 0
+    _hooks: Iterator[tuple[str, Hook]] = _NO_HOOKS
     _upstream: CompiledUpstream | None = None
     _tried: tuple[Node, ...] = ()
     _first_try_s: float = 0.0
@@ -83,53 +84,42 @@ class Run(Answering):
         try:
             exchange = self.exchange
             exchange.source = self.downstream.body
-            if exchange.source is not None:
-                self._begin()
-                return
-            match_route(exchange)
-            general, route = exchange.snapshot.global_chain, exchange.route
-            if route is None or not general.silent:
-                self._hooks = general.rewrite
-                self._walk()
-                return
-            # What _walk comes to, without the stages on the way where nobody has a say.
-            chain = self._chain = route.chain
-            if chain.rewrite:
-                self._stage = _ROUTE_REWRITE
-                self._hooks = chain.rewrite
-            elif chain.access:
-                self._stage = _ACCESS
-                self._hooks = chain.access
+            # Routes and plugins may ask for what stands in the content.
+            if exchange.source is not None and exchange.snapshot.content_routes and is_readable(exchange):
+                self._gather(self._begin)
             else:
-                self._first_try()
-                return
-            self._walk()
+                self._begin()
         except Exception:
             self._bug(Failure())
 
     # -- the way through the plugins
 
     def _begin(self) -> None:
-        """Begin with a request that has content: routes and plugins may ask for what stands in it."""
-        exchange = self.exchange
-        if exchange.snapshot.content_routes and is_readable(exchange):
-            self._gather(self._matched)
-        else:
-            self._matched()
-
-    def _matched(self) -> None:
-        """Find the route, and walk through its plugins."""
+        """Find the route, and begin to walk through its plugins."""
         exchange = self.exchange
         match_route(exchange)
-        snapshot = exchange.snapshot
-        self._hooks = snapshot.global_chain.rewrite
-        reads = snapshot.global_chain.reads_content
-        if exchange.route is not None and exchange.route.chain.reads_content:
-            reads = True
-        if reads and exchange.held is None and is_readable(exchange):
-            self._gather(self._walk)
-        else:
+        general, route = exchange.snapshot.global_chain, exchange.route
+        if exchange.source is not None and exchange.held is None:
+            reads = general.reads_content or (route is not None and route.chain.reads_content)
+            if reads and is_readable(exchange):
+                self._hooks = iter(general.rewrite)
+                self._gather(self._walk)
+                return
+        if route is None or not general.silent:
+            self._hooks = iter(general.rewrite)
             self._walk()
+            return
+        # What _walk comes to, without the stages on the way where nobody has a say.
+        chain = self._chain = route.chain
+        if chain.rewrite:
+            if not self._pass(_ROUTE_REWRITE, iter(chain.rewrite)):
+                return
+            if exchange.consumer is not None and exchange.consumer.adds:
+                self._stage = _ROUTE_REWRITE
+                self._walk()
+                return
+        if not chain.access or self._pass(_ACCESS, iter(chain.access)):
+            self._first_try()
 
     def _gather(self, then: Callable[[], None]) -> None:
         """Have the content there for variables that are read from it; what is too large stays unread."""
@@ -148,30 +138,37 @@ class Run(Answering):
 
         self._wait(Deferred.fromCoroutine(gather()), gathered, errors=self._hook_failed)
 
-    def _walk(self) -> None:
-        """Call hooks until one answers, one has to wait, or the request can be sent."""
+    def _pass(self, stage: int, hooks: Iterator[tuple[str, Hook]]) -> bool:
+        """
+        Call hooks until one answers or has to wait.
+
+        Returns:
+            Whether none did. If one waits, ``_walk`` goes on behind it.
+        """
         exchange = self.exchange
-        hooks = self._hooks
-        while True:
-            index = self._next
-            while index < len(hooks):
-                name, hook = hooks[index]
-                index += 1
-                verdict = hook(exchange)
-                if verdict is None:
-                    continue
-                if type(verdict) is Reply:
-                    self._answer(f"plugin:{name}", verdict)
-                    return
-                self._next = index
+        for name, hook in hooks:
+            verdict = hook(exchange)
+            if verdict is None:
+                continue
+            if type(verdict) is Reply:
+                self._answer(f"plugin:{name}", verdict)
+            else:
+                self._stage = stage
+                self._hooks = hooks
                 self._wait(
                     Deferred.fromCoroutine(verdict),  # type: ignore[arg-type]
                     self._resumed,
                     name,
                     errors=self._hook_failed,
                 )
-                return
-            stage = self._stage
+            return False
+        return True
+
+    def _walk(self) -> None:
+        """Go on from where it is, stage by stage, until the request can be sent."""
+        exchange = self.exchange
+        stage, hooks = self._stage, self._hooks
+        while self._pass(stage, hooks):
             if stage == _ACCESS:
                 if exchange.route is None:
                     self._answer("router", NOT_FOUND)
@@ -182,38 +179,36 @@ class Run(Answering):
                 self._send()
                 return
             # The next stage that has hooks.
-            self._next = 0
+            found: tuple[tuple[str, Hook], ...] = ()
             if stage == _GLOBAL_REWRITE:
                 if exchange.route is not None:
                     self._chain = exchange.route.chain
                 stage = _ROUTE_REWRITE
-                hooks = self._chain.rewrite
+                found = self._chain.rewrite
             elif stage == _ROUTE_REWRITE and (consumer := exchange.consumer) is not None and consumer.adds:
                 stage = _CONSUMER_REWRITE
-                hooks = ()
                 if exchange.route is not None:
                     merged = exchange.snapshot.consumer_chain(exchange.route, consumer)
                     self._chain = merged.chain
-                    hooks = merged.rewrite
+                    found = merged.rewrite
                     if merged.chain.reads_content and exchange.held is None and is_readable(exchange):
-                        self._stage, self._hooks = stage, hooks
+                        self._stage, self._hooks = stage, iter(found)
                         self._gather(self._walk)
                         return
             elif stage <= _CONSUMER_REWRITE:
-                hooks = exchange.snapshot.global_chain.access
-                if hooks:
+                found = exchange.snapshot.global_chain.access
+                if found:
                     stage = _GLOBAL_ACCESS
                 else:
                     stage = _ACCESS
-                    hooks = self._chain.access
+                    found = self._chain.access
             elif stage == _GLOBAL_ACCESS:
                 stage = _ACCESS
-                hooks = self._chain.access
+                found = self._chain.access
             else:
                 stage = _BEFORE_PROXY
-                hooks = self._chain.before_proxy
-            self._stage = stage
-            self._hooks = hooks
+                found = self._chain.before_proxy
+            hooks = iter(found)
 
     def _resumed(self, verdict: Reply | None, name: str) -> None:
         if verdict is None:
@@ -262,8 +257,7 @@ class Run(Answering):
         general = exchange.snapshot.global_chain.before_proxy
         if general or self._chain.before_proxy:
             self._stage = _GLOBAL_BEFORE_PROXY
-            self._hooks = general
-            self._next = 0
+            self._hooks = iter(general)
             self._walk()
         else:
             self._send()

@@ -149,7 +149,7 @@ def _plain_line(
     read = Values(names, hidden, "-")
     quickly, values_of = read.quickly, read.of
     bare_at = [index for index, outside in enumerate(bare) if outside]
-    quotes, backslashes = literal.count('"'), literal.count("\\")
+    marks = literal.encode("utf-8", "replace").translate(None, _PLAIN)
     known = KnownLine.of(frame, names)
 
     def line(exchange: Exchange, now_s: float) -> str:
@@ -164,9 +164,7 @@ def _plain_line(
             values is not None
             and len(text := frame % values) <= MAX_VALUE_CHARS
             and text.isascii()
-            and text.isprintable()
-            and text.count('"') == quotes
-            and text.count("\\") == backslashes
+            and text.encode().translate(None, _PLAIN) == marks
         ):
             for index in bare_at:
                 if " " in values[index]:
@@ -209,9 +207,8 @@ def _json_line(frame: str, names: tuple[str, ...], hidden: frozenset[str]) -> Li
 
 # -- escapes
 
-_ESCAPES = [
-    chr(byte) if 0x20 <= byte < 0x7F and byte not in b'"\\' else f"\\x{byte:02X}" for byte in range(256)
-]
+_PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
+_ESCAPES = [chr(byte) if byte in _PLAIN else f"\\x{byte:02X}" for byte in range(256)]
 
 
 def escaped(value: str, spaces: bool = False) -> str:

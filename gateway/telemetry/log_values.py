@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from gateway.core.exchange import Exchange
-from gateway.core.log_variables import hidden_arguments, hide_arguments, log_reader
+from gateway.core.log_variables import hidden_arguments, hide_arguments, log_reader, suspicion
 from gateway.core.variables import spell
 
 MAX_VALUE_CHARS = 8192
@@ -137,7 +137,9 @@ def read_common(exchange: Exchange, hidden: frozenset[str], absent: str) -> tupl
     sent = target if same else exchange.target.decode("utf-8", "surrogateescape")
     if "=" in target or "=" in sent or "=" in referer:
         names = hidden_arguments(exchange, hidden)
-        target, sent, referer = [_hide_in_target(one, names) for one in (target, sent, referer)]
+        suspicious = suspicion(names)
+        if suspicious(target) or (not same and suspicious(sent)) or (referer and suspicious(referer)):
+            target, sent, referer = [_hide_in_target(one, names) for one in (target, sent, referer)]
     return (
         exchange.client_ip,
         absent,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.plugins import multi_auth
+from gateway.registry import PluginRegistry
 from tests.admin.apisix_kit import UPSTREAM, ApisixGateway
 
 
@@ -27,6 +29,12 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(self.gateway.send("GET", "/plugins?all=true&subsystem=stream").json, {})
         self.assertEqual(self.gateway.refused("GET", "/plugins"), "not found plugin name")
         self.assertEqual(self.gateway.send("POST", "/plugins").status, 404)
+
+    def test_without_credentials(self) -> None:
+        """A plugin that authenticates is of that type though it has no credentials of its own."""
+        gateway = ApisixGateway(plugins=PluginRegistry([(multi_auth.plugin, "tests")]))
+        page = gateway.send("GET", "/plugins?all=true").json["multi-auth"]
+        self.assertEqual((page["type"], "consumer_schema" in page), ("auth", False))
 
     def test_one_plugin(self) -> None:
         """A plugin's page is its schema, with what every plugin may carry."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
+from gateway.core import auth
 from gateway.core.chain import BoundPlugin
 from gateway.core.exchange import Connection, Exchange, Reply, RequestHead
 from gateway.core.merge import PluginUse
@@ -18,10 +19,11 @@ from gateway.model.record import Change, Record
 @define
 class FakePlugins:
     """
-    A plugin source of four plugins.
+    A plugin source of five plugins.
 
     ``tag`` notes its ``value`` in the exchange; ``stop`` answers its ``status``; ``limit`` sets
-    ``max_body_bytes``; ``auth`` takes the key in the field ``key``. ``refused`` cannot be bound.
+    ``max_body_bytes``; ``auth`` takes the key in the field ``key``; ``nobody`` lets
+    everybody in as the anonymous consumer ``username``. ``refused`` cannot be bound.
     """
 
     bound: list[PluginUse] = field(factory=list)
@@ -43,6 +45,12 @@ class FakePlugins:
         def limit(exchange: Exchange) -> None:
             exchange.max_body_bytes = config["max_body_bytes"]
 
+        def nobody(exchange: Exchange) -> Reply | None:
+            failure = Reply.text(401, "", reason="key_missing")
+            return auth.anonymous(exchange, config["username"], failure, ())
+
+        if use.name == "nobody":
+            return BoundPlugin(use, 1000, True, True, rewrite=nobody)
         if use.name == "limit":
             return BoundPlugin(use, 1000, True, False, rewrite=limit)
         if use.name == "stop":

@@ -201,6 +201,22 @@ class IncrementalTests(CompilerTestCase):
         self.assertEqual([problem.pointer for problem in error.problems], ["/route/r"])
         self.assertIsNotNone(matched(first, "/x"))
 
+    def test_refused_before_a_route_has_them(self) -> None:
+        """Plugins that come with something else than a route are tried when they are written."""
+        first = self.load(service("s"), route("r", "/x"))
+        for kind, more in (
+            ("consumer", {"username": "jack"}),
+            ("consumer_group", {}),
+            ("plugin_config", {}),
+            ("service", {"name": "t"}),
+        ):
+            bad = change(kind, "jack", {**more, "plugins": {"refused": {}}})
+            error = self.assertRaises(ConfigErrors, self.compiler.apply, first, [bad], 8)
+            self.assertEqual([problem.pointer for problem in error.problems], [f"/{kind}/jack"])
+            off = change(kind, "jack", {**more, "plugins": {"refused": {"_meta": {"disable": True}}}})
+            self.assertEqual(self.compiler.apply(first, [off], 8).revision, 8)
+            self.assertEqual(self.load(service("s"), bad).quarantined, {})
+
     def test_a_bad_expression(self) -> None:
         """An expression that cannot be compiled is named by its member."""
         first = self.load(service("s"))

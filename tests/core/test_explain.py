@@ -51,6 +51,14 @@ class ExplainTests(SynchronousTestCase):
         )
         self.assertIsNone(got["upstream"])
 
+    def test_filtered(self) -> None:
+        """A plugin that its filter keeps from running is told apart from one that lets the request pass."""
+        tag = {"_meta": {"filter": [["uri", "==", "/y"]]}}
+        got = self.explain(self.snapshot(service("s"), route("r", "/*", plugins={"tag": tag})), "/x")
+        self.assertEqual(got["plugins"][0]["result"], "not run: its filter does not hold")
+        got = self.explain(self.snapshot(service("s"), route("r", "/*", plugins={"tag": tag})), "/y")
+        self.assertEqual(got["plugins"][0]["result"], "passed")
+
     def test_impure_plugins_are_not_run(self) -> None:
         """A plugin that reaches outside is named and passed over."""
         snapshot = self.snapshot(service("s"), route("r", "/x", plugins={"impure": {}}))
@@ -64,6 +72,17 @@ class ExplainTests(SynchronousTestCase):
         got = self.explain(snapshot, "/x")
         self.assertEqual(got["plugins"][0]["result"], "failed: KeyError: 'status'")
         self.assertEqual((got["outcome"]["status"], got["outcome"]["reason"]), (500, "internal_error"))
+
+    def test_a_consumers_plugin_that_cannot_be_made(self) -> None:
+        """A consumer's plugin that was stored and cannot be made is the 500 that a client would get."""
+        snapshot = self.snapshot(
+            service("s"),
+            change("consumer", "jack", {"username": "jack", "plugins": {"refused": {}}}),
+            route("r", "/x", plugins={"nobody": {"username": "jack"}}),
+        )
+        got = self.explain(snapshot, "/x")
+        self.assertEqual((got["outcome"]["status"], got["outcome"]["reason"]), (500, "internal_error"))
+        self.assertEqual(got["outcome"]["detail"], "ValueError: refused will not be bound")
 
     def test_takes_no_turn(self) -> None:
         """Explaining again and again does not move the balancer."""
@@ -92,3 +111,29 @@ class ExplainTests(SynchronousTestCase):
         )
         got = self.explain(snapshot, "/x")
         self.assertEqual([p["origin"] for p in got["plugins"]], ["global_rule/tag", "route/r"])
+
+    def test_anonymous(self) -> None:
+        """A request that goes on as the anonymous consumer tells why."""
+        snapshot = self.snapshot(
+            service("s"),
+            change("consumer", "jack", {"username": "jack"}),
+            route("r", "/x", plugins={"nobody": {"username": "jack"}}),
+        )
+        got = self.explain(snapshot, "/x")
+        self.assertEqual(got["plugins"][0]["result"], "passed as the anonymous consumer: key_missing")
+        self.assertEqual(got["consumer"]["username"], "jack")
+
+    def test_missing_resources(self) -> None:
+        """A plugin config and a consumer group that do not exist are the 503 that a client would get."""
+        snapshot = self.snapshot(
+            service("s"),
+            change("consumer", "jack", {"username": "jack", "group_id": "gone"}),
+            Change("default", "route", "r", {"uri": "/x", "plugin_config_id": "gone"}, "apisix"),
+            route("q", "/y", plugins={"nobody": {"username": "jack"}}),
+        )
+        for path, what in (("/x", "plugin_config"), ("/y", "consumer_group")):
+            got = self.explain(snapshot, path)["outcome"]
+            self.assertEqual(
+                (got["status"], got["decided_by"], got["reason"]),
+                (503, f"plugin:{what}", "reference_missing"),
+            )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.auth import redact_argument
-from gateway.core.log_variables import log_reader, shown_arguments, shown_fields
+from gateway.core.log_variables import hide_arguments, log_reader, shown_arguments, shown_fields, suspicion
 from gateway.testing.exchanges import exchange
 
 
@@ -44,3 +46,23 @@ class ShownTests(SynchronousTestCase):
         self.assertEqual(found, ["***", "1", "Basic ***", "***", "jwt=***&a=1", "/?jwt=***&a=1", None])
         made.response_fields.add(b"set-cookie", b"a=1")
         self.assertEqual(log_reader("sent_http_set_cookie")(made), "***")
+
+
+_PARTS = st.sampled_from(["jwt", "a", "=", "&", "%6A", "+", "j", "w.t", "wt", "?", "*", "secret", " "])
+
+
+class SuspicionTests(SynchronousTestCase):
+    @settings(deadline=None, max_examples=300)
+    @given(st.lists(_PARTS).map("".join), st.frozensets(st.sampled_from(["jwt", "w.t", "+", "j wt", "*"])))
+    def test_nothing_overlooked(self, query: str, names: frozenset[str]) -> None:
+        """A query that passes the first look has nothing to mask."""
+        if suspicion(names)(query) is None:
+            self.assertEqual(hide_arguments(query, names), query)
+
+    def test_usual(self) -> None:
+        """Most queries pass it; names are taken as they are."""
+        look = suspicion(frozenset({"jwt", "w.t"}))
+        for query in ("id=1&page=2", "wxt=1", "q=caf\xe9"):
+            self.assertIsNone(look(query))
+        for query in ("jwt=1", "a=1&w.t=2", "%6Awt=1", "a+b=1"):
+            self.assertIsNotNone(look(query))

@@ -25,6 +25,8 @@ class ParseTests(SynchronousTestCase):
             ("2001:db8::1", ("2001:db8::1", 0)),
             ("[2001:db8::1]", ("2001:db8::1", 0)),
             ("[2001:db8::1]:65535", ("2001:db8::1", 65535)),
+            ("2001:DB8:0:0::0001", ("2001:db8::1", 0)),
+            ("::FFFF:192.0.2.7", ("::ffff:192.0.2.7", 0)),
         ):
             self.assertEqual(parse_address(text), read, text)
 

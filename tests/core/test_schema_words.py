@@ -66,6 +66,12 @@ CASES: list[tuple[dict[str, Any], object, str]] = [
         'failed to validate x (matching ".*"): wrong type: expected object, got number',
     ),
     (
+        {"properties": {"a": {"additionalProperties": {"pattern": "^b"}}}},
+        {"a": {"x": "c"}},
+        'property "a" validation failed: failed to validate additional property x: '
+        'failed to match pattern "^b" with "c"',
+    ),
+    (
         {"properties": {"then": {"type": "string"}}},
         {"then": 1},
         'property "then" validation failed: wrong type: expected string, got number',

@@ -34,6 +34,18 @@ class ConsumerChainTests(SynchronousTestCase):
         self.assertEqual([plugin.name for plugin in got.chain.plugins], ["other", "tag"])
         self.assertEqual([name for name, _ in got.rewrite], ["other"])
 
+    def test_nobody_authenticates_twice(self) -> None:
+        """A plugin that authenticates does not where it comes with a consumer: that has been done."""
+        changes = [
+            service("s"),
+            route("r", "/x"),
+            change("consumer_group", "g", {"plugins": {"auth": {"value": 1}, "other": {"value": 1}}}),
+            change("consumer", "jack", {"username": "jack", "group_id": "g"}),
+        ]
+        got = self.chain(Compiler(FakePlugins(), "default").load(records(*changes), 1))
+        self.assertEqual([plugin.name for plugin in got.chain.plugins], ["auth", "other"])
+        self.assertEqual([name for name, _ in got.rewrite], ["other"])
+
     def test_remembered(self) -> None:
         """The second request of the same consumer on the same route finds the chain made."""
         snapshot = self.snapshot(other={"value": 1})

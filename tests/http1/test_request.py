@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.core.exchange import RequestHead
 from gateway.http1.request import BadChunks, ChunkReader, Head, Refused, is_broken, parse_head
 
 
@@ -18,30 +19,30 @@ class HeadTests(SynchronousTestCase):
     def test_parts(self) -> None:
         """Method, target, version and fields; names in lower case, values trimmed, order and bytes kept."""
         head = self.head(b"get /a?b HTTP/1.1\r\nHost: a\r\nX-Y:\t b c \r\nx-y:\r\nZ: \xe9\r\n")
-        self.assertEqual((head.method, head.target, head.version), (b"get", b"/a?b", (1, 1)))
-        self.assertEqual(head.pairs, ((b"host", b"a"), (b"x-y", b"b c"), (b"x-y", b""), (b"z", b"\xe9")))
+        fields = ((b"host", b"a"), (b"x-y", b"b c"), (b"x-y", b""), (b"z", b"\xe9"))
+        self.assertEqual(head.request, RequestHead(b"get", b"/a?b", fields, (1, 1)))
         self.assertEqual(head.hosts, [b"a"])
 
     def test_framing(self) -> None:
         """How long the content is follows from the fields, and from nothing else."""
         line = b"POST / HTTP/1.1\r\n"
-        self.assertEqual((self.head(line).length, self.head(line).has_length), (0, False))
+        self.assertEqual(self.head(line).framing[:2], (0, False))
         counted = self.head(line + b"Content-Length: 7\r\n")
-        self.assertEqual((counted.length, counted.has_length), (7, True))
-        self.assertIsNone(self.head(line + b"Transfer-Encoding: Chunked\r\n").length)
+        self.assertEqual(counted.framing[:2], (7, True))
+        self.assertIsNone(self.head(line + b"Transfer-Encoding: Chunked\r\n").framing.length)
 
     def test_persistence(self) -> None:
         """HTTP/1.1 persists unless somebody says close; HTTP/1.0 does not."""
         line = b"GET / HTTP/1.1\r\n"
-        self.assertTrue(self.head(line).persistent)
-        self.assertFalse(self.head(line + b"Connection: x\r\nConnection: y, CLOSE\r\n").persistent)
-        self.assertFalse(self.head(b"GET / HTTP/1.0\r\n").persistent)
+        self.assertTrue(self.head(line).framing.persistent)
+        self.assertFalse(self.head(line + b"Connection: x\r\nConnection: y, CLOSE\r\n").framing.persistent)
+        self.assertFalse(self.head(b"GET / HTTP/1.0\r\n").framing.persistent)
 
     def test_expectation(self) -> None:
         """100-continue counts in HTTP/1.1 only."""
         field = b"Expect: 100-Continue\r\n"
-        self.assertTrue(self.head(b"GET / HTTP/1.1\r\n" + field).expects)
-        self.assertFalse(self.head(b"GET / HTTP/1.0\r\n" + field).expects)
+        self.assertTrue(self.head(b"GET / HTTP/1.1\r\n" + field).framing.expects)
+        self.assertFalse(self.head(b"GET / HTTP/1.0\r\n" + field).framing.expects)
 
     @given(st.binary(max_size=60))
     @settings(deadline=None)
@@ -56,13 +57,13 @@ class HeadTests(SynchronousTestCase):
         """No field value that passes can end a line or hide a byte from others."""
         head = parse_head(b"GET / HTTP/1.1\r\nX: " + junk + b"\r\n", 100, 8192)
         if isinstance(head, Head):
-            for name, value in head.pairs:
+            for name, value in head.request.fields:
                 self.assertFalse(set(name + value) & {0, 10, 13})
 
     def test_long_white_space(self) -> None:
         """A field of nothing but white space takes no time to speak of: it is read once."""
         head = self.head(b"GET / HTTP/1.1\r\nX: " + b" " * 30_000 + b"y" + b" " * 30_000 + b"\r\n")
-        self.assertEqual(head.pairs, ((b"x", b"y"),))
+        self.assertEqual(head.request.fields, ((b"x", b"y"),))
 
     def test_broken_early(self) -> None:
         """Bytes that can never become a head are known at once; a CR at the end may still get its LF."""

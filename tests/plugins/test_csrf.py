@@ -94,9 +94,11 @@ class FactoryTests(SynchronousTestCase):
         """A key is needed and kept secret; a name has to be one of a header."""
         self.assertEqual(problems(plugin, {}), [("/key", "required")])
         self.assertEqual(problems(plugin, {"key": "k", "expires": "1h"}), [("/expires", "type")])
-        self.assertEqual(
-            problems(plugin, {"key": "k", "name": "a;b"}), [("", "'a;b' is not the name of a header")]
-        )
+        for name in ("a;b", ""):
+            self.assertEqual(
+                problems(plugin, {"key": "k", "name": name}), [("", f"'{name}' is not the name of a header")]
+            )
+        self.assertEqual(problems(plugin, {"key": ""}), [("", "key is empty")])
         for config in ({"key": ""}, {"key": "$env://missing"}):
             self.assertRaises(ValueError, bind, plugin, config)
         self.assertEqual((plugin.priority, plugin.secret_fields), (2980, ("key",)))

@@ -86,6 +86,19 @@ class AccessTests(Case):
         (call,) = self.http.calls
         self.assertEqual([call.field(n) for n in (b"x-tenant", b"x-n", b"x-f")], [b"ab on", b"5", b"2"])
 
+    def test_extra_framing(self) -> None:
+        """More headers may name another host, but not say where the call ends."""
+        extra = {
+            "Host": "auth.example",
+            "Content-Length": 3,
+            "Transfer-Encoding": "chunked",
+            "Connection": "x",
+        }
+        self.access(exchange(), extra_headers=extra)
+        (call,) = self.http.calls
+        told = [call.field(name.lower().encode()) for name in extra]
+        self.assertEqual(told, [b"auth.example", None, None, None])
+
     def test_upstream_headers(self) -> None:
         """The upstream is told headers of the answer; what is listed and not there is removed."""
         sent = exchange(

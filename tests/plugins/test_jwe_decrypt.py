@@ -66,6 +66,8 @@ class RewriteTests(SynchronousTestCase):
             (token("nobody"), "jwe_key_unknown"),
             (token(5), "jwe_key_unknown"),
             (token(secret=RAW), "jwe_undecipherable"),
+            (token("nobody") + "@", "jwe_key_unknown"),
+            (token() + "@", "jwe_undecipherable"),
         ):
             _, reply = rewrite(value)
             assert reply is not None

@@ -65,9 +65,23 @@ class AccessTests(SynchronousTestCase):
                 self.assertIsNone(access(referer, bypass_missing=True, **{name: LISTED}))
 
     def test_addresses(self) -> None:
-        """Addresses are hosts like others; IPv6 addresses are on no list."""
+        """Addresses are hosts like others."""
         self.assertIsNone(access("http://127.0.0.1:80/", whitelist=["127.0.0.1"]))
+        self.assertIsNone(access("http://[::1]:80/", whitelist=["[::1]"]))
         self.refused(access("http://[::1]:80/", whitelist=LISTED), "referer_not_allowed")
+
+    def test_every_host(self) -> None:
+        """``*`` is every host; a request without one is still missing it."""
+        self.assertIsNone(access("http://a.b/", whitelist=["*"]))
+        self.refused(access("http://a.b/", blacklist=["yy.com", "*"]), "referer_not_allowed")
+        self.refused(access(None, whitelist=["*"]), "referer_missing")
+
+    def test_ports(self) -> None:
+        """Where a host is listed with a port, the port has to be the same."""
+        for listed in ("yy.com:81", "*.com:81"):
+            self.assertIsNone(access("http://yy.com:81/", whitelist=[listed]))
+            for referer in ("http://yy.com/", "http://yy.com:8/"):
+                self.refused(access(referer, whitelist=[listed]), "referer_not_allowed")
 
 
 class FactoryTests(SynchronousTestCase):
@@ -76,6 +90,7 @@ class FactoryTests(SynchronousTestCase):
         self.assertEqual(problems(plugin, {}), [("", "oneOf")])
         self.assertEqual(problems(plugin, {"whitelist": LISTED, "blacklist": LISTED}), [("", "oneOf")])
         self.assertEqual(problems(plugin, {"whitelist": []}), [("/whitelist", "minItems")])
-        self.assertEqual(problems(plugin, {"whitelist": ["http://a"]}), [("/whitelist/0", "pattern")])
+        for text in ("http://a", "", "**.a", "a.*"):
+            self.assertEqual(problems(plugin, {"whitelist": [text]}), [("/whitelist/0", "pattern")])
         self.assertEqual(problems(plugin, {"whitelist": ["a"], "message": ""}), [("/message", "minLength")])
         self.assertEqual(plugin.priority, 2990)

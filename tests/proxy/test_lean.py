@@ -67,6 +67,17 @@ class ConnectionTests(Lean, contract.ConnectionContract):
         """Blank lines before a request are passed over (RFC 9112 section 2.2)."""
         self.send(b"\r\n\r\n" + GET)
         self.assertEqual(len(self.dispatcher.sent), 1)
+        self.connect()
+        self.send(b"\r\n" + GET)
+        self.assertEqual(len(self.dispatcher.sent), 2)
+
+    def test_blank_lines_between(self) -> None:
+        """Those before one request do not count for the next."""
+        for number in range(1, 10):
+            self.send(b"\r\n")
+            self.send(GET)
+            self.answer().end()
+            self.assertEqual(len(self.dispatcher.sent), number)
 
     def test_every_cut(self) -> None:
         """A head may come in any two pieces."""

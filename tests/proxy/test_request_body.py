@@ -100,6 +100,36 @@ class RequestBodyTests(SynchronousTestCase):
         self.successResultOf(body.startProducing(consumer))
         self.assertEqual(consumer.written, [b"abc"])
 
+    def test_straight(self) -> None:
+        """Pieces may go straight to the upstream once nothing can need them here any more."""
+        body, consumer = self.body(100), FakeConsumer()
+        body.startProducing(consumer)
+        body.data(b"x" * 10)
+        self.assertIsNone(body.straight, "all of it is kept, for another node")
+        body.data(b"y")
+        self.assertEqual(body.straight, consumer.write)
+        body.pauseProducing()
+        self.assertIsNone(body.straight)
+        body.data(b"z")
+        self.assertIsNone(body.straight)
+        body.resumeProducing()
+        body.data(b"z")
+        self.assertEqual(body.straight, consumer.write)
+        body.record(5)
+        self.assertIsNone(body.straight)
+        body.data(b"z")
+        self.assertIsNone(body.straight, "somebody wants a copy")
+
+    def test_nothing_goes_straight_to_who_left(self) -> None:
+        """An upstream that gives up while it is written to gets nothing more."""
+        body, consumer = self.body(100), FakeConsumer()
+        consumer.write = lambda data: body.stopProducing()  # type: ignore[method-assign]
+        body.startProducing(consumer)
+        body.data(b"x" * 11)
+        self.assertIsNone(body.straight)
+        body.data(b"y")
+        self.assertIsNone(body.straight)
+
     def test_slow_upstream_pauses_the_client(self) -> None:
         """While the upstream takes no more, the client is not read; the rest follows in order."""
         body, consumer = self.body(), FakeConsumer()
