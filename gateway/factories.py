@@ -66,6 +66,7 @@ class NestingFactory(Factory):
 
     nested: Callable[[Mapping[str, Any]], list[tuple[str, Mapping[str, Any]]]] = field(repr=False)
     nested_kind: str | None = None
+    nested_fault: str = "plugin {name} check schema failed: {text}"
 
 
 @implementer(IRewritePhase, IPureHooks)

@@ -92,6 +92,7 @@ class INestingFactory(Interface):
     """What the factory of a plugin provides besides ``IPluginFactory`` if others stand in its settings."""
 
     nested_kind = Attribute("The kind they must be of, ``auth`` say: str; None if it does not matter.")
+    nested_fault = Attribute("What a writer is told of one that is refused: str with {name} and {text}.")
 
     def nested(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         """
@@ -502,7 +503,7 @@ class _Nowhere:
     def open(self, *args: Any) -> _Nowhere:
         return self
 
-    def add(self, entry: Any) -> None:
+    def add(self, entry: Any, server_addr: str = "") -> None:
         """Forget it."""
 
     def write(self, line: bytes) -> None:
@@ -517,8 +518,13 @@ class _NoMetrics:
 class Batch(Protocol):
     """Entries that gather until there are enough of them, or they have waited long enough."""
 
-    def add(self, entry: Any) -> None:
-        """Take one more; when too many wait it is dropped and counted. Never waits, never raises."""
+    def add(self, entry: Any, server_addr: str = "") -> None:
+        """
+        Take one more; when too many wait it is dropped and counted. Never waits, never raises.
+
+        Args:
+            server_addr: The address of ours that its request came to; that of the first is for the metrics.
+        """
 
 
 Deliver = Callable[[Sequence[Any]], Awaitable[None]]
@@ -535,7 +541,8 @@ class Batches(Protocol):
     def open(self, name: str, route: str, options: BatchOptions, deliver: Deliver) -> Batch:
         """
         Args:
-            name: The plugin's, for the log and the metrics. route: The id of the route, or of the place.
+            name: The plugin's, or the user's own, for the log and the metrics.
+            route: The id of the route, or of the place.
         """
 
 

@@ -50,7 +50,7 @@ class BatchLogger:
         """See ``ILogPhase``."""
         clock = self.services.clock
         entry = self.maker.entry(exchange, clock.time(), clock.monotonic())
-        self.batch.add(self.spell(entry, self.services))
+        self.batch.add(self.spell(entry, self.services), exchange.connection.server_ip)
 
 
 @implementer(IRewritePhase, IBodyTapPhase)
@@ -111,9 +111,9 @@ def log_factory(
         settings = fill(schema, config)
         options = BatchOptions.parse(config, services.metadata, max_entry_bytes=max_entry_bytes(settings))
         deliver = collector(settings, options.max_size == 1, services)
-        batch = services.batches.open(name, services.origin.rpartition("/")[2], options, deliver)
-        with_content = maker.request_body.max_bytes or maker.response_body.max_bytes
-        return (ContentLogger if with_content else BatchLogger)(maker, batch, services, spell)
+        title = settings.get("name") or name
+        batch = services.batches.open(title, services.origin.rpartition("/")[2], options, deliver)
+        return (ContentLogger if maker.with_content else BatchLogger)(maker, batch, services, spell)
 
     return Factory(
         name=name,

@@ -69,7 +69,10 @@ _ATTRIBUTES: dict[Any, dict[str, tuple[Any, str]]] = {
         "credential_secret_fields": _TEXTS,
         "key_field": (str, "a str"),
     },
-    INestingFactory: {"nested_kind": ((str, type(None)), "a str or None")},
+    INestingFactory: {
+        "nested_kind": ((str, type(None)), "a str or None"),
+        "nested_fault": (str, "a str"),
+    },
 }
 
 
@@ -217,7 +220,8 @@ class PluginRegistry:
             elif factory.nested_kind == "auth" and not self.is_auth(name):
                 faults.append(f"{name} plugin is not supported")
             elif problems := self.check(name, settings):
-                faults.append(f"plugin {name} check schema failed: {schema_words.text(problems[0])}")
+                text = schema_words.text(problems[0])
+                faults.append(factory.nested_fault.format(name=name, text=text))
         return faults
 
     def unused(self, name: str, config: Mapping[str, Any]) -> list[str]:

@@ -44,7 +44,7 @@ class LogFactoryTests(PluginTestCase):
         self.opened.append((name, route, deliver))
         return self
 
-    def add(self, entry: bytes) -> None:
+    def add(self, entry: bytes, server_addr: str = "") -> None:
         self.added.append(entry)
 
     def instance(self, **config: Any) -> Any:

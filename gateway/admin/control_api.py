@@ -22,6 +22,7 @@ from gateway.admin.control_plane import CORE_SCHEMAS
 from gateway.control.control import Control
 from gateway.model.record import Record
 from gateway.registry import PluginRegistry
+from gateway.store.sealing import Path, plugin_places
 
 HIDDEN = "******"
 _SECRETS = frozenset({"client_key", "key", "keys"})
@@ -149,18 +150,17 @@ class ControlAPI:
         shown = {}
         for name, member in value.items():
             if name == "plugins" and isinstance(member, Mapping):
-                shown[name] = {plugin: self._plugin(plugin, config) for plugin, config in member.items()}
+                shown[name] = self._plugins(member)
             elif name == "tls" and isinstance(member, Mapping):
                 shown[name] = {key: HIDDEN if key in _SECRETS else one for key, one in member.items()}
             else:
                 shown[name] = self._shown(member)
         return shown
 
-    def _plugin(self, name: str, config: Any) -> Any:
-        if not isinstance(config, Mapping):
-            return config
-        hidden = self._registry.secret_fields(name)
-        return {key: HIDDEN if key in hidden else self._shown(one) for key, one in config.items()}
+    def _plugins(self, plugins: Mapping[str, Any]) -> dict[str, Any]:
+        hidden = set(plugin_places(plugins, self._registry.secret_fields))
+        shown: dict[str, Any] = self._shown(_without(plugins, hidden))
+        return shown
 
     @app.route("/v1/routes", methods=["GET"])
     def _routes(self, request: Any) -> bytes:
@@ -199,7 +199,7 @@ class ControlAPI:
         return self._json(request, self._metadata_of(record))
 
     def _metadata_of(self, record: Record) -> dict[str, Any]:
-        return {**self._plugin(record.id, record.value), "id": record.id}
+        return {**self._plugins({record.id: record.value})[record.id], "id": record.id}
 
     # -- errands
 
@@ -217,6 +217,17 @@ class ControlAPI:
 
 def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else list(value)
+
+
+def _without(value: Any, hidden: set[Path], path: Path = ()) -> Any:
+    """A copy of *value*, masked at the places *hidden*."""
+    if path in hidden:
+        return HIDDEN
+    if isinstance(value, Mapping):
+        return {name: _without(item, hidden, (*path, name)) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without(item, hidden, (*path, place)) for place, item in enumerate(value)]
+    return value
 
 
 def _page(found: Sequence[Mapping[str, Any]]) -> bytes:

@@ -32,7 +32,6 @@ class Observation:
         hostname: str,
         version: str,
         certificates: CertificateExpiry,
-        server_addr: str = "",
     ) -> None:
         """
         Args:
@@ -47,7 +46,6 @@ class Observation:
         self._hostname = hostname
         self._version = version
         self._certificates = certificates
-        self._server_addr = server_addr
         self._kinds: tuple[int, Mapping[str, int]] = (-1, {})
         self.ended = ProcessFacts()
         self.restarts: Callable[[], int] = lambda: 0
@@ -75,7 +73,6 @@ class Observation:
             quarantined=Counter(kind for _, kind, _ in snapshot.quarantined),
             certificates=[(one.name, one.at) for one in self._certificates.all()],
             restarts=self.restarts(),
-            server_addr=self._server_addr,
         )
         return [*self._sources(), partial(families, facts)]
 

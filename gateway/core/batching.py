@@ -13,7 +13,7 @@ LONGEST_S = 10**6
 """Longer times in settings count as this one."""
 
 PROPERTIES: dict[str, Any] = {
-    "name": {"type": "string", "description": "A name for the log."},
+    "name": {"type": "string", "description": "A name for the log and the metrics; by default the plugin's."},
     "batch_max_size": {
         "type": "integer",
         "minimum": 1,

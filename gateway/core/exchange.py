@@ -82,7 +82,7 @@ class Reply:
 
     Attributes:
         status: The status code.
-        body: The content, or None for the standard HTML page of that status.
+        body: The content, or None for the standard HTML page of that status; below 300 there is none.
         fields: More response fields, lower-case names. ``content-length`` is computed.
         reason: The reason code (``gateway.core.reasons``, or the plugin's own).
         detail: More words for the log; never sent to the client.

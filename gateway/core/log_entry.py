@@ -102,19 +102,21 @@ class Moment:
 
     Attributes:
         now_s: Unix time. upstream_s: How long the upstream took, in seconds; None without one.
-        request_body, response_body: As they are to be logged.
+        request_body, response_body: As they are to be in the entry.
+        request_content: For a form that names it.
     """
 
     now_s: float
     upstream_s: float | None
     request_body: str | None
     response_body: str | None
+    request_content: str | None = None
 
 
 _OWN: Mapping[str, Node] = {
     "request_time": lambda exchange, moment: f"{max(0.0, moment.now_s - exchange.started_s):.3f}",
     "resp_body": lambda exchange, moment: moment.response_body,
-    "request_body": lambda exchange, moment: moment.request_body,
+    "request_body": lambda exchange, moment: moment.request_content,
 }
 
 
@@ -124,6 +126,14 @@ def _variable(name: str) -> Node:
         return own
     read = log_reader(name)
     return lambda exchange, moment: _plain(read(exchange))
+
+
+def _names_content(form: Mapping[str, Any]) -> bool:
+    """Whether a form has the request's content in it, be it in the entry otherwise or not."""
+    return any(
+        _names_content(value) if isinstance(value, Mapping) else value in ("$request_body", "${request_body}")
+        for value in form.values()
+    )
 
 
 def _plain(value: object) -> object:
@@ -170,6 +180,7 @@ class EntryMaker:
         hostname, version: Of the gateway.
         key: Its own place in ``Exchange.context``.
         no_route: What ``route_id`` says where there is none.
+        request_bytes: Of the request's content, to record; 0: nothing.
     """
 
     request_body: BodyRule
@@ -180,6 +191,12 @@ class EntryMaker:
     version: str
     key: str
     no_route: str | None = None
+    request_bytes: int = 0
+
+    @property
+    def with_content(self) -> bool:
+        """Whether it has to watch content."""
+        return bool(self.request_bytes or self.response_body.max_bytes)
 
     @classmethod
     def parse(
@@ -200,23 +217,29 @@ class EntryMaker:
         """
         form = config.get("log_format") or metadata.get("log_format")
         extra = config.get("log_format_extra") or metadata.get("log_format_extra")
+        request_body = BodyRule.parse(config, "req")
+        own, more = _object(form) if form else None, _object(extra) if extra else None
+        request_bytes = request_body.max_bytes
+        if any(_names_content(one) for one in (form, extra) if one):
+            request_bytes = config.get("max_req_body_bytes", MAX_BODY_BYTES)
         return cls(
-            BodyRule.parse(config, "req"),
+            request_body,
             BodyRule.parse(config, "resp"),
-            _object(form) if form else None,
-            _object(extra) if extra else None,
+            own,
+            more,
             hostname,
             version,
             key,
             no_route,
+            request_bytes,
         )
 
     # -- while the request is under way
 
     def watch(self, exchange: Exchange) -> None:
         """Have the request's content recorded, if it is wanted. Before it is sent."""
-        if self.request_body.max_bytes and exchange.source is not None:
-            exchange.source.record(self.request_body.max_bytes)
+        if self.request_bytes and exchange.source is not None:
+            exchange.source.record(self.request_bytes)
 
     def tap(self, exchange: Exchange, data: bytes) -> None:
         """Keep the beginning of the answer's content, if it is wanted."""
@@ -235,14 +258,16 @@ class EntryMaker:
         Args:
             now_s: Unix time. mono_s: The monotonic clock's.
         """
-        content = (
-            b"" if exchange.source is None or not self.request_body.max_bytes else exchange.source.recorded
-        )
+        content = b""
+        if self.request_bytes and exchange.source is not None:
+            # Another logger may have asked for more of it.
+            content = exchange.source.recorded[: self.request_bytes]
         moment = Moment(
             now_s,
             upstream_seconds(exchange, mono_s),
             self.request_body.text(exchange, content),
             self.response_body.text(exchange, exchange.context.get(self.key, b"")),
+            content.decode("utf-8", "replace") if content else None,
         )
         if self.form is None:
             made = self._default(exchange, moment)

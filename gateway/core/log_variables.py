@@ -28,7 +28,7 @@ BARE_QUERIES = frozenset({"args", "query_string"})
 REQUEST_LINES = frozenset({"request", "request_line"})
 TARGETS = frozenset({"request_uri", "real_request_uri", "upstream_uri", "http_referer"})
 _AUTHORIZATIONS = frozenset({"http_authorization", "http_proxy_authorization"})
-_SECRETS = frozenset({"http_cookie", "http_apikey", "cookie_jwt", "cookie_apikey"})
+_SECRETS = frozenset({"http_cookie", "http_apikey", "cookie_jwt", "cookie_apikey", "sent_http_set_cookie"})
 
 
 def text_bytes(value: str) -> bytes:

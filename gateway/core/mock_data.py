@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 from xml.sax.saxutils import escape
@@ -29,21 +30,24 @@ class Generator:
         A value that fits *schema*, as far as it says a type.
 
         Args:
-            schema: ``example`` (or ``default``, ``const``, ``enum``) is honoured, else ``type``; without
-                it the presence of ``properties`` or ``items`` tells. What is none of these is null.
+            schema: ``example`` (or ``default``, ``const``, ``enum``) is honoured, unless it is of another
+                type (of an integer the fraction is cut), else ``type``; without it the presence of
+                ``properties`` or ``items`` tells. What is none of these is null.
         """
         self._left -= 1
         if not isinstance(schema, Mapping) or self._left < 0 or depth > MAX_DEPTH:
             return None
-        for keyword in ("example", "const", "default"):
+        kind = schema.get("type")
+        if isinstance(kind, list):
+            kind = kind[0] if kind else None
+        if "example" in schema and _is_of(kind, schema["example"]):
+            return math.floor(schema["example"]) if kind == "integer" else schema["example"]
+        for keyword in ("const", "default"):
             if keyword in schema:
                 return schema[keyword]
         choices = schema.get("enum")
         if isinstance(choices, list) and choices:
             return choices[int(self._random() * len(choices))]
-        kind = schema.get("type")
-        if isinstance(kind, list):
-            kind = kind[0] if kind else None
         if kind is None:
             kind = "object" if "properties" in schema else "array" if "items" in schema else None
         match kind:
@@ -79,6 +83,22 @@ class Generator:
         low = int(low) if isinstance(low, int | float) and abs(low) < 1e15 else 1
         high = int(high) if isinstance(high, int | float) and abs(high) < 1e15 else low + 9999
         return low, max(low, high)
+
+
+def _is_of(kind: object, example: object) -> bool:
+    """Whether an example is of the type it is for; lists, objects and what has no type may be anything."""
+    match kind:
+        case "string":
+            return isinstance(example, str)
+        case "boolean":
+            return isinstance(example, bool)
+        case "integer" | "number":
+            return (
+                isinstance(example, int | float)
+                and not isinstance(example, bool)
+                and abs(example) != math.inf
+            )
+    return True
 
 
 def to_xml(value: Any, name: str = "data") -> str:

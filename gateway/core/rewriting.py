@@ -88,6 +88,8 @@ def field_name(text: str) -> bytes:
     Raises:
         ValueError: it is no token (RFC 9110 section 5.6.2).
     """
+    if not text:
+        raise ValueError("invalid field length in header")
     if not _TOKEN.fullmatch(text):
         raise ValueError(f"invalid field character: {text!r:.100}")
     return text.lower().encode("ascii")

@@ -94,6 +94,20 @@ def _field(name: str) -> Getter:
     return read
 
 
+def _response_field(name: str) -> Getter:
+    """All lines of a field of the answer, joined: as ``header_filter`` finds it, or as it was sent."""
+    dashed = name.lower().replace("_", "-").encode("utf-8", "surrogateescape")
+
+    def read(exchange: Exchange) -> object:
+        lines = exchange.response_fields.get_all(dashed)
+        return _text(b", ".join(lines)) if lines else None
+
+    def length(exchange: Exchange) -> object:
+        return None if exchange.response_length is None else str(exchange.response_length)
+
+    return length if dashed == b"content-length" else read
+
+
 def _cookie(name: str) -> Getter:
     return lambda exchange: exchange.cookies().get(name)
 
@@ -105,6 +119,7 @@ def _path_param(name: str) -> Getter:
 _FAMILIES: tuple[tuple[str, Callable[[str], Getter]], ...] = (
     ("arg_", _argument),
     ("http_", _field),
+    ("sent_http_", _response_field),
     ("cookie_", _cookie),
     ("uri_param_", _path_param),
     ("uri_arg_", _path_param),

@@ -215,6 +215,19 @@ PLAIN: Any = extend(
 """The validator class of documents in which nothing is a reference."""
 
 
+FORMATS = jsonschema.FormatChecker(("email", "ipv4", "ipv6"))
+"""The formats that are checked where a ``Checker`` is asked to; others say nothing."""
+
+_LABEL = r"[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
+_HOSTNAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z", re.ASCII)
+
+
+@FORMATS.checks("hostname")
+def _is_hostname(value: object) -> bool:
+    """RFC 1123 section 2.1."""
+    return not isinstance(value, str) or _HOSTNAME.match(value) is not None
+
+
 def _unless_reference(rule: _Rule) -> _Rule:
     def check(validator: Any, expected: Any, instance: Any, schema: Any) -> Errors:
         if not is_reference(instance):

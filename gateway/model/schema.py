@@ -18,7 +18,7 @@ Four keywords of our own, which other readers of a published schema pass over:
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -125,18 +125,20 @@ class Checker:
         schema: The schema, as it is published.
     """
 
-    def __init__(self, schema: Schema, *, references: bool = False) -> None:
+    def __init__(self, schema: Schema, *, references: bool = False, formats: bool = False) -> None:
         """
         Args:
             references: Whether a reference (``$env://…``) passes every check of a text. Right
                 where references are resolved, which is in plugin settings; elsewhere they would
                 carry any text past the patterns.
+            formats: Whether ``format`` is checked, as far as ``rules.FORMATS`` goes.
         Raises:
             jsonschema.SchemaError: *schema* itself is not a valid draft 7 schema.
         """
         jsonschema.Draft7Validator.check_schema(schema)
         self.schema = schema
-        self._validator = (rules.WITH_REFERENCES if references else rules.PLAIN)(schema)
+        rule_set = rules.WITH_REFERENCES if references else rules.PLAIN
+        self._validator = rule_set(schema, format_checker=rules.FORMATS if formats else None)
 
     def problems(self, document: object) -> list[Problem]:
         """
@@ -203,21 +205,21 @@ def _properties(schema: Schema) -> Mapping[str, Any]:
     return found
 
 
-def _fill(schema: Schema, value: Any, objects_too: bool) -> Any:
+def _fill(schema: Schema, value: Any, objects_too: bool, keywords: Sequence[str] = _DEFAULTS) -> Any:
     if isinstance(value, dict):
         filled = dict(value)
         for name, member in _properties(schema).items():
             if not isinstance(member, Mapping):
                 continue
             if name in filled:
-                filled[name] = _fill(member, filled[name], objects_too)
+                filled[name] = _fill(member, filled[name], objects_too, keywords)
                 continue
-            for keyword in _DEFAULTS:
+            for keyword in keywords:
                 if keyword in member and (objects_too or not isinstance(member[keyword], (dict, list))):
                     filled[name] = copy.deepcopy(member[keyword])
         return filled
     if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
-        return [_fill(schema["items"], item, objects_too) for item in value]
+        return [_fill(schema["items"], item, objects_too, keywords) for item in value]
     return value
 
 
@@ -245,3 +247,23 @@ def fill(schema: Schema, document: Mapping[str, Any]) -> Document:
     """
     filled: Document = _fill(schema, dict(document), objects_too=True)
     return filled
+
+
+def fill_any(schema: Schema, value: Any) -> Any:
+    """
+    Add every ``default`` of a schema that is not ours: to any value, whether it fits or not.
+
+    Returns:
+        The value, as far as it is changed a copy.
+    """
+    return _fill(schema, value, objects_too=True, keywords=("default",))
+
+
+def announces_default(schema: object) -> bool:
+    """Whether ``fill_any`` may find something to add."""
+    if not isinstance(schema, Mapping):
+        return False
+    members = [member for member in _properties(schema).values() if isinstance(member, Mapping)]
+    return any("default" in member or announces_default(member) for member in members) or announces_default(
+        schema.get("items")
+    )

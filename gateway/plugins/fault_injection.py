@@ -115,7 +115,7 @@ class Abort:
             return None
         fields = resolved(self.fields, exchange)
         if self.body is None:
-            return Reply(self.status, None if self.status >= 300 else b"", fields, REASON)
+            return Reply(self.status, None, fields, REASON)
         if not any(name == b"content-type" for name, _ in fields):
             fields = ((b"content-type", b"text/plain; charset=utf-8"), *fields)
         return Reply(self.status, utf8(self.body(exchange)), fields, REASON)

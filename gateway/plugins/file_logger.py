@@ -106,8 +106,7 @@ def _make(config: Mapping[str, Any], services: PluginServices) -> FileLogger:
     if path is None:
         services.log.warn("{origin}: file-logger has no path; nothing is written", origin=services.origin)
     file = None if path is None else services.files.open(NAME, path)
-    with_content = maker.request_body.max_bytes or maker.response_body.max_bytes
-    return (BodyLogger if with_content else FileLogger)(maker, _match(config), file, services)
+    return (BodyLogger if maker.with_content else FileLogger)(maker, _match(config), file, services)
 
 
 plugin = Factory(

@@ -97,8 +97,7 @@ class Redirect:
 
 
 def _reply(status: int, location: bytes) -> Reply:
-    body = None if status >= 300 else b""
-    return Reply(status, body, ((b"location", location),), REASON)
+    return Reply(status, None, ((b"location", location),), REASON)
 
 
 @implementer(IRewritePhase, IPureHooks)

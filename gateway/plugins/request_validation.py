@@ -15,7 +15,7 @@ from gateway.core.exchange import Exchange, Reply
 from gateway.core.schema_words import text as words
 from gateway.factories import Factory
 from gateway.interfaces import IRewritePhase, PluginServices
-from gateway.model.schema import Checker
+from gateway.model.schema import Checker, announces_default, fill_any
 
 MAX_BYTES = 67108864
 FORM = "application/x-www-form-urlencoded"
@@ -54,7 +54,7 @@ SCHEMA: dict[str, Any] = {
 
 def _checker(schema: Mapping[str, Any], member: str) -> Checker:
     try:
-        return Checker(schema)
+        return Checker(schema, formats=True)
     except jsonschema.SchemaError as error:
         raise ValueError(f"{member} is no JSON Schema: {error.message:.200}") from None
 
@@ -106,12 +106,14 @@ class RequestValidation:
 
     Attributes:
         spellings: Field names as the schema of the fields writes them, by their lower-case form.
+        fills: Whether the schema of the content has defaults.
         max_fields: Of a form. thread_bytes: Larger content is checked in a thread.
     """
 
     headers: Checker | None
     spellings: Mapping[str, tuple[str, ...]]
     content: Checker | None
+    fills: bool
     status: int
     message: str | None
     max_bytes: int
@@ -148,7 +150,7 @@ class RequestValidation:
         form = kind == FORM
 
         def check(patient: bool) -> tuple[str | None, bytes | None]:
-            return _checked(data, checker, self.max_fields if form else None, patient)
+            return _checked(data, checker, self.fills, self.max_fields if form else None, patient)
 
         if len(data) > self.thread_bytes:
             refusal, content = await self.in_thread(lambda: check(True))
@@ -170,22 +172,26 @@ class RequestValidation:
 
 
 def _checked(
-    data: bytes, checker: Checker, form_fields: int | None, patient: bool
+    data: bytes, checker: Checker, fills: bool, form_fields: int | None, patient: bool
 ) -> tuple[str | None, bytes | None]:
     """
     Check content.
 
     Args:
+        fills: Whether the schema has defaults to add.
         form_fields: The most that a form may have; None: it is JSON.
         patient: Whether it may take longer, and leaves the interpreter to other threads meanwhile.
     Returns:
-        What is wrong with it, and JSON content written anew; each or both None.
+        What is wrong with it, and JSON content written anew, with the defaults of the schema; each or both
+        None.
     """
     try:
         document = _json(data, patient) if form_fields is None else _form(data, form_fields)
     except (ValueError, RecursionError) as error:
         return _brief(error), None
     try:
+        if fills:
+            document = fill_any(checker.schema, document)
         problems = checker.problems(document)
         if problems:
             return words(problems[0]), None
@@ -264,6 +270,7 @@ def _make(config: Mapping[str, Any], services: PluginServices) -> RequestValidat
         None if headers is None else _checker(headers, "header_schema"),
         {name: tuple(spelt) for name, spelt in spellings.items()},
         None if content is None else _checker(content, "body_schema"),
+        announces_default(content),
         config.get("rejected_code", 400),
         config.get("rejected_msg"),
         config.get("max_req_body_size", MAX_BYTES),

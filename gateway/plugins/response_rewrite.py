@@ -121,10 +121,11 @@ class Filter:
 
 @define(eq=False)
 class _Pass:
-    """What filters know about one answer: the content so far, and how it is coded."""
+    """What filters know about one answer: the content so far, as it came and decoded, and how it is coded."""
 
     decoder: Decoder | None
     held: list[bytes]
+    coded: list[bytes]
     size: int = 0
     given_up: bool = False
 
@@ -207,15 +208,22 @@ class FilterRewrite(ResponseRewrite):
             )
             return
         _drop(exchange, _ABOUT_CONTENT + _CONTENT_DIGESTS)
-        exchange.context[self.key] = _Pass(decoder, [])
+        exchange.context[self.key] = _Pass(decoder, [], [])
 
     def body_filter(self, exchange: Exchange, data: bytes, last: bool) -> bytes:
-        """See ``IBodyFilterPhase``. Holds ``max_bytes``; larger content passes as it is."""
+        """
+        See ``IBodyFilterPhase``. Holds ``max_bytes``; larger content passes as it is, and so does what is not
+        in the coding that its field names.
+        """
         state: _Pass | None = exchange.context.get(self.key)
         if state is None:
             return data
         if state.decoder is not None:
+            if not state.given_up:
+                state.coded.append(data)
             data = state.decoder.decode(data)
+            if state.decoder.damaged and not state.given_up:
+                return self._as_it_came(exchange, state)
         if state.given_up:
             return data
         state.held.append(data)
@@ -229,11 +237,19 @@ class FilterRewrite(ResponseRewrite):
             )
         elif not last:
             return b""
-        content, state.held = b"".join(state.held), []
+        content, state.held, state.coded = b"".join(state.held), [], []
         if not state.given_up:
             for replaced in self.filters:
                 content = replaced(content)
         return content
+
+    def _as_it_came(self, exchange: Exchange, state: _Pass) -> bytes:
+        del exchange.context[self.key]
+        self.services.log.warn(
+            "{origin}: response-rewrite leaves content as it is that is not in its coding",
+            origin=self.services.origin,
+        )
+        return b"".join(state.coded)
 
 
 def _body(config: Mapping[str, Any]) -> bytes:

@@ -53,6 +53,10 @@ _SCHEMA: dict[str, Any] = {
                                 },
                                 "upstream": {
                                     **without_defaults(UPSTREAM_SCHEMA),
+                                    "oneOf": [
+                                        {"required": ["nodes"]},
+                                        {"required": ["service_name", "discovery_type"]},
+                                    ],
                                     "description": "An upstream, in full. Without either: the route's own.",
                                 },
                                 "weight": {

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
-from twisted.plugin import IPlugin
+from attrs import frozen
 from zope.interface import implementer
 
+from gateway.core import schema_words
 from gateway.core.chain import BoundPlugin
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.limiting import SKIPPED
-from gateway.interfaces import IAccessPhase, IHeaderFilterPhase, ILogPhase, IPluginFactory, PluginServices
+from gateway.factories import NestingFactory
+from gateway.interfaces import IAccessPhase, IHeaderFilterPhase, ILogPhase, PluginServices
+from gateway.model.schema import Checker
 
 NAME = "workflow"
 LIMITS = ("limit-count", "limit-conn")
+FAULT = "failed to validate the '{name}' action: {text}"
 
 _SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -46,6 +49,14 @@ _SCHEMA: dict[str, Any] = {
     },
     "required": ["rules"],
 }
+
+_RETURN = Checker(
+    {
+        "type": "object",
+        "properties": {"code": {"type": "integer", "minimum": 100, "maximum": 599}},
+        "required": ["code"],
+    }
+)
 
 
 @frozen(eq=False)
@@ -107,55 +118,52 @@ def _holds(rule: Mapping[str, Any]) -> Callable[[Exchange], bool] | None:
         raise ValueError(f"failed to validate the 'case' expression: {error}") from None
 
 
-def _action(rule: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The first action of a rule: its name and settings."""
-    name, *rest = rule["actions"][0]
+def _action(action: Sequence[Any]) -> tuple[str, Mapping[str, Any]]:
+    """Name and settings of an action."""
+    name, *rest = action
     settings = rest[0] if rest else {}
     if name not in ("return", *LIMITS):
         raise ValueError(f"unsupported action: {name}")
     if not isinstance(settings, Mapping):
         raise ValueError(f"the settings of the action {name} must be an object")
-    if name == "return":
-        code = settings.get("code")
-        if not isinstance(code, int) or isinstance(code, bool) or not 100 <= code <= 599:
-            raise ValueError("the action return needs a code of 100 to 599")
     return name, settings
 
 
-@implementer(IPlugin, IPluginFactory)
-@frozen(eq=False)
-class Factory:
-    """Provides ``IPluginFactory``."""
-
-    name: str = NAME
-    version: str = "0.1"
-    priority: int = 1006
-    kind: str = "general"
-    schema: Mapping[str, Any] = field(default=_SCHEMA, repr=False)
-    metadata_schema: Mapping[str, Any] | None = None
-    secret_fields: tuple[str, ...] = ()
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """See ``IPluginFactory.check``; what the settings of a limit lack is told when they are bound."""
-        for rule in config.get("rules", ()):
-            _holds(rule)
-            for place in range(len(rule["actions"])):
-                _action({"actions": rule["actions"][place:]})
-
-    def make(self, config: Mapping[str, Any], services: PluginServices) -> Workflow:
-        """See ``IPluginFactory.make``; ValueError if a limit refuses its settings."""
-        rules = []
-        for place, rule in enumerate(config.get("rules", ())):
-            name, settings = _action(rule)
-            if name == "return":
-                # 1xx cannot end a request (RFC 9110 section 15.2).
-                code = settings["code"] if settings["code"] >= 200 else 503
-                reply = Reply.json(code, {"error_msg": "rejected by workflow"}, reason="workflow_rejected")
-                rules.append(Rule(_holds(rule), reply, None))
-            else:
-                # Its place makes it a counter of its own, beside another rule's with the same settings.
-                rules.append(Rule(_holds(rule), None, services.nested(name, {**settings, "_rule": place})))
-        return Workflow(rules, f"{NAME} {services.origin}")
+def _actions(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [_action(action) for rule in config.get("rules", ()) for action in rule["actions"]]
 
 
-plugin = Factory()
+def _limits(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [action for action in _actions(config) if action[0] in LIMITS]
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    for rule in config.get("rules", ()):
+        _holds(rule)
+    for name, settings in _actions(config):
+        problems = _RETURN.problems(settings) if name == "return" else ()
+        if problems:
+            raise ValueError(FAULT.format(name=name, text=schema_words.text(problems[0])))
+
+
+def _make(config: Mapping[str, Any], services: PluginServices) -> Workflow:
+    rules = []
+    for place, rule in enumerate(config.get("rules", ())):
+        # The first of its actions counts.
+        name, settings = _action(rule["actions"][0])
+        if name == "return":
+            # 1xx cannot end a request (RFC 9110 section 15.2).
+            code = settings["code"] if settings["code"] >= 200 else 503
+            reply = Reply.json(code, {"error_msg": "rejected by workflow"}, reason="workflow_rejected")
+            rules.append(Rule(_holds(rule), reply, None))
+            continue
+        if "group" not in settings:
+            # Its place makes it a counter of its own, beside another rule's with the same settings.
+            settings = {**settings, "_rule": place}
+        rules.append(Rule(_holds(rule), None, services.nested(name, settings)))
+    return Workflow(rules, f"{NAME} {services.origin}")
+
+
+plugin = NestingFactory(
+    name=NAME, priority=1006, schema=_SCHEMA, check=_check, make=_make, nested=_limits, nested_fault=FAULT
+)

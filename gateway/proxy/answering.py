@@ -116,8 +116,11 @@ class Answering:
         fields = Fields(reply.fields)
         body = reply.body
         if body is None:
-            body = b"" if reply.status in _NO_CONTENT_STATUSES else error_page(reply.status)
-            fields.add(*_HTML)
+            if reply.status < 300:
+                body = b""
+            else:
+                body = b"" if reply.status in _NO_CONTENT_STATUSES else error_page(reply.status)
+                fields.add(*_HTML)
         fields.set(b"server", self.runner.server)
         exchange.response_fields = fields
         self._outcome = Outcome(reply.status, by, reply.reason, reply.detail)

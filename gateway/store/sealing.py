@@ -66,14 +66,30 @@ def secret_places(kind: str, value: Mapping[str, Any], secret_fields: SecretFiel
         Paths from the document's root. They need not exist in it.
     """
     places: set[Path] = {*_SECRETS_ANYWHERE, *_SECRETS_BY_KIND.get(kind, ())}
-    plugins = value.get("plugins")
-    if isinstance(plugins, Mapping):
-        for name in plugins:
-            places.update(("plugins", name, field) for field in secret_fields(name))
+    places.update(plugin_places(value.get("plugins"), secret_fields, ("plugins",)))
     if kind == "service_version":
         for path, document in _inside_version(value):
             places.update((*path, *place) for place in secret_places("service", document, secret_fields))
     return places
+
+
+def plugin_places(value: Any, secret_fields: SecretFields, path: Path = ()) -> Iterator[Path]:
+    """
+    Tell where the secrets of plugins stand, wherever a plugin's name stands with its settings.
+
+    Args:
+        value: Anything; ``{name: settings}`` and ``[name, settings]`` count at every depth, as the settings
+            of one plugin may hold those of another. path: Where it is.
+    """
+    if isinstance(value, Mapping):
+        for name, settings in value.items():
+            yield from ((*path, name, member) for member in secret_fields(name))
+            yield from plugin_places(settings, secret_fields, (*path, name))
+    elif isinstance(value, (list, tuple)):
+        if len(value) > 1 and isinstance(value[0], str):
+            yield from ((*path, 1, member) for member in secret_fields(value[0]))
+        for place, item in enumerate(value):
+            yield from plugin_places(item, secret_fields, (*path, place))
 
 
 def _inside_version(value: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:

@@ -45,6 +45,7 @@ class Batch:
 
     Attributes:
         pending: Entries that wait or are under way. pending_bytes: Their bytes.
+        server_addr: What came with the first entry; None if there was none yet.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Batch:
     ) -> None:
         self.name = name
         self.route = route
+        self.server_addr: str | None = None
         self.pending = self.pending_bytes = 0
         self._max_pending = owner.limits.entries if options.max_pending is None else options.max_pending
         self._owner = owner
@@ -64,8 +66,10 @@ class Batch:
         self._timer: IDelayedCall | None = None
         self._sends = 0
 
-    def add(self, entry: Any) -> None:
+    def add(self, entry: Any, server_addr: str = "") -> None:
         """See ``gateway.interfaces.Batch.add``."""
+        if self.server_addr is None:
+            self.server_addr = server_addr
         size = _size(entry)
         most = self._options.max_entry_bytes
         if most is not None and size > most:
@@ -182,8 +186,12 @@ class BatchProcessor:
             )
 
     def waiting(self) -> list[list[Any]]:
-        """Plugin, route and number of entries, for each queue in which some wait."""
-        return [[one.name, one.route, one.pending] for one in self._batches if one.pending]
+        """Name, route, address and number of entries that wait, for each queue that had any."""
+        return [
+            [one.name, one.route, one.server_addr, one.pending]
+            for one in self._batches
+            if one.server_addr is not None
+        ]
 
     def losses(self) -> list[list[Any]]:
         """Plugin, route and number of entries lost."""

@@ -24,7 +24,7 @@ class ProcessFacts:
         requests: Requests it has ended. in_flight: Requests being served.
         connections: Of clients, by state.
         health: The upstreams being checked, as the control API shows them.
-        batches: ``[plugin, route id, entries waiting]`` for each.
+        batches: ``[name, route id, address, entries waiting]`` for each.
         dropped: What was not written, by ``[what, where]``: ``[what, where, count]``.
         folded: Observations past the limit of time series.
     """
@@ -78,7 +78,6 @@ class GatewayFacts:
     quarantined: Mapping[str, int] = field(factory=dict)
     certificates: Sequence[tuple[str, float]] = ()
     restarts: int = 0
-    server_addr: str = ""
 
 
 def families(facts: GatewayFacts) -> Iterator[Metric]:
@@ -114,8 +113,8 @@ def families(facts: GatewayFacts) -> Iterator[Metric]:
         "Log entries waiting to be sent",
         labels=["name", "route_id", "server_addr"],
     )
-    for (name, route), count in _summed(one for p in every for one in p.batches).items():
-        batches.add_metric([name, route, facts.server_addr], count)
+    for labels, count in _summed(one for p in every for one in p.batches).items():
+        batches.add_metric(labels, count)
     yield batches
     yield from _own(facts, every)
 
@@ -201,10 +200,11 @@ def _upstreams(facts: GatewayFacts) -> Metric:
     return made
 
 
-def _summed(rows: Iterable[Sequence[Any]]) -> dict[tuple[str, str], int]:
-    found: dict[tuple[str, str], int] = {}
-    for name, where, count in rows:
-        found[name, where] = found.get((name, where), 0) + count
+def _summed(rows: Iterable[Sequence[Any]]) -> dict[tuple[str, ...], int]:
+    """Rows of labels and, last, a number; added up where the labels are the same."""
+    found: dict[tuple[str, ...], int] = {}
+    for *labels, count in rows:
+        found[tuple(labels)] = found.get(tuple(labels), 0) + count
     return found
 
 

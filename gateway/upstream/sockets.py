@@ -10,12 +10,13 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.ssl import CertificateOptions, optionsForClientTLS
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from gateway.http1.eager import unsent
 from gateway.interfaces import SendFailed
 
 
@@ -66,7 +67,7 @@ class SocketSender:
         endpoint: Any = HostnameEndpoint(self._reactor, host, port)
         if tls:
             endpoint = wrapClientTLS(optionsForClientTLS(name) if verify else _Unverified(name), endpoint)
-        writer: _Writer = await endpoint.connect(Factory.forProtocol(lambda: _Writer(b"".join(content))))
+        writer: _Writer = await endpoint.connect(Factory.forProtocol(lambda: _Writer(b"".join(content), tls)))
         await writer.done
 
     async def _datagrams(self, host: str, port: int, content: Sequence[bytes]) -> None:
@@ -96,16 +97,33 @@ class _Unverified:
         return connection
 
 
+@implementer(IHandshakeListener)
 class _Writer(Protocol):
-    """Writes, and closes."""
+    """
+    Writes, and closes. What the peer has taken is sent, however it ends the connection: many that speak TLS
+    do not answer a goodbye (RFC 8446 section 6.1), and what they have would come twice if it were sent again.
+    """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, tls: bool) -> None:
         self._content = content
+        self._ready = not tls
         self.done: Deferred[None] = Deferred(lambda _: self._cut())
+
+    def handshakeCompleted(self) -> None:
+        self._ready = True
+
+    def _taken(self) -> bool:
+        return self._ready and unsent(self.transport) == 0
 
     def _cut(self) -> None:
         transport: Any = self.transport
-        if transport is not None:
+        if transport is None:
+            return
+        if self._taken():
+            self.done.callback(None)
+            # Under TLS, which would wait for an answer.
+            getattr(transport, "transport", transport).loseConnection()
+        else:
             transport.abortConnection()
 
     def connectionMade(self) -> None:
@@ -116,7 +134,7 @@ class _Writer(Protocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Protocol has a default
         if self.done.called:
             return
-        if reason.check(ConnectionDone):
+        if reason.check(ConnectionDone) or self._taken():
             self.done.callback(None)
         else:
             self.done.errback(reason)

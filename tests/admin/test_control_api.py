@@ -23,6 +23,7 @@ def record(kind: str, id: str, value: dict[str, Any], group: str = "default") ->
 
 class Control:
     plugins = {"http-logger": {"uri": "http://a.example/", "auth_header": "secret-a"}}
+    nested = {"workflow": {"rules": [{"actions": [["limit-count", {"redis_password": "secret-c", "n": 1}]]}]}}
     state = State.of(
         StoreView(
             7,
@@ -34,7 +35,7 @@ class Control:
                     "s",
                     {"upstream": {"nodes": [], "tls": {"client_cert": "c", "client_key": "secret-b"}}},
                 ),
-                record("service", "unchecked", {}),
+                record("service", "unchecked", {"plugins": nested}),
                 record("plugin_metadata", "http-logger", {"log_format": {"a": "b"}}),
             ],
         )
@@ -76,6 +77,8 @@ class ControlAPITests(SynchronousTestCase):
         self.assertEqual(self.json("/v1/route/r"), route)
         self.assertEqual(len(self.json("/v1/services")), 2)
         self.assertEqual(self.json("/v1/service/s")["value"]["upstream"]["tls"]["client_key"], "******")
+        (rule,) = self.json("/v1/service/unchecked")["value"]["plugins"]["workflow"]["rules"]
+        self.assertEqual(rule, {"actions": [["limit-count", {"redis_password": "******", "n": 1}]]})
         self.assertEqual(self.json("/v1/upstreams"), [])
         metadata = {"id": "http-logger", "log_format": {"a": "b"}}
         self.assertEqual(self.json("/v1/plugin_metadatas"), [metadata])

@@ -168,6 +168,21 @@ class ContentTests(SynchronousTestCase):
         self.assertEqual(source.limits, [7])
         self.assertNotIn("body", silent.entry(made, NOW, 50.0)["request"])
 
+    def test_request_in_a_form(self) -> None:
+        """A form may name the request's content: it is recorded then, and stands nowhere else."""
+        for form in ({"b": "$request_body"}, {"a": {"b": "${request_body}"}}):
+            for config in ({"log_format": form}, {"log_format_extra": form}):
+                maker = EntryMaker.parse({**config, "max_req_body_bytes": 7}, {})
+                self.assertTrue(maker.with_content)
+                made = ended()
+                maker.watch(made)
+                source: Any = made.source
+                self.assertEqual(source.limits, [7])
+                found = maker.entry(made, NOW, 50.0)
+                self.assertEqual(found.get("a", found)["b"], "request")
+                self.assertNotIn("body", found.get("request", {}))
+        self.assertFalse(EntryMaker.parse({"log_format": {"a": "$request_bodyless"}}, {}).with_content)
+
     def test_answer(self) -> None:
         """Of the answer's content the beginning is kept, by each logger as much as it wants."""
         made = ended()

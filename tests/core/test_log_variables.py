@@ -44,6 +44,8 @@ class ShownTests(SynchronousTestCase):
         names = ("arg_jwt", "arg_a", "http_authorization", "http_cookie", "args", "request_uri", "nothing")
         found = [log_reader(name)(made) for name in names]
         self.assertEqual(found, ["***", "1", "Basic ***", "***", "jwt=***&a=1", "/?jwt=***&a=1", None])
+        made.response_fields.add(b"set-cookie", b"a=1")
+        self.assertEqual(log_reader("sent_http_set_cookie")(made), "***")
 
 
 _PARTS = st.sampled_from(["jwt", "a", "=", "&", "%6A", "+", "j", "w.t", "wt", "?", "*", "secret", " "])

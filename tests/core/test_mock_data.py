@@ -43,6 +43,29 @@ class GeneratorTests(SynchronousTestCase):
         }
         self.assertEqual(made(schema), {"a": 7, "b": [1]})
 
+    def test_examples_of_another_type(self) -> None:
+        """An example of another type does not count, but that an integer's fraction is cut."""
+        for kind, example, wanted in (
+            ("integer", 155.55, 155),
+            ("number", 155.55, 155.55),
+            ("string", "5", "5"),
+            ("boolean", False, False),
+            (["string", "null"], "x", "x"),
+            ("array", [1], [1]),
+            ("object", {"a": 1}, {"a": 1}),
+            (None, 5, 5),
+        ):
+            self.assertEqual(made({"type": kind, "example": example}), wanted)
+        for kind, bad, types in (
+            ("integer", "x", int),
+            ("integer", True, int),
+            ("integer", float("inf"), int),
+            ("number", "x", float),
+            ("string", 5, str),
+            ("boolean", 1, bool),
+        ):
+            self.assertIs(type(made({"type": kind, "example": bad})), types)
+
     def test_bounded(self) -> None:
         """However a schema is nested, a document stays small."""
         schema: Any = {"type": "string"}

@@ -71,6 +71,8 @@ class FieldChangesTests(SynchronousTestCase):
         """A name that is none is refused."""
         for bad in ({"A b": "1"}, {"set": {"é": "1"}}, {"remove": ["a\r\n"]}, {"add": [": x"]}):
             self.assertRaises(ValueError, FieldChanges.parse, bad)
+        error = self.assertRaises(ValueError, FieldChanges.parse, {"set": {"": "1"}})
+        self.assertEqual(str(error), "invalid field length in header")
 
     def test_without(self) -> None:
         """Framing is not for settings to say."""

@@ -130,6 +130,17 @@ class GetterTests(SynchronousTestCase):
             },
         )
 
+    def test_fields_of_the_answer(self) -> None:
+        """``sent_http_x_y`` is the answer's field X-Y; the length is known apart."""
+        subject = exchange()
+        self.check(subject, {"sent_http_a_b": None, "sent_http_content_length": None})
+        subject.response_fields.add(b"a-b", b"1")
+        subject.response_fields.add(b"a-b", b"\xc3\xa9")
+        subject.response_length = 0
+        self.check(
+            subject, {"sent_http_a_b": "1, é", "sent_http_A_B": "1, é", "sent_http_content_length": "0"}
+        )
+
     def test_plugins_changes_show(self) -> None:
         """Variables show the request as plugins have changed it."""
         subject = exchange(target="/?a=1", headers=[("X-A", "1")])

@@ -10,7 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.model.schema import (
     Checker,
+    announces_default,
     fill,
+    fill_any,
     fill_scalars,
     is_reference,
     type_name,
@@ -209,3 +211,42 @@ class WithoutDefaultsTests(SynchronousTestCase):
         )
         self.assertEqual(schema, before)
         self.assertEqual(fill(without_defaults(NESTED), {}), {})
+
+
+class FillAnyTests(SynchronousTestCase):
+    def test_what_is_announced(self) -> None:
+        """Defaults of a schema that is not ours are added, as far as the value has the shape for them."""
+        schema = {"items": {"properties": {"a": {"default": [1], "x-default": 2}, "b": True}}}
+        self.assertEqual(fill_any(schema, [{}, {"a": 3}, 5]), [{"a": [1]}, {"a": 3}, 5])
+        self.assertEqual(fill_any(schema, "text"), "text")
+
+    def test_none(self) -> None:
+        """Whether there is any is known from the schema alone."""
+        for schema in (
+            {"properties": {"a": {"default": None}}},
+            {"properties": {"a": {"properties": {"b": {"default": 1}}}}},
+            {"items": {"items": {"properties": {"a": {"default": 1}}}}},
+            {"allOf": [{"properties": {"a": {"default": 1}}}]},
+        ):
+            self.assertTrue(announces_default(schema), schema)
+        for other in (
+            None,
+            True,
+            {},
+            {"default": 1},
+            {"properties": {"default": {"type": "string"}, "b": True}},
+        ):
+            self.assertFalse(announces_default(other), other)
+
+
+class FormatTests(SynchronousTestCase):
+    def test_asked_for(self) -> None:
+        """Formats are checked where that is asked for."""
+        schema = {"type": "string", "format": "hostname"}
+        self.assertEqual(Checker(schema).problems("-"), [])
+        checker = Checker(schema, formats=True)
+        self.assertEqual([one.rule for one in checker.problems("-")], ["format"])
+        for good in ("a", "a.b-c.example", "a" * 63, ".".join(["a" * 60] * 4)):
+            self.assertEqual(checker.problems(good), [], good)
+        for bad in ("", "a.", "a..b", "a_b", "-a", "a-", "a" * 64, ".".join(["a" * 60] * 5), "a\n"):
+            self.assertEqual(len(checker.problems(bad)), 1, bad)

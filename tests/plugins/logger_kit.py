@@ -42,7 +42,7 @@ class SocketLoggerTestCase(PluginTestCase):
         self.options = options
         return self
 
-    def add(self, entry: bytes) -> None:
+    def add(self, entry: bytes, server_addr: str = "") -> None:
         self.entries.append(entry)
 
     def instance(self, **config: Any) -> Any:

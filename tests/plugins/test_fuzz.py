@@ -159,7 +159,7 @@ class Elsewhere:
                 assert one.max_pending is None or one.max_pending > 0
         return self
 
-    def add(self, entry: Any) -> None:
+    def add(self, entry: Any, server_addr: str = "") -> None:
         assert self.deliver is not None
         sent: Any = self.deliver([entry])
         Deferred.fromCoroutine(sent).addErrback(

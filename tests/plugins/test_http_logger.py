@@ -37,7 +37,8 @@ class Collector:
         self.opened, self.deliver = (name, route, options), deliver
         return self
 
-    def add(self, entry: Any) -> None:
+    def add(self, entry: Any, server_addr: str = "") -> None:
+        self.server_addr = server_addr
         self.entries.append(entry)
 
 
@@ -79,6 +80,13 @@ class HttpLoggerTests(PluginTestCase):
         (entry,) = map(json.loads, self.collector.entries)
         self.assertEqual((entry["response"]["status"], entry["route_id"]), (404, "no-matched"))
         self.assertEqual(self.collector.opened, ("http-logger", "r1", BatchOptions(1000, 5, 60, 0, 1, None)))
+        self.assertEqual(self.collector.server_addr, ended().connection.server_ip)
+
+    def test_name(self) -> None:
+        """A name of the user's own stands in the log and the metrics."""
+        self.instance(name="orders")
+        assert self.collector.opened is not None
+        self.assertEqual(self.collector.opened[0], "orders")
 
     def test_call(self) -> None:
         """Entries are posted together, with the settings' credentials."""

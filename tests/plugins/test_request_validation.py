@@ -73,6 +73,50 @@ class RequestValidationTests(PluginTestCase):
             b'property "name" validation failed: string too short, expected at least 2, got 1',
         )
 
+    def test_defaults(self) -> None:
+        """What is not there and has a default is added, wherever in the content, before it is checked."""
+        schema = {
+            "type": "object",
+            "required": ["kind"],
+            "properties": {
+                "kind": {"type": "string", "default": "book"},
+                "tags": {"type": "array", "default": ["new"]},
+                "parts": {"items": {"properties": {"count": {"default": 1, "x-default": 2}}}},
+                "any": True,
+            },
+        }
+        config = {"body_schema": schema}
+        for content, wanted in (
+            (b"{}", b'{"kind":"book","tags":["new"]}'),
+            (
+                b'{"kind":"map","parts":[{},{"count":2},3]}',
+                b'{"kind":"map","parts":[{"count":1},{"count":2},3],"tags":["new"]}',
+            ),
+        ):
+            made = sent(content)
+            self.assertIsNone(self.verdict(config, made))
+            self.assertEqual(made.content, wanted)
+        self.assertEqual(self.refused(config, sent(b"[]"))[0], 400)
+        self.assertIsNone(self.verdict(config, sent(b"a=1", FORM)))
+
+    def test_formats(self) -> None:
+        """Some formats are checked; the others say nothing."""
+        for name, good, bad in (
+            ("ipv4", "192.0.2.1", "192.0.2.256"),
+            ("ipv6", "2001:db8::1", "2001:db8"),
+            ("email", "a@example.com", "example.com"),
+            ("hostname", "a-1.example.com", "-a.example.com"),
+        ):
+            config = {"body_schema": {"properties": {"a": {"format": name}}}}
+            self.assertIsNone(self.verdict(config, sent(b'{"a":"%s"}' % good.encode())))
+            self.assertIsNone(self.verdict(config, sent(b'{"a":5}')))
+            text = f'property "a" validation failed: expect valid {name} format but got: {bad}'
+            self.assertEqual(self.refused(config, sent(b'{"a":"%s"}' % bad.encode())), (400, text.encode()))
+        config = {"body_schema": {"properties": {"a": {"format": "uri"}}}}
+        self.assertIsNone(self.verdict(config, sent(b'{"a":"no uri"}')))
+        headers = {"header_schema": {"properties": {"X-Ip": {"format": "ipv4"}}}}
+        self.assertEqual(self.refused(headers, sent(b"", ("X-Ip", "x")))[0], 400)
+
     def test_form(self) -> None:
         """A form's fields are checked as text, and sent as they were."""
         made = sent(b"name=Jack&tag=a&tag=b&empty=", FORM)

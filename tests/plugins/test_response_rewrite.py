@@ -114,8 +114,15 @@ class ResponseRewriteTests(PluginTestCase):
         self.assertEqual(self.content(config, made, b"old"), b"old")
         self.assertEqual(made.response_fields.pairs, [(b"content-encoding", b"br")])
         self.assertIn("coded br", self.world.told[-1])
-        made = answering(200, (b"content-encoding", b"gzip"))
-        self.assertEqual(self.content(config, made, b"not gzip at all"), b"")
+
+    def test_not_coded(self) -> None:
+        """Content that is not in its coding stays as it is, from its beginning."""
+        config = {"filters": [{"regex": "old", "replace": "new"}]}
+        whole = gzip.compress(b"some old text" * 9)
+        for pieces in ((b"old, and not", b" gzip at all"), (whole[:12], b"\xff" * 9, whole[12:])):
+            made = answering(200, (b"content-encoding", b"gzip"))
+            self.assertEqual(self.content(config, made, *pieces), b"".join(pieces))
+            self.assertIn("not in its coding", self.world.told[-1])
 
     def test_limit(self) -> None:
         """Content beyond the limit passes as it is, whole, and nothing more is held."""

@@ -160,6 +160,7 @@ class TrafficSplitTests(SynchronousTestCase):
             {"upstream_id": "a"},
             {"upstream_id": 1},
             {"upstream": {"nodes": {"127.0.0.1:80": 1}, "type": "roundrobin"}},
+            {"upstream": {"service_name": "a", "discovery_type": "consul"}},
             {},
         ):
             self.assertEqual(problems(entry), [], entry)
@@ -169,6 +170,8 @@ class TrafficSplitTests(SynchronousTestCase):
             {"upstream": {"nodes": {"127.0.0.1:80": -1}}},
             {"upstream": {**upstream(1), "type": "random"}},
             {"upstream": {**upstream(1), "type": "chash"}},
+            {"upstream": {"type": "roundrobin"}},
+            {"upstream": {"service_name": "a"}},
         )
         for entry in bad:
             self.assertNotEqual(problems(entry), [], entry)

@@ -85,6 +85,16 @@ class WorkflowTests(SynchronousTestCase):
         found = [access(plugin, exchange(target=target)) is None for target in ("/?a=1", "/", "/?a=1", "/")]
         self.assertEqual(found, [True, True, False, False])
 
+    def test_group(self) -> None:
+        """Limits of one group count together, whatever rule they are for."""
+        settings = {"count": 1, "time_window": 60, "group": "g"}
+        plugin = self.plugin(
+            {"case": [A], "actions": [["limit-count", settings]]}, {"actions": [["limit-count", settings]]}
+        )
+        self.assertEqual(
+            [access(plugin, exchange(target=target)) is None for target in ("/?a=1", "/")], [True, False]
+        )
+
     def test_instead(self) -> None:
         """The same plugin on the route keeps out of requests that a rule's limit is for, and of no others."""
         own = self.bound("limit-count", {"count": 1, "time_window": 60})
@@ -120,16 +130,28 @@ class WorkflowTests(SynchronousTestCase):
         self.assertEqual(problems(["return", {"code": 403}], case=[A]), [])
         self.assertEqual(problems(["sleep", {}]), ["unsupported action: sleep"])
         self.assertEqual(problems(["return", {"code": 403}], ["sleep", {}]), ["unsupported action: sleep"])
-        for action in (
-            ["return"],
-            ["return", {}],
-            ["return", {"code": 600}],
-            ["return", {"code": 99}],
-            ["limit-count", 1],
+        for action, text in (
+            (["return"], "the 'return' action: property \"code\" is required"),
+            (["return", {"code": "403"}], "wrong type: expected integer, got string"),
+            (["return", {"code": 600}], "expected 600 to be at most 599"),
+            (["return", {"code": 99}], "expected 99 to be at least 100"),
+            (["limit-count", 1], "the settings of the action limit-count must be an object"),
+            (["limit-count", {"count": 1}], "the 'limit-count' action: value should match only one schema"),
+            (["limit-conn", {"conn": 1}], "the 'limit-conn' action: value should match only one schema"),
         ):
-            self.assertNotEqual(problems(action), [], action)
+            for actions in ((action,), (["return", {"code": 403}], action)):
+                (found,) = problems(*actions)
+                self.assertIn(text, found)
         self.assertNotEqual(problems(["return", {"code": 403}], case=[["a", "like", "b"]]), [])
         self.assertNotEqual(problems(), [])
         self.assertNotEqual(self.registry.check("workflow", {}), [])
         error = self.assertRaises(ValueError, self.plugin, {"actions": [["limit-count", {"count": 0}]]})
         self.assertIn("plugin limit-count check schema failed", str(error))
+
+    def test_no_effect(self) -> None:
+        """Settings of a limit that have no effect are told as elsewhere."""
+        sentinel = {"redis_sentinels": [{"host": "a.b", "port": 1}], "redis_master_name": "m"}
+        settings = {"count": 1, "time_window": 1, "policy": "redis-sentinel", **sentinel}
+        config = {"rules": [{"actions": [["limit-count", {**settings, "redis_role": "slave"}]]}]}
+        (told,) = self.registry.unused("workflow", config)
+        self.assertIn("limit-count.redis_role", told)

@@ -35,6 +35,24 @@ class AnswerTests(RunnerTestCase):
             response.end()
             self.assertEqual((client.status, client.content, client.finished), (status, b"", True))
 
+    def test_page(self) -> None:
+        """An answer of the gateway's own has a page where it says nothing itself, but not if all is well."""
+        html = b"text/html; charset=utf-8"
+        for status, kind, title in (
+            (200, None, b""),
+            (299, None, b""),
+            (204, None, b""),
+            (302, html, b"302 Found"),
+            (304, html, b""),
+            (503, html, b"503 Service Temporarily Unavailable"),
+        ):
+            reply = Reply(status, reason="told")
+            gateway = self.with_hooks(p={"access": lambda exchange, reply=reply: reply})
+            client, _ = gateway.request("GET", "/x")
+            self.assertEqual((client.status, client.fields.get(b"content-type")), (status, kind))
+            self.assertEqual(bool(client.content), bool(title))
+            self.assertIn(title, client.content)
+
     def test_made_a_head(self) -> None:
         """Where a plugin has made a GET a HEAD, the answer does not promise content that will not come."""
 

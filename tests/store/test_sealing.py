@@ -72,6 +72,23 @@ class PlaceTests(SynchronousTestCase):
                 kind, {"plugins": plugins}, {"plugins.jwt-auth.secret", "plugins.jwt-auth.private_key"}
             )
 
+    def test_plugins_inside_a_plugin(self) -> None:
+        """So are those of a plugin in the settings of another, be it in an object or behind its name."""
+        inner = {"secret": "s", "other": "o"}
+        self.check(
+            "route",
+            {
+                "plugins": {
+                    "multi-auth": {"auth_plugins": [{"jwt-auth": inner}]},
+                    "workflow": {"rules": [{"actions": [["return"], ["jwt-auth", inner], ["x", inner]]}]},
+                }
+            },
+            {
+                "plugins.multi-auth.auth_plugins.0.jwt-auth.secret",
+                "plugins.workflow.rules.0.actions.1.1.secret",
+            },
+        )
+
     def test_texts_below_a_secret_setting(self) -> None:
         """If a secret setting is a list or an object, every text in it is secret."""
         value = {"session": {"secret": "s", "n": 1}, "tokens": ["a", {"b": "c"}, None, True]}

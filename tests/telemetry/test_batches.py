@@ -46,7 +46,15 @@ class BatchTests(SynchronousTestCase):
         for entry in range(5):
             batch.add(entry)
         self.assertEqual(self.sent, [[0, 1], [2, 3]])
-        self.assertEqual(self.batches.waiting(), [["http-logger", "r1", 1]])
+        self.assertEqual(self.batches.waiting(), [["http-logger", "r1", "", 1]])
+
+    def test_shown(self) -> None:
+        """A queue is shown from its first entry on, with the address that came with it."""
+        batch = self.open()
+        self.assertEqual(self.batches.waiting(), [])
+        batch.add(0, "192.0.2.1")
+        batch.add(1, "192.0.2.2")
+        self.assertEqual(self.batches.waiting(), [["http-logger", "r1", "192.0.2.1", 2]])
 
     def test_idle(self) -> None:
         """Entries are sent when none follows for a while."""
@@ -82,7 +90,7 @@ class BatchTests(SynchronousTestCase):
         self.assertEqual(self.batches.losses(), [["http-logger", "r1", 1]])
         (event,) = captured
         self.assertEqual(formatEvent(event), "http-logger of r1 has lost 1 log entries: no")
-        self.assertEqual(self.batches.waiting(), [])
+        self.assertEqual(self.batches.waiting(), [["http-logger", "r1", "", 0]])
 
     def test_bounded(self) -> None:
         """What would wait beyond the limit is dropped, and the rest arrives."""

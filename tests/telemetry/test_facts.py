@@ -33,7 +33,7 @@ class FactsTests(SynchronousTestCase):
             requests=10,
             connections={"active": 2, "accepted": 7},
             health=[upstream(NODE)],
-            batches=[["http-logger", "r1", 3]],
+            batches=[["http-logger", "r1", "127.0.0.1", 3]],
             dropped=[["http-logger", "r1", 1]],
         )
         two = ProcessFacts(
@@ -41,7 +41,7 @@ class FactsTests(SynchronousTestCase):
             requests=1,
             connections={"active": 1},
             health=[upstream(SICK)],
-            batches=[["http-logger", "r1", 4]],
+            batches=[["http-logger", "r1", "127.0.0.1", 4], ["mine", "r1", "127.0.0.1", 0]],
         )
         ended = summed(
             [
@@ -61,14 +61,16 @@ class FactsTests(SynchronousTestCase):
                 quarantined={"route": 2},
                 certificates=[("admin", 9.0)],
                 restarts=1,
-                server_addr="127.0.0.1",
             )
         )
         self.assertEqual(found["apisix_http_requests_total"], {(): 111})
         connections = found["apisix_nginx_http_current_connections"]
         self.assertEqual((connections["active",], connections["accepted",]), (3, 8))
         self.assertEqual(found["apisix_upstream_status"], {("/apisix/services/s", "10.0.0.1", "80"): 0})
-        self.assertEqual(found["apisix_batch_process_entries"], {("http-logger", "r1", "127.0.0.1"): 7})
+        self.assertEqual(
+            found["apisix_batch_process_entries"],
+            {("http-logger", "r1", "127.0.0.1"): 7, ("mine", "r1", "127.0.0.1"): 0},
+        )
         self.assertEqual(found["gateway_dropped_entries_total"], {("http-logger", "r1"): 3})
         self.assertEqual(found["gateway_config_revision"], {("1",): 5, ("2",): 4})
         self.assertEqual(found["gateway_quarantined_resources"], {("route",): 2})

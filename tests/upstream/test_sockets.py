@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.ssl import KeyPair, PrivateCertificate
@@ -31,6 +33,33 @@ class Receiver(Protocol):
             self.factory.ended.callback(None)
 
 
+class Rude(Receiver):
+    """Cuts the connection once it has something."""
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        transport: Any = self.transport
+        transport.abortConnection()
+
+
+class Silent(Receiver):
+    """Speaks TLS, but never answers that it is over."""
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.tls = SSL.Connection(self.factory.context, None)
+        self.tls.set_accept_state()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.tls.bio_write(data)
+        with contextlib.suppress(SSL.Error):
+            self.tls.do_handshake()
+            super().dataReceived(self.tls.recv(1000))
+        with contextlib.suppress(SSL.Error):
+            transport: Any = self.transport
+            transport.write(self.tls.bio_read(100_000))
+
+
 class SocketSenderTests(TestCase):
     def setUp(self) -> None:
         from twisted.internet import reactor
@@ -38,8 +67,8 @@ class SocketSenderTests(TestCase):
         self.reactor: Any = reactor
         self.sender = SocketSender(reactor)
 
-    def listen(self, options: Any = None) -> tuple[Any, int]:
-        factory: Any = Factory.forProtocol(Receiver)
+    def listen(self, options: Any = None, protocol: Any = Receiver) -> tuple[Any, int]:
+        factory: Any = Factory.forProtocol(protocol)
         factory.received, factory.ended = [], Deferred()
         if options is None:
             port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
@@ -66,6 +95,19 @@ class SocketSenderTests(TestCase):
         self.assertEqual(factory.received, [b"one"])
         refused = self.sender.send("tls", "127.0.0.1", port, [b"two"], timeout_s=30, verify=True)
         await self.assertFailure(refused, SendFailed)
+
+    async def test_no_goodbye(self) -> None:
+        """What has arrived is sent, though the other side cuts the connection or never ends it."""
+        made = pair("collector.test")
+        options = PrivateCertificate.loadPEM(made.cert + made.key).options()
+        factory, port = self.listen(options, Rude)
+        await self.sender.send("tls", "127.0.0.1", port, [b"one"], timeout_s=30)
+        self.assertEqual(factory.received, [b"one"])
+        factory, port = self.listen(protocol=Silent)
+        factory.context = options.getContext()
+        await self.sender.send("tls", "127.0.0.1", port, [b"one"], timeout_s=1)
+        await factory.ended
+        self.assertEqual(factory.received, [b"one"])
 
     async def test_udp(self) -> None:
         """Each piece is a datagram."""
