@@ -168,8 +168,8 @@ def main() -> None:
                 gateway.stop()
     print(f"| call | with 10 routes, CPU ms | with {given.routes:,}, CPU ms | ratio |")
     print("| --- | ---: | ---: | ---: |")
-    for what, few_ms, many_ms in rows:
-        print(f"| {what} | {few_ms:.1f} | {many_ms:.1f} | {many_ms / few_ms:.1f} |")
+    for call, few_ms, many_ms in rows:
+        print(f"| {call} | {few_ms:.1f} | {many_ms:.1f} | {many_ms / few_ms:.1f} |")
     names = ("services", "routes", "consumers", "credentials")
     for what, (count, cpu_s, clock_s) in zip(names, loads, strict=True):
         each = cpu_s / count * 1000

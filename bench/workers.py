@@ -1,7 +1,8 @@
 """One worker process against two: requests a second.
 
-The load generator and the upstream need cores, too. With two cores in all, what is printed is no more than a
-lower bound, and the CPU time that the workers got says how far it is off.
+The load generator and the upstream need cores, too. With two cores in all none would be left for a second
+worker, so each worker gets a fixed share of a core and no more (``bench.quota``): then the workers are what
+is short, however many there are. Without a share what is printed is no more than a lower bound.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import statistics
 from pathlib import Path
 
 from bench import servers
-from bench.processes import Server, cpu_seconds
+from bench.processes import Server, cpu_seconds, family
+from bench.quota import Quota
 from bench.workloads import run, workloads
 
 
@@ -20,12 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--share", type=float, default=0.2, help="of a core, for each worker; 0: no limit")
 
 
 def main(given: argparse.Namespace, directory: Path) -> tuple[str, bool]:
     """Measure W1 on two gateways in turn, nothing pinned."""
     workload = workloads()["W1"]
     started: list[Server] = []
+    quotas: list[Quota] = []
     rates, shares = [], []
     errors = 0
     try:
@@ -38,6 +42,8 @@ def main(given: argparse.Namespace, directory: Path) -> tuple[str, bool]:
             pair.append(servers.gateway(directory, None, upstream.port, environ=environ, name=name))
             started.append(pair[-1])
         for server in pair:
+            if given.share:
+                quotas += [Quota(pid, given.share) for pid in family(server.pid)[1:]]
             run(workload, server, 1, core=None, directory=directory)
         for number in range(given.rounds):
             rate, cores = {}, {}
@@ -53,11 +59,14 @@ def main(given: argparse.Namespace, directory: Path) -> tuple[str, bool]:
     finally:
         for server in reversed(started):
             server.stop()
+        for quota in quotas:
+            quota.end()
     per_core, one, two = (statistics.median(share[place] for share in shares) for place in range(3))
     return (
         f"Two workers ÷ one, W1, requests/s: {statistics.median(rates):.2f} "
         f"({min(rates):.2f}–{max(rates):.2f}). "
-        f"They got {one:.2f} and {two:.2f} cores of {os.cpu_count()}, which load and upstream share; "
+        f"They got {one:.2f} and {two:.2f} cores of {os.cpu_count()}, which load and upstream share"
+        f"{f', at most {given.share:g} each' if given.share else ''}; "
         f"requests per CPU second, two ÷ one: {per_core:.2f}; {errors} errors",
         not errors,
     )
