@@ -152,7 +152,7 @@ def main() -> None:
             load(few, small.pid, resources(10, 2, 5))
             loads = load(many, large.pid, resources(given.routes, given.services, given.consumers))
             pairs = zip(calls(few, few_port).items(), calls(many, many_port).values(), strict=True)
-            rows = []
+            rows: list[tuple[str, float, float]] = []
             for (what, one), other in pairs:
                 taken: tuple[list[float], list[float]] = ([], [])
                 # In turns: the machine's noise meets both alike.
@@ -161,7 +161,7 @@ def main() -> None:
                         before = cpu_seconds(gateway.pid)
                         work()
                         into.append((cpu_seconds(gateway.pid) - before) * 1000)
-                rows.append((what, *(statistics.median(each) for each in taken)))
+                rows.append((what, statistics.median(taken[0]), statistics.median(taken[1])))
             memory = [memory_mb(gateway.pid) for gateway in running]
         finally:
             for gateway in running:
