@@ -17,8 +17,11 @@ from gateway.http1.eager import EagerMixin
 
 WORTH_BYTES = 128 << 10
 """For less that is to come it is not worth it."""
-_AT_ONCE = 1 << 20
-"""What the pipe shall hold. The system may allow less to those who are not root."""
+_AT_ONCE = 512 << 10
+"""
+What the pipe shall hold; the system may allow less. What the other side does not take of it waits in memory, so a
+larger one would let slow readers hold more, and gains next to nothing.
+"""
 _F_SETPIPE_SZ = 1031
 _CANNOT = (errno.EINVAL, errno.ENOSYS, errno.EPERM)
 
