@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.control.explainer import Explainer
@@ -30,7 +31,7 @@ class ExplainerTests(SynchronousTestCase):
         self.explainer = Explainer(gateway.runner, TestClock())
 
     def route(self, **query: Any) -> str | None:
-        found = self.explainer.explain(query)
+        found: Any = self.successResultOf(Deferred.fromCoroutine(self.explainer.explain(query)))
         json.dumps(found)
         return found["route"] and found["route"]["id"]  # type: ignore[no-any-return]
 
