@@ -41,7 +41,7 @@ class Public:
         """See ``IExplainedHooks``: what it answers is known when somebody has gathered it."""
         path = self.uri or exchange.path
         if path not in self.apis:
-            return Explanation(Reply(404, None, (), UNKNOWN), f"there is no {path} to answer with")
+            return Explanation(Reply(404, None, (), UNKNOWN), "there is no public API of this path")
         if exchange.request.method not in (b"GET", b"HEAD"):
             return Explanation(Reply(404, None, (), UNKNOWN), "it answers GET and HEAD alone")
         return Explanation(Reply(200, b"", (), "public_api"), f"answers with {path}")
