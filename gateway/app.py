@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.error import CannotListenError
@@ -52,6 +53,7 @@ from gateway.control.turns import turn
 from gateway.control.worker import Worker
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import Workers
+from gateway.core.exchange import Exchange, Reply
 from gateway.counters.local import LocalCounters
 from gateway.data_plane import (
     BACKLOG,
@@ -65,6 +67,7 @@ from gateway.data_plane import (
     make_services,
     maybe,
     metrics_directory,
+    public_paths,
 )
 from gateway.errors import GatewayError, SettingsErrors
 from gateway.heap import settle
@@ -90,6 +93,10 @@ log = Logger()
 
 MAX_CALL_BYTES = 65536
 """Content of a call of the control API, which has none to speak of."""
+
+
+async def _of_workers(exchange: Exchange) -> Reply:
+    raise RuntimeError("workers answer this")
 
 
 def make_service(settings: Settings, reactor: Any, source: Source | None = None) -> GatewayService:
@@ -291,12 +298,14 @@ class GatewayService(Service):
         self._counters = LocalCounters.make(
             self._settings.plugins.counters_keys, time.monotonic, processes=count
         )
-        # Compiled to be looked at: nothing is served here, so no plugin calls out.
+        # Compiled to be looked at: nothing is served here, so no plugin calls out, but to look at counters.
         calls = TreqCalls(self._reactor)
         counters = make_counters(self._settings, self._reactor, self._counters)
-        services = make_services(self._settings, self._reactor, calls, counters)
+        # Which APIs there are is to be seen; workers answer them.
+        apis = dict.fromkeys(public_paths(self._settings), _of_workers)
+        services = evolve(make_services(self._settings, self._reactor, calls, counters), public_apis=apis)
         secrets = make_secrets(self._settings, self._reactor, calls)
-        self._closers += [calls.close, secrets.close]
+        self._closers += [calls.close, secrets.close, counters.close]
         compiler = make_compiler(self._settings, self._registry, services, secrets)
         snapshot = await load_snapshot(compiler, secrets, in_order, view.revision, damaged)
         mirror = Mirror(snapshot)

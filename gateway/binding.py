@@ -18,6 +18,7 @@ from gateway.interfaces import (
     IBeforeProxyPhase,
     IBodyFilterPhase,
     IBodyTapPhase,
+    IExplainedHooks,
     IHeaderFilterPhase,
     ILogPhase,
     IPureHooks,
@@ -109,12 +110,14 @@ class PluginBinder:
         instance = self._call(use.name, use.origin, _make, factory, config, services)
         interfaces = [(phase, interface) for phase, interface in _PHASES if interface.providedBy(instance)]
         self._verify(use.name, instance, [interface for _, interface in interfaces])
+        explained = IExplainedHooks.providedBy(instance)
         hooks = {phase: getattr(instance, phase) for phase, _ in interfaces}
         return BoundPlugin(
             use=use,
             priority=factory.priority,
             pure=IPureHooks.providedBy(instance),
             auth=factory.kind == "auth",
+            explain=instance.explain if explained else None,
             **hooks,
         )
 
@@ -182,7 +185,8 @@ class PluginBinder:
             return
         if not interfaces:
             raise ValueError(f"plugin [{name}] is broken: it made an object without any phase")
-        for interface in interfaces:
+        optional = [IExplainedHooks] if IExplainedHooks.providedBy(instance) else []
+        for interface in (*interfaces, *optional):
             try:
                 verifyObject(interface, instance)
             except Invalid as error:

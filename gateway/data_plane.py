@@ -294,7 +294,7 @@ class DataPlane:
             files=self._files,
             hostname=socket.gethostname(),
             version=__version__,
-            public_apis={settings.metrics.path: self._scraped, DEFAULT_PATH: self._scraped},
+            public_apis=dict.fromkeys(public_paths(settings), self._scraped),
         )
         self.secrets = make_secrets(settings, reactor, self._calls)
         self.compiler = make_compiler(settings, registry, services, self.secrets)
@@ -565,6 +565,11 @@ def _plugin_settings(settings: Settings) -> Mapping[str, str]:
     if not settings.plugins.redirect_https_port and settings.proxy.tls_listen:
         limits["redirect_https_port"] = str(settings.proxy.tls_listen[0].port)
     return limits
+
+
+def public_paths(settings: Settings) -> tuple[str, ...]:
+    """Where ``public-api`` finds the metrics."""
+    return settings.metrics.path, DEFAULT_PATH
 
 
 def metrics_directory(settings: Settings) -> Path:

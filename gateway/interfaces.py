@@ -14,6 +14,7 @@ from zope.interface import Attribute, Interface
 
 from gateway.core.batching import BatchOptions
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation
 from gateway.core.fields import Pair
 from gateway.core.metric_options import CountOptions
 
@@ -164,8 +165,23 @@ class IPureHooks(Interface):
     """
     A marker: the instance's rewrite and access hooks touch nothing but the exchange.
 
-    ``explain`` runs such hooks for real; others it only lists.
+    ``explain`` runs such hooks for real; of others it asks those that provide ``IExplainedHooks``, and lists
+    the rest.
     """
+
+
+class IExplainedHooks(Interface):
+    """An instance that can say what its rewrite and access hooks would do with a request."""
+
+    def explain(exchange: Exchange, phase: str) -> Explanation | Awaitable[Explanation]:
+        """
+        Say what a hook would do, and do nothing: count nothing, change nothing outside the exchange, ask
+        nobody unless that is a read that harms nobody and has a time limit. May be ``async``.
+
+        Args:
+            exchange: Of nobody's request. It may be changed as the hook would change it.
+            phase: Which hook is asked about, ``rewrite`` or ``access``.
+        """
 
 
 class IConfigStore(Interface):
@@ -420,6 +436,15 @@ class Counters(Protocol):
 
     def leave(self, key: str, token: str) -> None:
         """Be in no more. Nothing waits for it; it never raises. Harmless for one who is not in."""
+
+    def would_take(self, windows: Sequence[Window]) -> Sequence[Quota] | Awaitable[Sequence[Quota]]:
+        """What ``take_all`` would return now. Nothing is taken."""
+
+    def would_leak(self, key: str, rate_per_s: float, burst: float) -> float | Awaitable[float]:
+        """What ``leak`` would return now. Nothing is poured in."""
+
+    def would_enter(self, key: str, limit: int) -> int | Awaitable[int]:
+        """What ``enter`` would return now to one who is not in. Nobody enters."""
 
 
 class CounterSource(Protocol):

@@ -14,7 +14,15 @@ from gateway.core.batching import BatchOptions
 from gateway.core.exchange import Exchange
 from gateway.core.log_entry import EntryMaker
 from gateway.factories import Factory
-from gateway.interfaces import Batch, Deliver, IBodyTapPhase, ILogPhase, IRewritePhase, PluginServices
+from gateway.interfaces import (
+    Batch,
+    Deliver,
+    IBodyTapPhase,
+    ILogPhase,
+    IPureHooks,
+    IRewritePhase,
+    PluginServices,
+)
 from gateway.model.schema import fill
 
 Collector = Callable[[Mapping[str, Any], bool, PluginServices], Deliver]
@@ -53,7 +61,7 @@ class BatchLogger:
         self.batch.add(self.spell(entry, self.services), exchange.connection.server_ip)
 
 
-@implementer(IRewritePhase, IBodyTapPhase)
+@implementer(IRewritePhase, IBodyTapPhase, IPureHooks)
 @frozen(eq=False)
 class ContentLogger(BatchLogger):
     """The same, with content."""

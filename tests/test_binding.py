@@ -14,6 +14,7 @@ from gateway.interfaces import (
     IAccessPhase,
     IBeforeProxyPhase,
     IBodyFilterPhase,
+    IExplainedHooks,
     IHeaderFilterPhase,
     ILogPhase,
     IPureHooks,
@@ -91,6 +92,30 @@ class BindTests(BindingCase):
         bound = self.bind({}, lambda config, services: implementer(IAccessPhase)(Inherits)())
         self.assertEqual([phase for phase in PHASES if getattr(bound, phase) is not None], ["access"])
         self.assertFalse(bound.pure)
+
+    def test_explained(self) -> None:
+        """What explains itself can be asked; an explanation that cannot be called is a broken plugin."""
+
+        @implementer(IAccessPhase, IExplainedHooks)
+        class Explains:
+            def access(self, exchange: Any) -> None: ...
+
+            def explain(self, exchange: Any, phase: str) -> Any:
+                return phase
+
+        bound = self.bind({}, lambda config, services: Explains())
+        assert bound.explain is not None
+        self.assertEqual(bound.explain(exchange(), "access"), "access")
+        self.assertIsNone(self.bind({}, lambda config, services: Everything()).explain)
+
+        @implementer(IAccessPhase, IExplainedHooks)
+        class Wrong:
+            def access(self, exchange: Any) -> None: ...
+
+            def explain(self) -> Any: ...
+
+        error = self.assertRaises(ValueError, self.bind, {}, lambda config, services: Wrong())
+        self.assertIn("is broken", str(error))
 
     def test_settings(self) -> None:
         """The instance gets its settings without ``_meta``, and the place they stand at."""

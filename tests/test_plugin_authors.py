@@ -133,6 +133,7 @@ class PageTests(SynchronousTestCase):
             "ICredentialFactory",
             "INestingFactory",
             "IPureHooks",
+            "IExplainedHooks",
         ):
             self.assertIn(f"`{name}`", self.text)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -45,16 +45,16 @@ class Explainer:
         self._runner = runner
         self._clock = clock
 
-    def explain(self, query: Mapping[str, Any]) -> dict[str, Any]:
+    def explain(self, query: Mapping[str, Any]) -> Coroutine[Any, Any, dict[str, Any]]:
         """
         Args:
             query: ``method``; ``url``, absolute (``http://host/path?query``) or a path, then a Host
                 header tells the host; ``headers``, pairs of text as a client would send them;
                 ``client_ip``, the address to pretend (loopback if absent); ``body``, the content as text.
         Returns:
-            See ``gateway.core.explain.explain``.
+            See ``gateway.core.explain.explain``; to be awaited.
         Raises:
-            ConfigErrors: the URL or a header cannot be sent by any client.
+            ConfigErrors: at once: the URL or a header cannot be sent by any client.
         """
         url: str = query["url"]
         headers: Iterable[tuple[str, str]] = query.get("headers") or ()

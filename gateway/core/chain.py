@@ -7,13 +7,14 @@ own stands in the chain as the plugin gave it, and costs one call.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from gateway.core.content_variables import mentions
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation
 from gateway.core.merge import PluginUse
 
 Verdict = Reply | None
@@ -21,6 +22,8 @@ Hook = Callable[[Exchange], "Verdict | Coroutine[Any, Any, Verdict]"]
 HeaderFilter = Callable[[Exchange], None]
 BodyFilter = Callable[[Exchange, bytes, bool], bytes]
 BodyTap = Callable[[Exchange, bytes], None]
+Explains = Callable[[Exchange, str], "Explanation | Awaitable[Explanation] | None"]
+"""Exchange and phase → what the hook would do; None if ``_meta.filter`` keeps it from running."""
 Predicate = Callable[[Exchange], bool]
 
 
@@ -33,6 +36,7 @@ class BoundPlugin:
         priority: Its place in each phase, ``_meta.priority`` applied; larger runs first.
         pure: Whether its hooks touch nothing but the exchange, so that ``explain`` may run them.
         auth: Whether it says who a request comes from.
+        explain: Says what rewrite and access would do; None if it cannot.
         reads_content: Whether its settings name variables that are read from the request's content.
     """
 
@@ -48,6 +52,7 @@ class BoundPlugin:
     body_filter: BodyFilter | None = None
     body_tap: BodyTap | None = None
     log: HeaderFilter | None = None
+    explain: Explains | None = None
 
     @reads_content.default
     def _reads_content(self) -> bool:
@@ -209,6 +214,9 @@ def _filtered(plugin: BoundPlugin, predicate: Predicate) -> BoundPlugin:
     def tap(hook: BodyTap) -> BodyTap:
         return lambda exchange, data: hook(exchange, data) if passes(exchange) else None
 
+    def explained(explain: Explains) -> Explains:
+        return lambda exchange, phase: explain(exchange, phase) if passes(exchange) else None
+
     return evolve(
         plugin,
         rewrite=plugin.rewrite and phase(plugin.rewrite),
@@ -218,4 +226,5 @@ def _filtered(plugin: BoundPlugin, predicate: Predicate) -> BoundPlugin:
         body_filter=plugin.body_filter and content(plugin.body_filter),
         body_tap=plugin.body_tap and tap(plugin.body_tap),
         log=plugin.log and quiet(plugin.log),
+        explain=plugin.explain and explained(plugin.explain),
     )

@@ -1,7 +1,8 @@
 """Run one request on a snapshot and say what happens and why, without sending anything.
 
-The router and every pure plugin run for real. Plugins whose hooks reach outside the exchange
-(counters, other services) are named and passed over.
+The router and every pure plugin run for real. Plugins whose hooks reach outside the exchange say what
+they would do if they can (``IExplainedHooks``): limits look at their counters, and count nothing. The rest
+are named and passed over.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway.core import auth, reasons
-from gateway.core.chain import BoundPlugin, Chain, Hook, filter_key
-from gateway.core.exchange import Exchange, Reply
+from gateway.core.chain import BoundPlugin, Chain, Explains, Hook, filter_key
+from gateway.core.exchange import ContentTooLarge, Exchange, Reply
+from gateway.core.explanation import Explanation
 from gateway.core.opening import match_route
 
 _PHASES = ("rewrite", "access", "before_proxy", "header_filter", "body_filter", "log")
+_ASKED = frozenset({"rewrite", "access"})
+_OUTSIDE = "not run: it reaches outside the request"
+_FILTERED = "not run: its filter does not hold"
 
 
-def explain(exchange: Exchange) -> dict[str, Any]:
+async def explain(exchange: Exchange) -> dict[str, Any]:
     """
     Say what would become of a request.
 
@@ -27,7 +32,8 @@ def explain(exchange: Exchange) -> dict[str, Any]:
     Returns:
         A JSON object: ``revision``, ``considered`` (each route looked at, whether it was taken, and the
         first predicate that failed), ``route``, ``plugins`` (the merged chain, where each comes from, what it
-        said), ``consumer``, ``upstream`` (the node that would be next), ``outcome``.
+        said, and in ``detail`` its words), ``consumer``, ``upstream`` (the node that would be next),
+        ``outcome``.
     """
     snapshot = exchange.snapshot
     considered = [
@@ -43,7 +49,7 @@ def explain(exchange: Exchange) -> dict[str, Any]:
     ]
     match_route(exchange)
     steps: list[dict[str, Any]] = []
-    outcome = _walk(exchange, steps)
+    outcome = await _walk(exchange, steps)
     upstream = None
     if outcome is None:
         upstream, outcome = _upstream(exchange)
@@ -78,7 +84,7 @@ def _outcome(status: int | None, by: str, reason: str, detail: str = "") -> dict
     return {"status": status, "decided_by": by, "reason": reason, "detail": detail}
 
 
-def _walk(exchange: Exchange, steps: list[dict[str, Any]]) -> dict[str, Any] | None:
+async def _walk(exchange: Exchange, steps: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Go through rewrite and access as the runner does; returns the outcome if a plugin answers."""
     snapshot = exchange.snapshot
     general = snapshot.global_chain
@@ -86,7 +92,7 @@ def _walk(exchange: Exchange, steps: list[dict[str, Any]]) -> dict[str, Any] | N
     told = {id(plugin): _describe(plugin) for plugin in (*general.plugins, *chain.plugins)}
     steps.extend(told.values())
     for phase, plugins in (("rewrite", general.plugins), ("rewrite", chain.plugins)):
-        ended = _run_phase(exchange, phase, plugins, told)
+        ended = await _run_phase(exchange, phase, plugins, told)
         if ended is not None:
             return ended
     ended = _stand_in(exchange, chain.rewrite, chain.plugins)
@@ -97,18 +103,18 @@ def _walk(exchange: Exchange, steps: list[dict[str, Any]]) -> dict[str, Any] | N
             merged = snapshot.consumer_chain(exchange.route, exchange.consumer)
         except Exception as error:
             # As the data plane has it: what cannot be made is answered 500.
-            return _outcome(500, "gateway", reasons.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+            return _outcome(500, "gateway", reasons.INTERNAL_ERROR, _bug(error))
         added = [plugin for plugin in merged.chain.plugins if id(plugin) not in told]
         told.update((id(plugin), _describe(plugin)) for plugin in added)
         steps.extend(told[id(plugin)] for plugin in added)
         names = {name for name, _ in merged.rewrite}
-        ended = _run_phase(exchange, "rewrite", tuple(p for p in added if p.name in names), told)
+        ended = await _run_phase(exchange, "rewrite", tuple(p for p in added if p.name in names), told)
         ended = ended or _stand_in(exchange, merged.rewrite, merged.chain.plugins)
         if ended is not None:
             return ended
         chain = merged.chain
     for plugins in (general.plugins, chain.plugins):
-        ended = _run_phase(exchange, "access", plugins, told)
+        ended = await _run_phase(exchange, "access", plugins, told)
         if ended is not None:
             return ended
     if exchange.route is None:
@@ -116,17 +122,25 @@ def _walk(exchange: Exchange, steps: list[dict[str, Any]]) -> dict[str, Any] | N
     return None
 
 
+def _bug(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def _describe(plugin: BoundPlugin) -> dict[str, Any]:
+    phases = [phase for phase in _PHASES if getattr(plugin, phase) is not None]
     return {
         "name": plugin.name,
         "origin": plugin.use.origin,
         "priority": plugin.priority,
-        "phases": [phase for phase in _PHASES if getattr(plugin, phase) is not None],
-        "result": "not reached",
+        "phases": phases,
+        "result": "not reached"
+        if not _ASKED.isdisjoint(phases)
+        else f"not asked: it acts in {', '.join(phases)}",
+        "detail": "",
     }
 
 
-def _run_phase(
+async def _run_phase(
     exchange: Exchange, phase: str, plugins: tuple[BoundPlugin, ...], told: Mapping[int, dict[str, Any]]
 ) -> dict[str, Any] | None:
     for plugin in plugins:
@@ -134,29 +148,71 @@ def _run_phase(
         if hook is None:
             continue
         step = told[id(plugin)]
-        failed = exchange.context.get(auth.FAILURE)
-        if not plugin.pure:
-            step["result"] = "not run: it reaches outside the request"
-            continue
-        try:
-            verdict = _at_once(hook(exchange))
-        except Exception as error:
-            # As the data plane has it: a plugin's bug is answered 500.
-            detail = f"{type(error).__name__}: {error}"
-            step["result"] = f"failed: {detail}"
-            return _outcome(500, "gateway", reasons.INTERNAL_ERROR, detail)
-        if verdict is None:
-            why = exchange.context.get(auth.FAILURE)
-            if exchange.context.get(filter_key(plugin)) is False:
-                step["result"] = "not run: its filter does not hold"
-            else:
-                step["result"] = "passed" if why == failed else f"passed as the anonymous consumer: {why}"
-        elif isinstance(verdict, Reply):
-            step["result"] = f"answered {verdict.status}"
-            return _outcome(verdict.status, f"plugin:{plugin.name}", verdict.reason, verdict.detail)
+        if plugin.explain is not None:
+            ended = await _ask(exchange, phase, plugin, plugin.explain, step)
+        elif plugin.pure:
+            ended = await _run(exchange, plugin, hook, step)
         else:
-            step["result"] = "not run: it has to wait for something"
+            step["result"] = _OUTSIDE
+            continue
+        if ended is not None:
+            return ended
     return None
+
+
+async def _ask(
+    exchange: Exchange, phase: str, plugin: BoundPlugin, explain: Explains, step: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Ask a plugin what it would do."""
+    try:
+        said = explain(exchange, phase)
+        explanation = said if said is None or isinstance(said, Explanation) else await said
+    except Exception as error:
+        # The hook may be better than its explanation.
+        step["result"] = f"not run: it cannot explain itself: {_bug(error)}"
+        return None
+    if explanation is None:
+        step["result"] = _FILTERED
+        return None
+    reply, step["detail"] = explanation.reply, explanation.words
+    if not explanation.sure:
+        step["result"] = _OUTSIDE if reply is None else f"may answer {reply.status}"
+        return None
+    return _verdict(plugin, reply, step, explanation.words)
+
+
+async def _run(
+    exchange: Exchange, plugin: BoundPlugin, hook: Hook, step: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Run a hook that touches nothing but the exchange."""
+    failed = exchange.context.get(auth.FAILURE)
+    try:
+        said = hook(exchange)
+        verdict = said if said is None or isinstance(said, Reply) else await said
+    except ContentTooLarge as error:
+        step["result"] = "answered 413"
+        return _outcome(413, "gateway", reasons.BODY_TOO_LARGE, str(error))
+    except Exception as error:
+        # As the data plane has it: a plugin's bug is answered 500.
+        detail = _bug(error)
+        step["result"] = f"failed: {detail}"
+        return _outcome(500, "gateway", reasons.INTERNAL_ERROR, detail)
+    if verdict is None and exchange.context.get(filter_key(plugin)) is False:
+        step["result"] = _FILTERED
+        return None
+    why = exchange.context.get(auth.FAILURE)
+    anonymous = "" if why == failed else f" as the anonymous consumer: {why}"
+    return _verdict(plugin, verdict, step, anonymous=anonymous)
+
+
+def _verdict(
+    plugin: BoundPlugin, reply: Reply | None, step: dict[str, Any], words: str = "", anonymous: str = ""
+) -> dict[str, Any] | None:
+    if reply is None:
+        step["result"] = f"passed{anonymous}"
+        return None
+    step["result"] = f"answered {reply.status}"
+    return _outcome(reply.status, f"plugin:{plugin.name}", reply.reason, words or reply.detail)
 
 
 def _stand_in(
@@ -169,18 +225,6 @@ def _stand_in(
         if isinstance(verdict, Reply):
             return _outcome(verdict.status, f"plugin:{name}", verdict.reason, verdict.detail)
     return None
-
-
-def _at_once(verdict: Any) -> Any:
-    """What a hook says, also one that waits for nothing but content that is there; else what it waits for."""
-    if verdict is None or isinstance(verdict, Reply):
-        return verdict
-    try:
-        verdict.send(None)
-    except StopIteration as ended:
-        return ended.value
-    verdict.close()
-    return verdict
 
 
 def _upstream(exchange: Exchange) -> tuple[dict[str, Any] | None, dict[str, Any]]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation
 from gateway.core.variables import compile_template, getter, spell
 from gateway.model.schema import without_effect
 
@@ -258,6 +259,19 @@ def refusal(settings: Mapping[str, Any], reason: str) -> Reply:
     if message is None:
         return Reply(status, None, reason=reason)
     return Reply.json(status, {"error_msg": message}, reason=reason)
+
+
+LEFT_TO_WORKFLOW = Explanation(None, "left to the limit of the same name that workflow has for this request")
+
+
+def unable(reply: Reply | None, error: Exception) -> Explanation:
+    """
+    What a limit says that has lost its counters or its numbers.
+
+    Args:
+        reply: What it answers then; None if it lets requests pass.
+    """
+    return Explanation(reply, str(error) if reply is not None else f"{error}; allow_degradation lets it pass")
 
 
 _POSITIVE = re.compile(r"[0-9]{1,15}(?:\.0+)?", re.ASCII)

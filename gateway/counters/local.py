@@ -21,6 +21,8 @@ _COUNT, _BEFORE, _SINCE = VALUES, VALUES + 1, VALUES + 2
 _EXCESS, _LAST = VALUES, VALUES + 1
 _BAD, _GOOD, _OPENED = VALUES, VALUES + 1, VALUES + 2
 _FOR_EVER = 1e300
+_NEW = memoryview(bytes(8 * (_METER_WORDS - ENDS))).cast("q")
+"""What a row says of a key that was not there."""
 _quota = partial(tuple.__new__, Quota)
 """A ``Quota`` of a tuple of its members, for less than its own constructor."""
 _BREAKER_S = 86400.0
@@ -69,6 +71,7 @@ class LocalCounters:
         self._used = _HEADER_WORDS + rows * (_METER_WORDS + VALUES + columns)
         self._column = -1 if shared else 0
         self._owed: list[str] = []
+        self._draft: LocalCounters | None = None
 
     @classmethod
     def make(cls, keys: int, now: Callable[[], float], *, processes: int = 0) -> LocalCounters:
@@ -315,6 +318,40 @@ class LocalCounters:
                 floats[place + ENDS] = 0.0
             self._memory.unlock(lock)
         words[self._used + column] = 0
+
+    # -- what would be
+
+    def would_take(self, windows: Sequence[Window]) -> Sequence[Quota]:
+        """See ``Counters.would_take``."""
+        found = []
+        for window in windows:
+            quota = self._drafted(window.key).take(*window)
+            found.append(quota)
+            if not quota.admitted:
+                break
+        return found
+
+    def would_leak(self, key: str, rate_per_s: float, burst: float) -> float:
+        """See ``Counters.would_leak``."""
+        return self._drafted(key).leak(key, rate_per_s, burst)
+
+    def would_enter(self, key: str, limit: int) -> int:
+        """See ``Counters.would_enter``."""
+        row = self._rooms.look(key)
+        inside = 0 if row is None else sum(row[VALUES:])
+        return inside + 1 if inside < limit else 0
+
+    def _drafted(self, key: str) -> LocalCounters:
+        """Counters that nobody shares, in which *key* stands as it does here."""
+        draft = self._draft
+        if draft is None:
+            draft = self._draft = LocalCounters.make(1, self._now)
+        row = self._meters.look(key)
+        place, lock = draft._meters.acquire(key, self._now())
+        end = place + _METER_WORDS
+        draft._words[place + ENDS : end] = _NEW if row is None else row[ENDS:]
+        draft._meters.release(lock)
+        return draft
 
     def forget_the_dead(self) -> None:
         """

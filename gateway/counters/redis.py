@@ -41,31 +41,48 @@ class RedisCounters:
         """See ``Counters.take_all``."""
         if self._together or len(windows) == 1:
             return self._take(windows)
-        return Deferred.fromCoroutine(self._one_by_one(windows))
+        return Deferred.fromCoroutine(self._one_by_one(windows, scripts.TAKE))
 
-    async def _one_by_one(self, windows: Sequence[Window]) -> Sequence[Quota]:
+    def would_take(self, windows: Sequence[Window]) -> Awaitable[Sequence[Quota]]:
+        """See ``Counters.would_take``."""
+        if self._together or len(windows) == 1:
+            return self._take(windows, scripts.WOULD_TAKE)
+        return Deferred.fromCoroutine(self._one_by_one(windows, scripts.WOULD_TAKE))
+
+    async def _one_by_one(self, windows: Sequence[Window], script: str) -> Sequence[Quota]:
         found: list[Quota] = []
         for window in windows:
-            found += await self._take([window])
+            found += await self._take([window], script)
             if not found[-1].admitted:
                 break
         return found
 
-    def _take(self, windows: Sequence[Window]) -> Deferred[list[Quota]]:
+    def _take(self, windows: Sequence[Window], script: str = scripts.TAKE) -> Deferred[list[Quota]]:
         args: list[object] = []
         for _, limit, window_s, cost, sliding in windows:
             args += (limit, max(round(window_s * 1000), 1), cost, int(sliding))
-        return self._run(scripts.TAKE, [window.key for window in windows], args).addCallback(_quotas)
+        return self._run(script, [window.key for window in windows], args).addCallback(_quotas)
 
     def leak(self, key: str, rate_per_s: float, burst: float) -> Awaitable[float]:
         """See ``Counters.leak``."""
-        asked = self._run(scripts.LEAK, [key], [repr(float(rate_per_s)), repr(float(burst))])
+        return self._leak(scripts.LEAK, key, rate_per_s, burst)
+
+    def would_leak(self, key: str, rate_per_s: float, burst: float) -> Awaitable[float]:
+        """See ``Counters.would_leak``."""
+        return self._leak(scripts.WOULD_LEAK, key, rate_per_s, burst)
+
+    def _leak(self, script: str, key: str, rate_per_s: float, burst: float) -> Deferred[float]:
+        asked = self._run(script, [key], [repr(float(rate_per_s)), repr(float(burst))])
         return asked.addCallback(lambda answer: -1.0 if answer[0] < 0 else answer[0] / 1e6)
 
     def enter(self, key: str, limit: int, token: str, ttl_s: float) -> Awaitable[int]:
         """See ``Counters.enter``."""
         asked = self._run(scripts.ENTER, [key], [limit, token, max(round(ttl_s * 1000), 1)])
         return asked.addCallback(lambda answer: answer[0])
+
+    def would_enter(self, key: str, limit: int) -> Awaitable[int]:
+        """See ``Counters.would_enter``."""
+        return self._run(scripts.WOULD_ENTER, [key], [limit]).addCallback(lambda answer: answer[0])
 
     def leave(self, key: str, token: str) -> None:
         """See ``Counters.leave``. A server that is down forgets in its own time."""

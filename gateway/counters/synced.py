@@ -172,6 +172,46 @@ class SyncedCounters:
         """See ``Counters.leave``."""
         self._behind.leave(key, token)
 
+    def would_take(self, windows: Sequence[Window]) -> Sequence[Quota] | Awaitable[Sequence[Quota]]:
+        """See ``Counters.would_take``. What other processes have counted and not sent is not known here."""
+        found: list[Quota] = []
+        for place, window in enumerate(windows):
+            quota = self._held_quota(window)
+            if quota is None:
+                return Deferred.fromCoroutine(self._would_rest(found, windows[place:]))
+            found.append(quota)
+            if not quota.admitted:
+                break
+        return found
+
+    def _held_quota(self, window: Window) -> Quota | None:
+        """What ``take`` would say from what is held; None if it would ask the server."""
+        key, limit, window_s, cost, sliding = window
+        held, now = self._held.get(key), self._reactor.seconds()
+        if sliding or held is None or not self._fresh(held, window_s, now):
+            return None
+        used = held.known + held.sending + held.ours + cost
+        return Quota(used <= limit, max(limit - used, 0), held.ends_s - now)
+
+    async def _would_rest(self, found: list[Quota], windows: Sequence[Window]) -> Sequence[Quota]:
+        for window in windows:
+            quota = self._held_quota(window)
+            if quota is None:
+                asked = self._behind.would_take([window])
+                quota = (await asked if isinstance(asked, Awaitable) else asked)[0]
+            found.append(quota)
+            if not quota.admitted:
+                break
+        return found
+
+    def would_leak(self, key: str, rate_per_s: float, burst: float) -> float | Awaitable[float]:
+        """See ``Counters.would_leak``."""
+        return self._behind.would_leak(key, rate_per_s, burst)
+
+    def would_enter(self, key: str, limit: int) -> int | Awaitable[int]:
+        """See ``Counters.would_enter``."""
+        return self._behind.would_enter(key, limit)
+
     def close(self) -> None:
         """Send nothing any more."""
         timer, self._timer = self._timer, None

@@ -10,10 +10,11 @@ from zope.interface import implementer
 
 from gateway.core import limiting
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation, in_seconds
 from gateway.core.fields import Pair
 from gateway.core.variables import Template, compile_template
 from gateway.factories import Factory
-from gateway.interfaces import Breakers, IAccessPhase, ILogPhase, PluginServices
+from gateway.interfaces import Breakers, IAccessPhase, IExplainedHooks, ILogPhase, PluginServices
 from gateway.model.schema import fill
 
 NAME = "api-breaker"
@@ -87,7 +88,7 @@ def open_for_s(failures: int, every: int, most_s: float) -> float:
     return min(2.0 ** min(times, 64), most_s)
 
 
-@implementer(IAccessPhase, ILogPhase)
+@implementer(IAccessPhase, IExplainedHooks, ILogPhase)
 @frozen(eq=False)
 class ApiBreaker:
     """api-breaker with one configuration."""
@@ -116,6 +117,18 @@ class ApiBreaker:
         if not any(name == b"content-type" for name, _ in fields):
             fields.append((b"content-type", b"text/plain; charset=utf-8"))
         return Reply(self.status, self.body.encode("utf-8", "replace"), tuple(fields), "breaker_open")
+
+    def explain(self, exchange: Exchange, phase: str) -> Explanation:
+        """See ``IExplainedHooks``. Its access hook only reads."""
+        reply = self.access(exchange)
+        opened = self.breakers.opened(_key(exchange))
+        if opened is None:
+            return Explanation(reply, "the breaker is closed")
+        failures, ago_s = opened
+        left_s = open_for_s(failures, self.failures, self.most_s) - ago_s
+        if reply is None:
+            return Explanation(None, f"the breaker was open until {in_seconds(max(-left_s, 0.0))} ago")
+        return Explanation(reply, f"the breaker is open for {in_seconds(max(left_s, 0.0))} more")
 
     def log(self, exchange: Exchange) -> None:
         """See ``ILogPhase``: what the upstream answered counts."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from zope.interface import implementer
 
 from gateway.core.chain import Predicate
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation, in_seconds
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.rewriting import map_schema, plain_fields, resolved, utf8
 from gateway.core.variables import Template, compile_template
 from gateway.factories import Factory
-from gateway.interfaces import IRewritePhase, PluginServices
+from gateway.interfaces import IExplainedHooks, IRewritePhase, PluginServices
 
 NAME = "fault-injection"
 REASON = "fault_injected"
@@ -99,6 +100,12 @@ class Share:
             return False
         return self.percentage is None or self.random() * 100 < self.percentage
 
+    def chance(self, exchange: Exchange) -> int:
+        """How many requests in a hundred get it that are like *exchange*."""
+        if not evolve(self, percentage=None).takes(exchange):
+            return 0
+        return 100 if self.percentage is None else self.percentage
+
 
 @frozen(eq=False)
 class Abort:
@@ -121,7 +128,7 @@ class Abort:
         return Reply(self.status, utf8(self.body(exchange)), fields, REASON)
 
 
-@implementer(IRewritePhase)
+@implementer(IRewritePhase, IExplainedHooks)
 @frozen(eq=False)
 class FaultInjection:
     """
@@ -144,6 +151,28 @@ class FaultInjection:
     async def _late(self, exchange: Exchange, seconds: float) -> Reply | None:
         await self.services.sleep(seconds)
         return None if self.abort is None else self.abort.reply(exchange)
+
+    def explain(self, exchange: Exchange, phase: str) -> Explanation:
+        """See ``IExplainedHooks``."""
+        words = []
+        if self.delay is not None:
+            share, seconds = self.delay
+            words.append(_chance(f"waits {in_seconds(seconds)}", share.chance(exchange)))
+        reply: Reply | None = None
+        sure = True
+        if self.abort is not None:
+            chance = self.abort.share.chance(exchange)
+            words.append(_chance(f"answers {self.abort.status}", chance))
+            sure = chance in (0, 100)
+            if chance:
+                reply = evolve(self.abort, share=Share(None, None, self.services.random)).reply(exchange)
+        return Explanation(reply, "; ".join(filter(None, words)) or "no fault is for this request", sure)
+
+
+def _chance(what: str, chance: int) -> str:
+    if not chance:
+        return ""
+    return what if chance == 100 else f"{what} for {chance} % of such requests"
 
 
 def _check(config: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from gateway.factories import Factory
 from gateway.interfaces import (
     IBodyTapPhase,
     ILogPhase,
+    IPureHooks,
     IRewritePhase,
     LineFile,
     PluginServices,
@@ -74,7 +75,7 @@ class FileLogger:
         self.file.write(json.dumps(entry, separators=(",", ":")).encode("ascii"))
 
 
-@implementer(IRewritePhase, IBodyTapPhase)
+@implementer(IRewritePhase, IBodyTapPhase, IPureHooks)
 @frozen(eq=False)
 class BodyLogger(FileLogger):
     """The same, with content."""

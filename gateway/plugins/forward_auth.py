@@ -10,6 +10,7 @@ from attrs import field, frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import ContentTooLarge, Exchange, Reply
+from gateway.core.explanation import Explanation
 from gateway.core.fields import Pair, configured_name, configured_value
 from gateway.core.forwarded import HOP_BY_HOP
 from gateway.core.reasons import BODY_TOO_LARGE
@@ -20,6 +21,7 @@ from gateway.interfaces import (
     HttpCallFailed,
     HttpCalls,
     IAccessPhase,
+    IExplainedHooks,
     KeepAlive,
     PluginLog,
     PluginServices,
@@ -159,7 +161,7 @@ class Config:
         )
 
 
-@implementer(IAccessPhase)
+@implementer(IAccessPhase, IExplainedHooks)
 @frozen(eq=False)
 class ForwardAuth:
     """
@@ -210,6 +212,11 @@ class ForwardAuth:
             exchange.forget_cookies()
         return None
 
+    def explain(self, exchange: Exchange, phase: str) -> Explanation:
+        """See ``IExplainedHooks``: who would be asked. Their answer may cost them something."""
+        method = "POST" if self.config.post else "GET"
+        return Explanation(None, f"would ask {method} {_shown(self.config.uri)}", sure=False)
+
     def _fields(self, exchange: Exchange) -> list[Pair]:
         """What the service is told. What the gateway says about the client is not for the client to say."""
         config = self.config
@@ -251,6 +258,12 @@ _FRAMING = HOP_BY_HOP | {b"content-length", b"host", b"expect"}
 
 def _spelt(value: str | float) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _shown(uri: str) -> str:
+    """A URI without what may be a secret in it: user, password and query."""
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _check_uri(uri: str) -> None:

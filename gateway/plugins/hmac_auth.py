@@ -126,7 +126,7 @@ class Config:
         )
 
 
-@implementer(IRewritePhase)
+@implementer(IRewritePhase, IPureHooks)
 @frozen(eq=False)
 class HmacAuth:
     """hmac-auth with one configuration."""
@@ -232,20 +232,13 @@ class HmacAuth:
         return reply
 
 
-@implementer(IPureHooks)
-class PureHmacAuth(HmacAuth):
-    """hmac-auth that never looks at the content."""
-
-
 def _text(key_id: str) -> str:
     """A key id as credentials spell it; the field was read byte by byte."""
     return key_id.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def _make(config: Mapping[str, Any], services: PluginServices) -> HmacAuth:
-    parsed = Config.parse(config)
-    kind = HmacAuth if parsed.validate_request_body else PureHmacAuth
-    return kind(parsed, services.clock)
+    return HmacAuth(Config.parse(config), services.clock)
 
 
 def _credential(config: Mapping[str, Any]) -> bytes:

@@ -10,12 +10,14 @@ from zope.interface import implementer
 
 from gateway.core import limiting
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation, in_seconds
 from gateway.factories import Factory
 from gateway.interfaces import (
     Clock,
     Counters,
     CountersFailed,
     IAccessPhase,
+    IExplainedHooks,
     ILogPhase,
     PluginServices,
 )
@@ -104,7 +106,7 @@ class Stay:
     delay_s: float = 0.0
 
 
-@implementer(IAccessPhase, ILogPhase)
+@implementer(IAccessPhase, IExplainedHooks, ILogPhase)
 @define(eq=False)
 class LimitConn:
     """
@@ -200,6 +202,31 @@ class LimitConn:
 
     async def _wait(self, stay: Stay) -> None:
         await self.sleep(stay.delay_s)
+
+    async def explain(self, exchange: Exchange, phase: str) -> Explanation:
+        """See ``IExplainedHooks``. How long it would wait follows what this process has served."""
+        if NAME in exchange.context.get(limiting.SKIPPED, ()):
+            return limiting.LEFT_TO_WORKFLOW
+        limits = self._limits(exchange)
+        if not limits:
+            error = ValueError("conn or burst is no number for this request, or no rule applies to it")
+            return limiting.unable(None if self.allow_degradation else _BROKEN, error)
+        stay, words = Stay([], 0.0), []
+        for key, conn, burst in limits:
+            places = conn + burst
+            try:
+                found = self.counters.would_enter(key, places)
+                inside = await found if isinstance(found, Awaitable) else found
+            except CountersFailed as failure:
+                return limiting.unable(self._failed(failure), failure)
+            if not inside:
+                words.append(f"all {places} places are taken until a request ends")
+                return Explanation(self.refused, "; ".join(words))
+            words.append(f"{inside - 1} of {places} places are taken")
+            self._delay(stay, inside, conn)
+        if stay.delay_s >= limiting.DELAY_AT_LEAST_S:
+            words.append(f"waits about {in_seconds(stay.delay_s)}")
+        return Explanation(None, "; ".join(words))
 
     def _failed(self, error: CountersFailed) -> Reply | None:
         return None if self.allow_degradation else evolve(_FAILED, detail=str(error))

@@ -12,10 +12,12 @@ from zope.interface import implementer
 
 from gateway.core import limiting
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation, in_seconds
 from gateway.interfaces import (
     Counters,
     CountersFailed,
     IAccessPhase,
+    IExplainedHooks,
     IHeaderFilterPhase,
     IPluginFactory,
     ISharedSettings,
@@ -160,7 +162,7 @@ what was said before, or None. A plain tuple: one is made for each request.
 """
 
 
-@implementer(IAccessPhase)
+@implementer(IAccessPhase, IExplainedHooks)
 @frozen(eq=False)
 class LimitCount:
     """
@@ -252,6 +254,21 @@ class LimitCount:
         context[self.memory] = said
         return None if quotas[-1].admitted else self.refused
 
+    async def explain(self, exchange: Exchange, phase: str) -> Explanation:
+        """See ``IExplainedHooks``."""
+        if NAME in exchange.context.get(limiting.SKIPPED, ()):
+            return limiting.LEFT_TO_WORKFLOW
+        try:
+            asked = self._asked(exchange)
+            found = self.counters.would_take([window for _, window in asked])
+            quotas = await found if isinstance(found, Awaitable) else found
+        except _Unresolved as error:
+            return limiting.unable(self._broken(error, _BROKEN), error)
+        except CountersFailed as error:
+            return limiting.unable(self._broken(error, _FAILED), error)
+        words = [_left(window, quota) for (_, window), quota in zip(asked, quotas, strict=False)]
+        return Explanation(self._decide(exchange, asked, quotas), "; ".join(words))
+
     def _broken(self, error: Exception, reply: Reply) -> Reply | None:
         return None if self.allow_degradation else evolve(reply, detail=str(error))
 
@@ -277,6 +294,14 @@ class TellingLimitCount(LimitCount):
             if left_s.endswith(b"0"):
                 left_s = limiting.decimal(quota[2])
             fields.pairs += ((limit, b"%d" % number), (remaining, b"%d" % quota[1]), (reset, left_s))
+
+
+def _left(window: Window, quota: Quota) -> str:
+    """What is left for a request that is only asked about."""
+    left = quota.remaining + window.cost if quota.admitted else 0
+    if left == window.limit:
+        return f"all {left} left"
+    return f"{left or 'none'} of {window.limit} left for {in_seconds(quota.reset_s)}"
 
 
 def _rules(config: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any]) -> list[Rule]:

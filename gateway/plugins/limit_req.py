@@ -10,8 +10,9 @@ from zope.interface import implementer
 
 from gateway.core import limiting
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation, in_seconds
 from gateway.factories import Factory
-from gateway.interfaces import Counters, CountersFailed, IAccessPhase, PluginServices
+from gateway.interfaces import Counters, CountersFailed, IAccessPhase, IExplainedHooks, PluginServices
 from gateway.model.schema import fill
 
 NAME = "limit-req"
@@ -41,7 +42,7 @@ _SCHEMA: dict[str, Any] = {
 _FAILED = Reply.json(500, {"error_msg": "failed to limit req"}, reason="limit_unavailable")
 
 
-@implementer(IAccessPhase)
+@implementer(IAccessPhase, IExplainedHooks)
 @frozen(eq=False)
 class LimitReq:
     """limit-req with one configuration."""
@@ -83,6 +84,29 @@ class LimitReq:
 
     async def _wait(self, wait_s: float) -> None:
         await self.sleep(min(wait_s, limiting.DELAY_AT_MOST_S))
+
+    async def explain(self, exchange: Exchange, phase: str) -> Explanation:
+        """See ``IExplainedHooks``."""
+        key = self.prefix + self.key(exchange)
+        try:
+            wait_s = await self._would_wait(key, self.burst)
+            if wait_s < 0:
+                # Its turn would come when those are through that are in the bucket; some must leave before.
+                turn_s = await self._would_wait(key, limiting.LARGEST)
+                room_s = max(turn_s - self.burst / self.rate_per_s, 0.0)
+                words = f"as many wait as burst allows; there is room again in {in_seconds(room_s)}"
+                return Explanation(self.refused, words)
+        except CountersFailed as error:
+            return limiting.unable(self._failed(error), error)
+        if wait_s < limiting.DELAY_AT_LEAST_S:
+            return Explanation(None, "keeps to the rate")
+        if self.nodelay:
+            return Explanation(None, f"early by {in_seconds(wait_s)}, within the burst")
+        return Explanation(None, f"waits {in_seconds(min(wait_s, limiting.DELAY_AT_MOST_S))} for its turn")
+
+    async def _would_wait(self, key: str, burst: float) -> float:
+        found = self.counters.would_leak(key, self.rate_per_s, burst)
+        return await found if isinstance(found, Awaitable) else found
 
     def _failed(self, error: CountersFailed) -> Reply | None:
         return None if self.allow_degradation else evolve(_FAILED, detail=str(error))

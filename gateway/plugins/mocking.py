@@ -11,11 +11,12 @@ from zope.interface import implementer
 
 from gateway import __version__
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation, in_seconds
 from gateway.core.mock_data import Generator, to_xml
 from gateway.core.rewriting import field_value, map_schema, plain_fields, resolved, utf8
 from gateway.core.variables import Template, compile_template
 from gateway.factories import Factory
-from gateway.interfaces import IAccessPhase, PluginServices
+from gateway.interfaces import IAccessPhase, IExplainedHooks, PluginServices
 from gateway.model.schema import fill
 
 NAME = "mocking"
@@ -60,7 +61,7 @@ def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-@implementer(IAccessPhase)
+@implementer(IAccessPhase, IExplainedHooks)
 @frozen(eq=False)
 class Mocking:
     """
@@ -85,6 +86,13 @@ class Mocking:
     async def _late(self, exchange: Exchange) -> Reply:
         await self.services.sleep(self.delay_s)
         return self._reply(exchange)
+
+    def explain(self, exchange: Exchange, phase: str) -> Explanation:
+        """See ``IExplainedHooks``."""
+        words = (
+            f"the answer comes after {in_seconds(self.delay_s)}" if self.delay_s else "the answer is made up"
+        )
+        return Explanation(self._reply(exchange), words)
 
     def _reply(self, exchange: Exchange) -> Reply:
         fields = (*self.fixed, *resolved(self.fields, exchange))

@@ -10,6 +10,7 @@ from attrs import define, field
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange
+from gateway.core.explanation import Explanation
 from gateway.core.fields import Pair
 from gateway.core.forwarded import port_of, request_fields
 from gateway.factories import Factory
@@ -17,6 +18,7 @@ from gateway.interfaces import (
     HttpCallFailed,
     HttpCalls,
     IBeforeProxyPhase,
+    IExplainedHooks,
     IRewritePhase,
     PluginServices,
 )
@@ -58,7 +60,7 @@ _SAFE = "/%:@!$&'()*+,;="
 """Stand in a path as they are (RFC 3986 section 3.3)."""
 
 
-@implementer(IRewritePhase, IBeforeProxyPhase)
+@implementer(IRewritePhase, IBeforeProxyPhase, IExplainedHooks)
 @define(eq=False)
 class ProxyMirror:
     """
@@ -90,6 +92,11 @@ class ProxyMirror:
         """See ``IRewritePhase``: whether this request is in the sample."""
         if self.ratio >= 1 or self.random() < self.ratio:
             exchange.context[self._memory] = True
+
+    def explain(self, exchange: Exchange, phase: str) -> Explanation:
+        """See ``IExplainedHooks``. Where the copy goes is told as far as the settings say it."""
+        share = "" if self.ratio >= 1 else f" of {self.ratio * 100:g} % of requests"
+        return Explanation(None, f"sends a copy{share} to {self.base}")
 
     def before_proxy(self, exchange: Exchange) -> None:
         """See ``IBeforeProxyPhase``: the copy leaves with the first try, once its content is there."""

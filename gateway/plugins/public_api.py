@@ -9,8 +9,9 @@ from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation
 from gateway.factories import Factory
-from gateway.interfaces import IAccessPhase, PluginServices, PublicApi
+from gateway.interfaces import IAccessPhase, IExplainedHooks, PluginServices, PublicApi
 
 NAME = "public-api"
 UNKNOWN = "public_api_unknown"
@@ -23,7 +24,7 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-@implementer(IAccessPhase)
+@implementer(IAccessPhase, IExplainedHooks)
 @frozen(eq=False)
 class Public:
     """
@@ -35,6 +36,15 @@ class Public:
 
     uri: str | None
     apis: Mapping[str, PublicApi]
+
+    def explain(self, exchange: Exchange, phase: str) -> Explanation:
+        """See ``IExplainedHooks``: what it answers is known when somebody has gathered it."""
+        path = self.uri or exchange.path
+        if path not in self.apis:
+            return Explanation(Reply(404, None, (), UNKNOWN), "there is no public API of this path")
+        if exchange.request.method not in (b"GET", b"HEAD"):
+            return Explanation(Reply(404, None, (), UNKNOWN), "it answers GET and HEAD alone")
+        return Explanation(Reply(200, b"", (), "public_api"), f"answers with {path}")
 
     async def access(self, exchange: Exchange) -> Reply:
         """See ``IAccessPhase``."""

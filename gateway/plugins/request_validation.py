@@ -14,7 +14,7 @@ from zope.interface import implementer
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.schema_words import text as words
 from gateway.factories import Factory
-from gateway.interfaces import IRewritePhase, PluginServices
+from gateway.interfaces import IPureHooks, IRewritePhase, PluginServices
 from gateway.model.schema import Checker, announces_default, fill_any
 
 MAX_BYTES = 67108864
@@ -98,7 +98,7 @@ def _gathered(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-@implementer(IRewritePhase)
+@implementer(IRewritePhase, IPureHooks)
 @frozen(eq=False)
 class RequestValidation:
     """

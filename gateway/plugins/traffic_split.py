@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation
 from gateway.core.expressions import ExpressionError, Predicate, compile_expression
 from gateway.core.round_robin import RoundRobin
 from gateway.core.snapshot import CompiledUpstream
 from gateway.factories import Factory
-from gateway.interfaces import IAccessPhase, PluginServices
+from gateway.interfaces import IAccessPhase, IExplainedHooks, PluginServices
 from gateway.model.schema import without_defaults
 from gateway.model.upstream import SCHEMA as UPSTREAM_SCHEMA
 from gateway.model.upstream import problems as upstream_problems
@@ -93,14 +95,16 @@ class Rule:
     Attributes:
         matches: None if the rule is for every request.
         turns: Whose turn it is. only: The share, if there is one alone.
+        shares: All that get some of the traffic, with their weights.
     """
 
     matches: Callable[[Exchange], bool] | None
     turns: RoundRobin[Share]
     only: Share | None
+    shares: Sequence[tuple[Share, int]]
 
 
-@implementer(IAccessPhase)
+@implementer(IAccessPhase, IExplainedHooks)
 @frozen(eq=False)
 class TrafficSplit:
     """traffic-split with one configuration."""
@@ -122,6 +126,17 @@ class TrafficSplit:
             return None
         return None
 
+    def explain(self, exchange: Exchange, phase: str) -> Explanation:
+        """See ``IExplainedHooks``. Of several shares the one goes on that is next in this process."""
+        for number, rule in enumerate(self.rules, 1):
+            if rule.matches is not None and not rule.matches(exchange):
+                continue
+            # Of a copy: looking must not take a turn.
+            looked = evolve(rule, matches=None, turns=copy.copy(rule.turns))
+            reply = TrafficSplit([looked]).access(exchange)
+            return Explanation(reply, f"rule {number}: {_destinations(rule)}")
+        return Explanation(None, "no rule is for this request")
+
     def _by_id(self, exchange: Exchange, id: str) -> Reply | None:
         # Looked up for each request: upstreams come and go without this plugin being made anew.
         service = None if exchange.route is None else exchange.route.service_id
@@ -131,6 +146,24 @@ class TrafficSplit:
             return Reply.text(500, text, reason="reference_missing")
         exchange.upstream = found
         return None
+
+
+def _destinations(rule: Rule) -> str:
+    """Where a rule's traffic goes, for people."""
+    if not rule.shares:
+        return "nobody has a weight"
+    whole = sum(weight for _, weight in rule.shares)
+    if len(rule.shares) == 1:
+        return f"all to {_named(rule.shares[0][0])}"
+    return ", ".join(f"{weight} of {whole} to {_named(share)}" for share, weight in rule.shares)
+
+
+def _named(share: Share) -> str:
+    if share.id is not None:
+        return f"upstream {share.id}"
+    if share.upstream is None:
+        return "where it goes anyway"
+    return " ".join(node.key for node in share.upstream.upstream.nodes) or "an upstream without nodes"
 
 
 def _any(predicates: Sequence[Predicate]) -> Callable[[Exchange], bool] | None:
@@ -177,9 +210,9 @@ def _make(config: Mapping[str, Any], services: PluginServices) -> TrafficSplit:
         shares = [
             (_share(one, services), one.get("weight", 1)) for one in rule.get("weighted_upstreams", ({},))
         ]
-        serving = [share for share, weight in shares if weight > 0]
-        only = serving[0] if len(serving) == 1 else None
-        rules.append(Rule(_matches(rule), RoundRobin(shares), only))
+        serving = [(share, weight) for share, weight in shares if weight > 0]
+        only = serving[0][0] if len(serving) == 1 else None
+        rules.append(Rule(_matches(rule), RoundRobin(shares), only, serving))
     return TrafficSplit(rules)
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from zope.interface import implementer
 
 from gateway.core import schema_words
 from gateway.core.chain import BoundPlugin
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.limiting import SKIPPED
 from gateway.factories import NestingFactory
-from gateway.interfaces import IAccessPhase, IHeaderFilterPhase, ILogPhase, PluginServices
+from gateway.interfaces import IAccessPhase, IExplainedHooks, IHeaderFilterPhase, ILogPhase, PluginServices
 from gateway.model.schema import Checker
 
 NAME = "workflow"
@@ -72,7 +73,7 @@ class Rule:
     limit: BoundPlugin | None
 
 
-@implementer(IAccessPhase, IHeaderFilterPhase, ILogPhase)
+@implementer(IAccessPhase, IHeaderFilterPhase, ILogPhase, IExplainedHooks)
 @frozen(eq=False)
 class Workflow:
     """workflow with one configuration."""
@@ -95,6 +96,23 @@ class Workflow:
             exchange.context.setdefault(SKIPPED, set()).add(limit.name)
             return verdict
         return None
+
+    async def explain(self, exchange: Exchange, phase: str) -> Explanation:
+        """See ``IExplainedHooks``."""
+        for number, rule in enumerate(self.rules, 1):
+            if rule.holds is not None and not rule.holds(exchange):
+                continue
+            limit = rule.limit
+            if limit is None:
+                assert rule.reply is not None
+                return Explanation(rule.reply, f"rule {number} answers {rule.reply.status}")
+            assert limit.explain is not None
+            found = limit.explain(exchange, phase)
+            said = found if found is None or isinstance(found, Explanation) else await found
+            assert said is not None
+            exchange.context.setdefault(SKIPPED, set()).add(limit.name)
+            return evolve(said, words=f"rule {number}, {limit.name}: {said.words}")
+        return Explanation(None, "no rule is for this request")
 
     def header_filter(self, exchange: Exchange) -> None:
         """See ``IHeaderFilterPhase``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -89,6 +90,18 @@ class FakeCounters:
     def leave(self, key: str, token: str) -> None:
         """See ``Counters.leave``."""
         self._rooms.get(key, {}).pop(token, None)
+
+    def would_take(self, windows: Sequence[Window]) -> Sequence[Quota]:
+        """See ``Counters.would_take``."""
+        return copy.deepcopy(self).take_all(windows)
+
+    def would_leak(self, key: str, rate_per_s: float, burst: float) -> float:
+        """See ``Counters.would_leak``."""
+        return copy.deepcopy(self).leak(key, rate_per_s, burst)
+
+    def would_enter(self, key: str, limit: int) -> int:
+        """See ``Counters.would_enter``."""
+        return copy.deepcopy(self).enter(key, limit, f"one more of {key}", 1.0)
 
     def opened(self, key: str) -> tuple[int, float] | None:
         """See ``Breakers.opened``."""

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.binding import PluginBinder
 from gateway.control.explainer import Explainer
 from gateway.core.compiler import Compiler
 from gateway.model.problems import ConfigErrors
+from gateway.plugins import request_validation
+from gateway.registry import PluginRegistry
+from gateway.testing.services import services as fake_services
 from tests.core.configs import FakePlugins, records, route, service
 from tests.proxy.fakes import InMemoryGateway
 from tests.proxy.runner_kit import TestClock
@@ -30,7 +36,7 @@ class ExplainerTests(SynchronousTestCase):
         self.explainer = Explainer(gateway.runner, TestClock())
 
     def route(self, **query: Any) -> str | None:
-        found = self.explainer.explain(query)
+        found: Any = self.successResultOf(Deferred.fromCoroutine(self.explainer.explain(query)))
         json.dumps(found)
         return found["route"] and found["route"]["id"]  # type: ignore[no-any-return]
 
@@ -66,3 +72,46 @@ class ExplainerTests(SynchronousTestCase):
             {"url": "/../x"},
         ):
             self.assertRaises(ConfigErrors, self.explainer.explain, {"method": "GET", **query})
+
+
+class ContentTests(SynchronousTestCase):
+    """Plugins that look at content, with the content of the question."""
+
+    def outcome(self, body: str | None) -> dict[str, Any]:
+        threads: list[Any] = []
+
+        def in_thread(work: Any) -> Deferred[Any]:
+            threads.append(work)
+            return succeed(work())
+
+        services = evolve(
+            fake_services(settings={"request_validation_thread_bytes": "20"}), in_thread=in_thread
+        )
+        binder = PluginBinder(PluginRegistry([(request_validation.plugin, "a test")]), services, {})
+        schema = {"type": "object", "required": ["a"]}
+        plugins = {"request-validation": {"body_schema": schema, "max_req_body_size": 100}}
+        snapshot = Compiler(binder, "default").load(
+            records(service("s"), route("r", "/x", plugins=plugins)), 1
+        )
+        gateway = InMemoryGateway(snapshot, TestClock())
+        query = {"method": "POST", "url": "/x"} | ({} if body is None else {"body": body})
+        asked = Explainer(gateway.runner, TestClock()).explain(query)
+        found = self.successResultOf(Deferred.fromCoroutine(asked))
+        self.threads = len(threads)
+        outcome: dict[str, Any] = found["outcome"]
+        return outcome
+
+    def test_checked(self) -> None:
+        """Content is checked as that of a request is, in a thread if it is large."""
+        for body, status, reason, threads in (
+            ('{"a":1}', None, "proxied", 0),
+            ('{"b":1}', 400, "request_body_invalid", 0),
+            (None, 400, "request_body_invalid", 0),
+            ('{"b":"%s"}' % ("x" * 50), 400, "request_body_invalid", 1),
+            ('{"a":"%s"}' % ("x" * 50), None, "proxied", 1),
+            ("x" * 101, 413, "body_too_large", 0),
+        ):
+            outcome = self.outcome(body)
+            self.assertEqual(
+                (outcome["status"], outcome["reason"], self.threads), (status, reason, threads), body
+            )

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.core.chain import BoundPlugin
 from gateway.core.compiler import Compiler
+from gateway.core.exchange import ContentTooLarge, Exchange, Reply
 from gateway.core.explain import explain
+from gateway.core.explanation import Explanation
+from gateway.core.merge import PluginUse
 from gateway.core.snapshot import Snapshot
 from gateway.model.record import Change
 from tests.core.configs import FakePlugins, ask, change, records, route, service
 
 
-class ExplainTests(SynchronousTestCase):
+class ExplainCase(SynchronousTestCase):
     def snapshot(self, *changes: Change) -> Snapshot:
         return Compiler(FakePlugins(), "default").load(records(*changes), 3)
 
     def explain(self, snapshot: Snapshot, path: str, method: str = "GET") -> dict[str, Any]:
-        return explain(ask(snapshot, path, method))
+        return self.told(ask(snapshot, path, method))
 
+    def told(self, exchange: Exchange) -> dict[str, Any]:
+        found: dict[str, Any] = self.successResultOf(Deferred.fromCoroutine(explain(exchange)))
+        return found
+
+
+class ExplainTests(ExplainCase):
     def test_proxied(self) -> None:
         """For a request that would be proxied it names the route, the chain's origins, and the next node."""
         snapshot = self.snapshot(
@@ -63,7 +74,7 @@ class ExplainTests(SynchronousTestCase):
         """A plugin that reaches outside is named and passed over."""
         snapshot = self.snapshot(service("s"), route("r", "/x", plugins={"impure": {}}))
         got = self.explain(snapshot, "/x")
-        self.assertIn("not run", got["plugins"][0]["result"])
+        self.assertEqual(got["plugins"][0]["result"], "not run: it reaches outside the request")
         self.assertEqual(got["outcome"]["reason"], "proxied")
 
     def test_a_plugin_with_a_bug(self) -> None:
@@ -137,3 +148,110 @@ class ExplainTests(SynchronousTestCase):
                 (got["status"], got["decided_by"], got["reason"]),
                 (503, f"plugin:{what}", "reference_missing"),
             )
+
+
+class Explained(FakePlugins):
+    """A plugin source whose plugins say what they would do, as the test has them say it."""
+
+    def __init__(self, said: Any, phases: tuple[str, ...] = ("access",)) -> None:
+        super().__init__()
+        self.said, self.phases, self.asked = said, phases, list[str]()
+
+    def bind(self, use: PluginUse, metadata: Any, upstream: Any) -> BoundPlugin:
+        def run(exchange: Exchange) -> Reply:
+            raise AssertionError("this is no request")
+
+        def explained(exchange: Exchange, phase: str) -> Any:
+            self.asked.append(phase)
+            return self.said(exchange) if callable(self.said) else self.said
+
+        if use.name != "explained":
+            return super().bind(use, metadata, upstream)
+        if use.config.get("pure"):
+            return BoundPlugin(use, 900, True, False, access=self.said)
+        hooks: Any = dict.fromkeys(self.phases, run)
+        return BoundPlugin(use, 900, False, False, explain=explained, **hooks)
+
+
+class ExplainedPluginsTests(ExplainCase):
+    """Plugins that say what they would do."""
+
+    def ask(self, said: Any, phases: tuple[str, ...] = ("access",), **config: Any) -> dict[str, Any]:
+        plugins = {"explained": config, "tag": {}}
+        changes = records(service("s"), route("r", "/x", plugins=plugins))
+        self.plugins = Explained(said, phases)
+        return self.told(ask(Compiler(self.plugins, "default").load(changes, 1), "/x"))
+
+    def test_answer(self) -> None:
+        """What it would answer is the outcome, with its reason code and its words; nothing after it runs."""
+        got = self.ask(Explanation(Reply(429, reason="too_many"), "none left for 3 s"))
+        step = got["plugins"][0]
+        self.assertEqual((step["result"], step["detail"]), ("answered 429", "none left for 3 s"))
+        self.assertEqual(
+            got["outcome"],
+            {
+                "status": 429,
+                "decided_by": "plugin:explained",
+                "reason": "too_many",
+                "detail": "none left for 3 s",
+            },
+        )
+
+    def test_words(self) -> None:
+        """One that lets the request pass says on which terms; it may have to ask for that."""
+
+        async def later() -> Explanation:
+            return await succeed(Explanation(None, "2 left"))
+
+        for said in (Explanation(None, "2 left"), lambda exchange: later()):
+            got = self.ask(said)
+            self.assertEqual((got["plugins"][0]["result"], got["plugins"][0]["detail"]), ("passed", "2 left"))
+            self.assertEqual(got["outcome"]["reason"], "proxied")
+
+    def test_not_sure(self) -> None:
+        """What may happen is told, and the rest is explained as if it does not."""
+        got = self.ask(Explanation(Reply(503), "answers 503 for 30 % of such requests", sure=False))
+        self.assertEqual(got["plugins"][0]["result"], "may answer 503")
+        self.assertEqual(got["outcome"]["reason"], "proxied")
+        got = self.ask(Explanation(None, "would ask GET http://127.0.0.1/", sure=False))
+        self.assertEqual(got["plugins"][0]["result"], "not run: it reaches outside the request")
+        self.assertEqual(got["plugins"][0]["detail"], "would ask GET http://127.0.0.1/")
+
+    def test_phases(self) -> None:
+        """It is asked about each of its hooks, in their order."""
+        got = self.ask(Explanation(None, ""), ("access", "rewrite", "log"))
+        self.assertEqual(self.plugins.asked, ["rewrite", "access"])
+        self.assertEqual(got["outcome"]["reason"], "proxied")
+
+    def test_its_bug(self) -> None:
+        """A bug in the explanation is none of the request's: it is named, and the rest is explained."""
+
+        def broken(exchange: Exchange) -> Explanation:
+            raise KeyError("status")
+
+        got = self.ask(broken)
+        self.assertEqual(got["plugins"][0]["result"], "not run: it cannot explain itself: KeyError: 'status'")
+        self.assertEqual(got["outcome"]["reason"], "proxied")
+
+    def test_filtered(self) -> None:
+        """One that its filter keeps from running is not asked."""
+        got = self.ask(Explanation(Reply(429), "none left"), _meta={"filter": [["uri", "==", "/y"]]})
+        self.assertEqual(got["plugins"][0]["result"], "not run: its filter does not hold")
+        self.assertEqual(self.plugins.asked, [])
+
+    def test_acts_elsewhere(self) -> None:
+        """One that has no say before the request is sent is told apart from one that was not reached."""
+        got = self.ask(Explanation(None, ""), ("header_filter", "log"))
+        self.assertEqual(got["plugins"][0]["result"], "not asked: it acts in header_filter, log")
+        self.assertEqual(self.plugins.asked, [])
+
+    def test_wants_too_much_content(self) -> None:
+        """A hook that is run and wants to hold more content than it may is the 413 a client would get."""
+
+        async def wants(exchange: Exchange) -> None:
+            raise ContentTooLarge(3, 4)
+
+        got = self.ask(wants, pure=True)["outcome"]
+        self.assertEqual(
+            (got["status"], got["decided_by"], got["reason"]), (413, "gateway", "body_too_large")
+        )

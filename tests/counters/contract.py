@@ -189,3 +189,51 @@ class CountersContract:
         self.assertEqual(await self.value(self.counters.enter(key, 2, "4", 60.0)), 1)
         self.counters.leave(key, "4")
         self.assertEqual(await self.value(self.counters.enter(key, 2, "5", 60.0)), 1)
+
+    async def would_take(self, *windows: Window) -> list[Quota]:
+        return list(await self.value(self.counters.would_take(windows)))
+
+    async def test_would_take(self: Any) -> None:
+        """What the next request would be told can be asked, again and again: nothing is taken by that."""
+        for sliding in (False, True):
+            key = self.key()
+            window = Window(key, 3, 600.0, 1, sliding)
+            for left in (2, 1, 0):
+                (quota,) = await self.would_take(window)
+                self.assertEqual((quota.admitted, quota.remaining), (True, left))
+                await self.would_take(window)
+                taken = await self.take(key, 3, 600.0, sliding=sliding)
+                self.assertEqual((taken.admitted, taken.remaining), (True, left))
+                self.assertTrue(0 <= quota.reset_s - taken.reset_s < 60, (quota, taken))
+            (quota,) = await self.would_take(window)
+            self.assertEqual((quota.admitted, quota.remaining), (False, 0))
+            self.assertTrue(0 < quota.reset_s <= 600)
+
+    async def test_would_take_several(self: Any) -> None:
+        """Of several the first that would refuse is the last that is asked."""
+        windows = [Window(self.key(), limit, 600.0) for limit in (9, 1, 9)]
+        self.assertEqual([q.admitted for q in await self.would_take(*windows)], [True] * 3)
+        await self.value(self.counters.take_all(windows))
+        self.assertEqual([q.admitted for q in await self.would_take(*windows)], [True, False])
+        self.assertEqual((await self.would_take(windows[2]))[0].remaining, 7)
+
+    async def test_would_leak(self: Any) -> None:
+        """How long the next request would wait can be asked; the bucket stays as full as it is."""
+        key = self.key()
+        for _ in range(3):
+            for _ in range(2):
+                asked_s = await self.value(self.counters.would_leak(key, 0.01, 2))
+            poured_s = await self.value(self.counters.leak(key, 0.01, 2))
+            self.assertTrue(0 <= asked_s - poured_s < 60, (asked_s, poured_s))
+        self.assertEqual(await self.value(self.counters.would_leak(key, 0.01, 2)), -1)
+
+    async def test_would_enter(self: Any) -> None:
+        """Who asks whether there is room takes none."""
+        key = self.key()
+        for number in (1, 2):
+            for _ in range(3):
+                self.assertEqual(await self.value(self.counters.would_enter(key, 2)), number)
+            self.assertEqual(await self.value(self.counters.enter(key, 2, str(number), 60.0)), number)
+        self.assertEqual(await self.value(self.counters.would_enter(key, 2)), 0)
+        self.counters.leave(key, "1")
+        self.assertEqual(await self.value(self.counters.would_enter(key, 2)), 2)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gateway.counters.local import LocalCounters
+from gateway.interfaces import Window
 from tests.counters.contract import BreakersContract, CountersContract
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +54,24 @@ class AloneTests(CountersContract, BreakersContract, TestCase):
 
     async def pass_time(self, seconds: float) -> None:
         self.time.now += seconds
+
+    def test_asking_leaves_no_trace(self) -> None:
+        """A thousand questions change not a byte of the counters, remember no key and claim no place."""
+        counters = self.counters
+        counters.take("k", 10, 60.0)
+        counters.take("s", 10, 60.0, sliding=True)
+        counters.leak("b", 0.01, 5)
+        counters.enter("r", 5, "t", 1)
+        before = counters._memory.words.tobytes(), dict(counters._meters.known), dict(counters._rooms.known)
+        for number in range(1000):
+            for key in ("k", "b", f"new{number}"):
+                counters.would_take([Window(key, 10, 60.0), Window(key, 10, 60.0, 1, True)])
+                counters.would_leak(key, 0.01, 5)
+                counters.would_enter(key, 5)
+        after = counters._memory.words.tobytes(), dict(counters._meters.known), dict(counters._rooms.known)
+        self.assertEqual(after, before)
+        self.assertEqual(counters.evictions, 0)
+        self.assertEqual(counters.take("k", 10, 60.0).remaining, 8)
 
     def test_room(self) -> None:
         """Who watches is told how much memory there is, and what is free again."""
@@ -152,6 +172,20 @@ class ProcessesTests(SynchronousTestCase):
             child.ask("many", 4000)
         admitted = [child.answer() for child in children]
         self.assertEqual(sum(each[0] for each in admitted if isinstance(each, list)), 5000)
+
+    def test_seen_by_who_only_looks(self) -> None:
+        """What one process counts another sees that only asks, without a place among those who count."""
+        self.counters = LocalCounters.make(100, time.monotonic, processes=2)
+        child = Child(self, self.counters)
+        window = Window("k", 3, 60.0)
+        self.assertEqual(self.counters.would_take([window])[0].remaining, 2)
+        for words in (("take", "k", 3, 60.0), ("leak", "b", 0.01, 2), ("enter", "room", 2, "a", 60)):
+            child.ask(*words)
+            child.answer()
+        self.assertEqual(self.counters.would_take([window])[0].remaining, 1)
+        self.assertGreater(self.counters.would_leak("b", 0.01, 2), 0)
+        self.assertEqual(self.counters.would_enter("room", 2), 2)
+        self.assertEqual(self.counters._column, -1)
 
     def test_in_and_out(self) -> None:
         """Nobody is left behind by processes that enter and leave at the same time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
@@ -23,6 +24,10 @@ class Server(FakeCounters):
             return succeed(super().take(*args, **named))
         except CountersFailed as error:
             return fail(error)
+
+    def would_take(self, windows: Sequence[Window]) -> Any:
+        asked = copy.deepcopy(self)
+        return succeed([FakeCounters.take(asked, *window) for window in windows])
 
 
 class SyncedTests(SynchronousTestCase):
@@ -54,6 +59,24 @@ class SyncedTests(SynchronousTestCase):
         self.assertEqual([quota.remaining for quota in told], [2, 1, 0, 0, 0])
         self.assertEqual(told[4].reset_s, 10)
         self.assertEqual(self.server.asked, [1])
+
+    def would_take(self, key: str = "k", limit: int = 3, window_s: float = 10) -> Quota:
+        found = self.counters.would_take([Window(key, limit, window_s)])
+        quotas = self.successResultOf(found) if isinstance(found, Deferred) else found
+        quota: Quota = quotas[0]  # type: ignore[index]
+        return quota
+
+    def test_asked_what_would_be(self) -> None:
+        """What the next request would be told comes from what is held, else from the server."""
+        self.assertEqual(self.would_take().remaining, 2)
+        self.assertEqual([self.take().remaining for _ in range(2)], [2, 1])
+        for _ in range(3):
+            self.assertEqual(self.would_take().remaining, 0)
+        self.assertEqual(self.server.asked, [1])
+        self.take()
+        self.assertFalse(self.would_take().admitted)
+        self.pass_time(1)
+        self.assertEqual(self.server.asked, [1, 2])
 
     def test_sends_together(self) -> None:
         """What was counted here is added once an interval, and the other processes learn of it."""

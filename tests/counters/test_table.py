@@ -55,6 +55,18 @@ class TableTests(SynchronousTestCase):
                 found.append(held.words[place + VALUES])
         self.assertEqual(found, [9, 9, 0])
 
+    def test_look(self) -> None:
+        """A row is copied as it is; a key without one gets none, and none is remembered."""
+        held = table()
+        with held.row("k", 0.0) as place:
+            held.words[place + VALUES] = 9
+        before = held.words.tobytes(), dict(held.known)
+        row = held.look("k")
+        assert row is not None
+        self.assertEqual(row[VALUES], 9)
+        self.assertIsNone(held.look("other"))
+        self.assertEqual((held.words.tobytes(), dict(held.known)), before)
+
 
 class LockTests(SynchronousTestCase):
     """Locks between processes."""

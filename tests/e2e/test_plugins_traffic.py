@@ -49,14 +49,16 @@ def storm(port: int, path: str, count: int) -> Counter[int]:
     return found
 
 
-def held(release: threading.Event) -> Behaviour:
+def held(
+    release: threading.Event, answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+) -> Behaviour:
     """Answer when *release* is set."""
 
     def behave(upstream: RawUpstream, peer: Peer) -> None:
         while (head := peer.head()) is not None:
             upstream.heads.append(head)
             release.wait(LIMIT_S)
-            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            peer.send(answer)
 
     return behave
 

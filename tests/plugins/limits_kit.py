@@ -9,8 +9,10 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation
 from gateway.interfaces import PluginServices
 from gateway.testing.counters import FakeCounters
+from gateway.testing.plugins import finish
 
 
 @define
@@ -98,3 +100,11 @@ def headers(plugin: Any, exchange: Exchange) -> dict[str, str]:
     """The fields that a plugin adds to the answer."""
     plugin.header_filter(exchange)
     return {name.decode(): value.decode() for name, value in exchange.response_fields}
+
+
+def explained(plugin: Any, exchange: Exchange, phase: str = "access") -> Explanation:
+    """What a plugin says that it would do, where it need not wait for that."""
+    said = plugin.explain(exchange, phase)
+    found = said if isinstance(said, Explanation) else finish(said)
+    assert isinstance(found, Explanation), found
+    return found

@@ -8,11 +8,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from gateway.core.exchange import Attempt, Reply
+from gateway.core.explanation import Explanation
 from gateway.interfaces import IAccessPhase, ILogPhase, IPluginFactory
 from gateway.plugins import api_breaker
 from gateway.registry import PluginRegistry
 from gateway.testing.exchanges import exchange
-from tests.plugins.limits_kit import World, access
+from tests.plugins.limits_kit import World, access, explained
 
 
 class ApiBreakerTests(SynchronousTestCase):
@@ -145,3 +146,19 @@ class ApiBreakerTests(SynchronousTestCase):
         for change in bad:
             self.assertNotEqual(registry.check("api-breaker", {**good, **change}), [], change)
         self.assertNotEqual(registry.check("api-breaker", {}), [])
+
+    def test_explained(self) -> None:
+        """Whether it is open and for how long, and until when it was; asking changes nothing."""
+        plugin = self.plugin()
+        self.assertEqual(explained(plugin, exchange()), Explanation(None, "the breaker is closed"))
+        self.ask(plugin, 500, 500, 500)
+        self.world.counters.now += 0.5
+        for _ in range(3):
+            found = explained(plugin, exchange())
+            self.assertEqual(found.words, "the breaker is open for 1.5 s more")
+            assert found.reply is not None
+            self.assertEqual((found.reply.status, found.reply.reason), (502, "breaker_open"))
+        self.world.counters.now += 2
+        said = explained(plugin, exchange())
+        self.assertEqual(said, Explanation(None, "the breaker was open until 0.5 s ago"))
+        self.assertIsNone(explained(plugin, exchange(target="/other")).reply)

@@ -6,6 +6,7 @@ from gateway.core.exchange import Reply
 from gateway.plugins import fault_injection
 from gateway.testing.exchanges import exchange
 from tests.plugins.kit import PluginTestCase
+from tests.plugins.limits_kit import explained
 
 
 class FaultInjectionTests(PluginTestCase):
@@ -97,3 +98,27 @@ class FaultInjectionTests(PluginTestCase):
             found, [("", "failed to validate the 'vars' expression: rule should be wrapped inside brackets")]
         )
         self.assertTrue(self.problems({"abort": {"http_status": 500, "headers": {"a b": "1"}}}))
+
+    def test_explained(self) -> None:
+        """What would happen, and to how many of the requests that are like this one."""
+        abort = {"http_status": 503, "body": "no", "percentage": 30}
+        only = {"vars": [[["arg_x", "==", "1"]]]}
+        for config, target, status, words, sure in (
+            ({"abort": {"http_status": 503}}, "/", 503, "answers 503", True),
+            ({"abort": abort}, "/", 503, "answers 503 for 30 % of such requests", False),
+            ({"abort": {**abort, "percentage": 0}}, "/", None, "no fault is for this request", True),
+            ({"abort": {**abort, **only}}, "/?x=2", None, "no fault is for this request", True),
+            ({"delay": {"duration": 2.5}}, "/", None, "waits 2.5 s", True),
+            (
+                {"delay": {"duration": 2, "percentage": 50}, "abort": {"http_status": 500, **only}},
+                "/?x=1",
+                500,
+                "waits 2 s for 50 % of such requests; answers 500",
+                True,
+            ),
+        ):
+            found = explained(self.make(config), exchange("GET", target), "rewrite")
+            self.assertEqual(
+                (found.reply and found.reply.status, found.words, found.sure), (status, words, sure)
+            )
+        self.assertEqual(self.world.slept, [])

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.explanation import Explanation
 from gateway.interfaces import HttpAnswer, HttpCallFailed, KeepAlive
 from gateway.plugins.forward_auth import plugin
 from gateway.testing.exchanges import exchange
@@ -151,6 +152,19 @@ class AccessTests(Case):
             self.assertEqual(self.log.events, [("warn", "failed to process forward auth, err: refused")])
         sent = exchange(headers=[("X-User", "root")])
         self.assertIsNone(self.access(sent, HttpCallFailed("slow", True), allow_degradation=True))
+
+    def test_explained(self) -> None:
+        """Whom it would ask is told, without what may be secret in the address; nobody is asked."""
+        http = FakeHttp()
+        uri = "http://user:pass@127.0.0.1:9/auth?key=secret"
+        for method in ("GET", "POST"):
+            bound = bind(plugin, {"uri": uri, "request_method": method}, services(http=http))
+            assert bound.explain is not None
+            self.assertEqual(
+                bound.explain(exchange(), "access"),
+                Explanation(None, f"would ask {method} http://127.0.0.1:9/auth", sure=False),
+            )
+        self.assertEqual(http.calls, [])
 
 
 class ContentTests(Case):

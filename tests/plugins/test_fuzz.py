@@ -1,16 +1,19 @@
 """Every plugin under arbitrary settings that it accepts, and arbitrary requests.
 
-Whatever comes: no hook raises, answers are answers, and nothing that is sent on breaks HTTP. The
+Whatever comes: no hook raises, answers are answers, nothing that is sent on breaks HTTP, and what a plugin
+says that it would do it does. The
 examples are the same in every run; with GATEWAY_FUZZ=<number> that many new ones are tried for each plugin.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from attrs import evolve, frozen
@@ -25,6 +28,7 @@ from gateway.core.batching import BatchOptions
 from gateway.core.chain import BoundPlugin
 from gateway.core.consumers import Identity
 from gateway.core.exchange import Attempt, ContentTooLarge, Exchange, Outcome, Reply
+from gateway.core.explanation import Explanation
 from gateway.core.fields import Fields
 from gateway.core.merge import PluginUse
 from gateway.core.metric_options import CountOptions
@@ -33,6 +37,7 @@ from gateway.interfaces import Deliver, HttpAnswer, HttpCallFailed, PluginServic
 from gateway.registry import load_plugins
 from gateway.testing.counters import FakeCounters
 from gateway.testing.exchanges import consumer, exchange
+from gateway.testing.plugins import finish
 from tests.plugins.configurations import documents
 from tests.plugins.kit import Source, World
 
@@ -175,11 +180,15 @@ class Counting:
         assert exchange.outcome is not None
 
 
+_NOWHERE = SimpleNamespace(nodes=())
+
+
 @frozen
 class FakeUpstream:
     """What stands for an upstream in a plugin's settings."""
 
     key: str = "route/r1#fuzz"
+    upstream: Any = _NOWHERE
 
 
 def services(choose: random.Random) -> PluginServices:
@@ -225,9 +234,13 @@ class FuzzTests(SynchronousTestCase):
     def serve(self, plugin: BoundPlugin, sent: Exchange, answer: Any) -> None:
         """A request's whole way through one plugin."""
         reply: Reply | None = None
-        for hook in (plugin.rewrite, plugin.access, plugin.before_proxy):
+        for phase in ("rewrite", "access", "before_proxy"):
+            hook = getattr(plugin, phase)
             if hook is not None and reply is None:
+                told = None if phase == "before_proxy" else self.explained(plugin, sent, phase)
                 reply = self.verdict(hook(sent))
+                if told is not None and told.sure:
+                    self.assertEqual(told.reply and told.reply.status, reply and reply.status, told.words)
         self.check_request(sent)
         status, pairs, pieces = answer
         if reply is None:
@@ -253,6 +266,20 @@ class FuzzTests(SynchronousTestCase):
         sent.outcome = Outcome(sent.status, "upstream", "ok")
         if plugin.log is not None:
             plugin.log(sent)
+
+    def explained(self, plugin: BoundPlugin, sent: Exchange, phase: str) -> Explanation | None:
+        """What the plugin says that it would do; None where it is run to be explained."""
+        if plugin.explain is None:
+            self.assertTrue(plugin.pure, "nobody who asks hears of it")
+            return None
+        asked = copy.copy(sent)
+        asked.context = dict(sent.context)
+        said = plugin.explain(asked, phase)
+        found = said if isinstance(said, Explanation) else finish(said)
+        assert isinstance(found, Explanation)
+        self.assertTrue(found.words)
+        self.assertNotIn("\n", found.words)
+        return found
 
     def verdict(self, verdict: Any) -> Reply | None:
         if verdict is None or isinstance(verdict, Reply):

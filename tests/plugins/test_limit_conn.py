@@ -8,11 +8,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from gateway.core.exchange import Attempt, Exchange
+from gateway.core.explanation import Explanation
 from gateway.interfaces import IAccessPhase, ILogPhase, IPluginFactory
 from gateway.plugins import limit_conn
 from gateway.registry import PluginRegistry
 from gateway.testing.exchanges import exchange
-from tests.plugins.limits_kit import World, access, outcome
+from tests.plugins.limits_kit import World, access, explained, outcome
 
 
 class LimitConnTests(SynchronousTestCase):
@@ -199,3 +200,32 @@ class LimitConnTests(SynchronousTestCase):
         twice = {"default_conn_delay": 1, "rules": rules["rules"] * 2}
         self.assertNotEqual(registry.check("limit-conn", twice), [])
         self.assertIn("redis_password", limit_conn.plugin.secret_fields)
+
+    def test_explained(self) -> None:
+        """How many places are taken, and how long a request would wait; none is taken by asking."""
+        plugin = self.plugin()
+        for _ in range(3):
+            said = explained(plugin, self.request())
+            self.assertEqual(said, Explanation(None, "0 of 3 places are taken"))
+        inside = [self.request() for _ in range(3)]
+        for one in inside[:2]:
+            access(plugin, one)
+        said = explained(plugin, self.request())
+        self.assertEqual(said, Explanation(None, "2 of 3 places are taken; waits about 0.5 s"))
+        outcome(plugin.access(inside[2]))
+        found, asked = explained(plugin, self.request()), self.request()
+        self.assertEqual(found.reply, access(plugin, asked))
+        self.assertEqual(found.words, "all 3 places are taken until a request ends")
+        for one in (*inside, asked):
+            self.end(plugin, one)
+        self.assertEqual(explained(plugin, self.request()).words, "0 of 3 places are taken")
+
+    def test_explained_without_numbers(self) -> None:
+        """A request whose limit cannot be told is explained as a 500; so are counters that are down."""
+        found = explained(self.plugin(conn="$http_conn"), self.request())
+        assert found.reply is not None
+        self.assertEqual((found.reply.status, found.reply.reason), (500, "limit_unresolved"))
+        self.world.counters.down = True
+        found = explained(self.plugin(), self.request())
+        assert found.reply is not None
+        self.assertEqual(found.reply.reason, "limit_unavailable")

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from gateway.core.consumers import attach
 from gateway.core.exchange import Exchange
+from gateway.core.explanation import Explanation
+from gateway.core.limiting import SKIPPED
 from gateway.core.variables import getter
+from gateway.counters.local import LocalCounters
 from gateway.interfaces import IAccessPhase, IHeaderFilterPhase, IPluginFactory
 from gateway.plugins import limit_count
 from gateway.registry import PluginRegistry
 from gateway.testing.exchanges import consumer, exchange
-from tests.plugins.limits_kit import World, access, headers, outcome
+from tests.plugins.limits_kit import World, access, explained, headers, outcome
 
 TWO = {"count": 2, "time_window": 60}
 
@@ -350,3 +355,81 @@ class SettingsTests(SynchronousTestCase):
     def test_secret(self) -> None:
         """The password is encrypted at rest."""
         self.assertIn("redis_password", limit_count.plugin.secret_fields)
+
+
+class ExplainTests(LimitCase):
+    """What it says that it would do."""
+
+    def said(self, plugin: Any, **request: Any) -> tuple[int | None, str]:
+        found = explained(plugin, exchange(**request))
+        self.assertTrue(found.sure)
+        return found.reply and found.reply.status, found.words
+
+    def test_what_is_left(self) -> None:
+        """What is left is told and for how long; where it is nothing, the answer is that of a client."""
+        plugin = self.plugin(count=2, time_window=60, rejected_code=429, rejected_msg="slow down")
+        self.assertEqual(self.said(plugin), (None, "all 2 left"))
+        self.statuses(plugin, 1)
+        self.world.counters.now += 28.5
+        self.assertEqual(self.said(plugin), (None, "1 of 2 left for 31.5 s"))
+        self.statuses(plugin, 1)
+        self.assertEqual(self.said(plugin), (429, "none of 2 left for 31.5 s"))
+        self.assertEqual(explained(plugin, exchange()).reply, access(plugin, exchange()))
+        self.assertEqual(self.said(plugin, client_ip="192.0.2.1"), (None, "all 2 left"))
+
+    def test_counts_nothing(self) -> None:
+        """A thousand explanations leave the counters, and the keys that are remembered, where they are."""
+        local = LocalCounters.make(100, lambda: self.world.counters.now, processes=2)
+        services = evolve(self.world.services(), counters=lambda settings: local)
+        for more in ({}, {"window_type": "sliding"}):
+            plugin: Any = limit_count.plugin.make({"count": 3, "time_window": 60, **more}, services)
+            self.statuses(plugin, 1)
+            before = local._memory.words.tobytes(), dict(plugin.only[1])
+            for number in range(500):
+                self.assertIsNone(explained(plugin, exchange()).reply)
+                self.assertIsNone(explained(plugin, exchange(client_ip=f"192.0.2.{number % 250}")).reply)
+            self.assertEqual((local._memory.words.tobytes(), dict(plugin.only[1])), before)
+            self.assertEqual(self.statuses(plugin, 3), [200, 200, 503])
+
+    def test_same_counter(self) -> None:
+        """Whatever the key and the numbers are made of, it is the counter of a request like this one."""
+        plugin = self.plugin(
+            count="$http_count", time_window=60, key="$http_a$http_b", key_type="var_combination"
+        )
+        like = {"headers": [("a", "x" * 200), ("b", "2"), ("count", "3")]}
+        self.statuses(plugin, 2, **like)
+        self.assertEqual(self.said(plugin, **like), (None, "1 of 3 left for 60 s"))
+        self.assertEqual(self.said(plugin)[0], 500)
+
+    def test_rules(self) -> None:
+        """Of several rules each is told, up to the one that refuses."""
+        plugin = self.plugin(rules=RulesTests.RULES)
+        user = {"headers": [("user", "u"), ("tenant", "t")]}
+        self.assertEqual(self.said(plugin, **user), (None, "all 1 left; all 3 left"))
+        self.statuses(plugin, 1, headers=[("tenant", "t")])
+        self.assertEqual(self.said(plugin, **user), (None, "all 1 left; 2 of 3 left for 60 s"))
+        self.statuses(plugin, 1, **user)
+        self.assertEqual(self.said(plugin, **user), (503, "none of 1 left for 10 s"))
+
+    def test_counters_that_answer_later(self) -> None:
+        """Counters behind a line are waited for; where they cannot be had, that is told."""
+        self.world.lag = True
+        plugin = self.plugin(count=2, time_window=60)
+        said = Deferred.fromCoroutine(plugin.explain(exchange(), "access"))
+        self.assertNoResult(said)
+        self.world.answers[0].callback(None)
+        self.assertEqual(self.successResultOf(said), Explanation(None, "all 2 left"))
+        self.world.lag, self.world.counters.down = False, True
+        self.assertEqual(self.said(self.plugin(count=2, time_window=60)), (500, "the counters are down"))
+        self.assertEqual(
+            self.said(self.plugin(count=2, time_window=60, allow_degradation=True)),
+            (None, "the counters are down; allow_degradation lets it pass"),
+        )
+
+    def test_beside_workflow(self) -> None:
+        """Where workflow has a limit of the same name for this request, this one keeps out of it."""
+        plugin = self.plugin(count=1, time_window=60)
+        self.statuses(plugin, 1)
+        made = exchange()
+        made.context[SKIPPED] = {"limit-count"}
+        self.assertEqual(explained(plugin, made).reply, None)

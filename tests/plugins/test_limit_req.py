@@ -8,11 +8,12 @@ from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from gateway.core.explanation import Explanation
 from gateway.interfaces import IAccessPhase, IPluginFactory
 from gateway.plugins import limit_req
 from gateway.registry import PluginRegistry
 from gateway.testing.exchanges import exchange
-from tests.plugins.limits_kit import World, access, outcome
+from tests.plugins.limits_kit import World, access, explained, outcome
 
 
 class LimitReqTests(SynchronousTestCase):
@@ -124,3 +125,29 @@ class LimitReqTests(SynchronousTestCase):
             self.assertNotEqual(registry.check("limit-req", {**good, **change}), [], change)
         for name in good:
             self.assertNotEqual(registry.check("limit-req", {k: v for k, v in good.items() if k != name}), [])
+
+    def test_explained(self) -> None:
+        """Whether a request would wait, or when there is room again; nothing is poured in by asking."""
+        plugin = self.plugin(burst=1)
+        for _ in range(3):
+            self.assertEqual(explained(plugin, exchange()), Explanation(None, "keeps to the rate"))
+        access(plugin, exchange())
+        for _ in range(3):
+            self.assertEqual(explained(plugin, exchange()).words, "waits 0.5 s for its turn")
+        outcome(plugin.access(exchange()))
+        found = explained(plugin, exchange())
+        self.assertEqual(found.reply, access(plugin, exchange()))
+        self.assertEqual(found.words, "as many wait as burst allows; there is room again in 0.5 s")
+        self.world.counters.now += 0.5
+        self.assertIsNone(explained(plugin, exchange()).reply)
+        self.assertEqual(self.world.slept, [0.5])
+
+    def test_explained_without_delay(self) -> None:
+        """Those that may pass at once do not wait; counters that cannot be had are told."""
+        plugin = self.plugin(nodelay=True)
+        access(plugin, exchange())
+        self.assertEqual(explained(plugin, exchange()).words, "early by 0.5 s, within the burst")
+        self.world.counters.down = True
+        found = explained(plugin, exchange())
+        assert found.reply is not None
+        self.assertEqual((found.reply.reason, found.words), ("limit_unavailable", "the counters are down"))

@@ -10,6 +10,7 @@ from gateway.core.exchange import Reply
 from gateway.plugins import mocking
 from gateway.testing.exchanges import exchange
 from tests.plugins.kit import PluginTestCase
+from tests.plugins.limits_kit import explained
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string", "example": "Jack"}}}
 
@@ -70,3 +71,15 @@ class MockingTests(PluginTestCase):
         found = self.problems({"response_example": "x", "content_type": "image/png"})
         self.assertEqual(found, [("", "unsupported content type!")])
         self.assertTrue(self.problems({"response_example": "x", "response_status": 101}))
+
+    def test_explained(self) -> None:
+        """The answer is told without the wait for it."""
+        found = explained(
+            self.make({"response_example": "{}", "response_status": 201, "delay": 5}), exchange()
+        )
+        assert found.reply is not None
+        self.assertEqual((found.reply.status, found.words), (201, "the answer comes after 5 s"))
+        self.assertEqual(
+            explained(self.make({"response_example": "{}"}), exchange()).words, "the answer is made up"
+        )
+        self.assertEqual(self.world.slept, [])

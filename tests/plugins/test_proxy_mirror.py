@@ -10,11 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from gateway.core.exchange import Exchange
+from gateway.core.explanation import Explanation
 from gateway.interfaces import HttpAnswer, HttpCallFailed, IBeforeProxyPhase, IPluginFactory, IRewritePhase
 from gateway.plugins import proxy_mirror
 from gateway.registry import PluginRegistry
 from gateway.testing.exchanges import exchange
-from tests.plugins.limits_kit import World
+from tests.plugins.limits_kit import World, explained
 
 
 class Source:
@@ -182,3 +183,10 @@ class ProxyMirrorTests(SynchronousTestCase):
         for more in ({"path": "a"}, {"path": "/a?b"}, {"sample_ratio": 0}, {"sample_ratio": 1.1}):
             self.assertNotEqual(registry.check("proxy-mirror", {"host": "http://a", **more}), [], more)
         self.assertNotEqual(registry.check("proxy-mirror", {}), [])
+
+    def test_explained(self) -> None:
+        """Where copies go and how many; none leaves by asking."""
+        self.assertEqual(explained(self.plugin(), exchange()).words, "sends a copy to http://127.0.0.1:9797")
+        said = explained(self.plugin(sample_ratio=0.25), exchange())
+        self.assertEqual(said, Explanation(None, "sends a copy of 25 % of requests to http://127.0.0.1:9797"))
+        self.assertEqual(self.sent, [])

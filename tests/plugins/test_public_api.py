@@ -8,6 +8,7 @@ from gateway.core.exchange import Exchange, Reply
 from gateway.plugins import public_api
 from gateway.testing.exchanges import exchange
 from tests.plugins.kit import PluginTestCase
+from tests.plugins.limits_kit import explained
 
 
 async def told(exchange: Exchange) -> Reply:
@@ -33,3 +34,15 @@ class PublicApiTests(PluginTestCase):
         self.assertEqual(self.reply({}, exchange("GET", "/mine")), (404, None))
         self.assertEqual(self.reply({"uri": "/apisix/x"}, exchange("POST", "/mine")), (404, None))
         self.assertTrue(self.problems({"uri": 5}))
+
+    def test_explained(self) -> None:
+        """Whether there is such an API; it is not asked."""
+        for target, method, status, reason in (
+            ("/apisix/x", "GET", 200, "public_api"),
+            ("/apisix/x", "POST", 404, "public_api_unknown"),
+            ("/apisix/y", "GET", 404, "public_api_unknown"),
+        ):
+            plugin = self.make({}, public_apis={"/apisix/x": None})
+            reply = explained(plugin, exchange(method, target)).reply
+            assert reply is not None
+            self.assertEqual((reply.status, reply.reason), (status, reason))

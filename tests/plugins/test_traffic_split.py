@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from attrs import frozen
@@ -11,11 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from gateway.core.exchange import Exchange
+from gateway.core.explanation import Explanation
 from gateway.interfaces import IAccessPhase, IPluginFactory
 from gateway.plugins import traffic_split
 from gateway.registry import PluginRegistry
 from gateway.testing.exchanges import exchange
-from tests.plugins.limits_kit import World, access
+from tests.plugins.limits_kit import World, access, explained
 
 
 def upstream(port: int, **more: Any) -> dict[str, Any]:
@@ -179,3 +181,40 @@ class TrafficSplitTests(SynchronousTestCase):
         self.assertNotEqual(problems(), [])
         words = problems({}, match=[{"vars": [["a", "like", "b"]]}])
         self.assertEqual(words, ["failed to validate the 'vars' expression: invalid operator 'like'"])
+
+    def test_explained(self) -> None:
+        """Which rule holds and where it leads; the request follows, and no turn is taken."""
+        split = [
+            {"upstream": {"nodes": [{"host": "127.0.0.1", "port": 1, "weight": 1}]}, "weight": 2},
+            {"upstream_id": "a", "weight": 1},
+            {"weight": 1},
+        ]
+        rules: list[Any] = [
+            {
+                "match": [{"vars": [["arg_x", "==", "1"]]}],
+                "weighted_upstreams": [{"upstream_id": "a"}, {"weight": 0}],
+            },
+            {"match": [{"vars": [["arg_x", "==", "2"]]}], "weighted_upstreams": split},
+            {"match": [{"vars": [["arg_x", "==", "3"]]}], "weighted_upstreams": [{"weight": 0}]},
+        ]
+        self.known["s", "a"] = "A"
+        made_up = SimpleNamespace(upstream=SimpleNamespace(nodes=[SimpleNamespace(key="127.0.0.1:1")]))
+        services = World().services(upstream=lambda document: made_up)
+        plugin: Any = traffic_split.plugin.make({"rules": rules}, services)
+        for x, upstream, words in (
+            ("0", None, "no rule is for this request"),
+            ("1", "A", "rule 1: all to upstream a"),
+            ("3", None, "rule 3: nobody has a weight"),
+        ):
+            made = self.request(target=f"/?x={x}")
+            self.assertEqual(explained(plugin, made), Explanation(None, words))
+            self.assertEqual(made.upstream, upstream)
+        told = "rule 2: 2 of 4 to 127.0.0.1:1, 1 of 4 to upstream a, 1 of 4 to where it goes anyway"
+        for _ in range(5):
+            made = self.request(target="/?x=2")
+            self.assertEqual(explained(plugin, made).words, told)
+            self.assertEqual(made.upstream, made_up)
+        self.known.clear()
+        found = explained(plugin, self.request(target="/?x=1"))
+        assert found.reply is not None
+        self.assertEqual((found.reply.status, found.reply.reason), (500, "reference_missing"))

@@ -11,12 +11,14 @@ from zope.interface.verify import verifyObject
 
 from gateway.binding import PluginBinder
 from gateway.core.chain import BoundPlugin
+from gateway.core.explanation import Explanation
+from gateway.core.limiting import SKIPPED
 from gateway.core.merge import PluginUse
 from gateway.interfaces import IAccessPhase, IHeaderFilterPhase, ILogPhase, IPluginFactory
 from gateway.plugins import limit_conn, limit_count, workflow
 from gateway.registry import PluginRegistry
 from gateway.testing.exchanges import exchange
-from tests.plugins.limits_kit import World, access, headers
+from tests.plugins.limits_kit import World, access, explained, headers
 
 A = ["arg_a", "==", "1"]
 
@@ -155,3 +157,25 @@ class WorkflowTests(SynchronousTestCase):
         config = {"rules": [{"actions": [["limit-count", {**settings, "redis_role": "slave"}]]}]}
         (told,) = self.registry.unused("workflow", config)
         self.assertIn("limit-count.redis_role", told)
+
+    def test_explained(self) -> None:
+        """Which rule holds, and what it does; limits are looked at, and nothing is counted."""
+        limit = {"count": 1, "time_window": 60, "rejected_code": 429}
+        plugin = self.plugin(
+            {"case": [["uri", "==", "/no"]], "actions": [["return", {"code": 403}]]},
+            {"case": [["uri", "==", "/few"]], "actions": [["limit-count", limit]]},
+        )
+        found = explained(plugin, exchange(target="/no"))
+        assert found.reply is not None
+        self.assertEqual((found.reply.status, found.words), (403, "rule 1 answers 403"))
+        self.assertEqual(explained(plugin, exchange()), Explanation(None, "no rule is for this request"))
+        for _ in range(3):
+            made = exchange(target="/few")
+            self.assertEqual(explained(plugin, made).words, "rule 2, limit-count: all 1 left")
+            self.assertEqual(made.context[SKIPPED], {"limit-count"})
+        self.assertIsNone(plugin.access(exchange(target="/few")))
+        found = explained(plugin, exchange(target="/few"))
+        assert found.reply is not None
+        self.assertEqual(
+            (found.reply.status, found.words), (429, "rule 2, limit-count: none of 1 left for 60 s")
+        )
