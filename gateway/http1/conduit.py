@@ -19,8 +19,8 @@ WORTH_BYTES = 128 << 10
 """For less that is to come it is not worth it."""
 _AT_ONCE = 512 << 10
 """
-What the pipe shall hold; the system may allow less. What the other side does not take of it waits in memory, so a
-larger one would let slow readers hold more, and gains next to nothing.
+What the pipe shall hold; the system may allow less. What the other side does not take of it waits in memory,
+so slow readers would hold more of a larger one, which gains little.
 """
 _F_SETPIPE_SZ = 1031
 _CANNOT = (errno.EINVAL, errno.ENOSYS, errno.EPERM)
