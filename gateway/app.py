@@ -60,6 +60,7 @@ from gateway.data_plane import (
     DataPlane,
     Listener,
     SystemClock,
+    limit_searches,
     load_snapshot,
     make_compiler,
     make_counters,
@@ -179,6 +180,7 @@ class GatewayService(Service):
 
     async def _start(self) -> None:
         settings = self._settings
+        limit_searches(settings)
         warning = bootstrap.allow_open_files(settings)
         if warning:
             log.warn("{text}", text=warning)
@@ -420,6 +422,7 @@ class GatewayService(Service):
         if self._workers is not None:
             packed = pack({"settings": to_text(settings)})
             self._workers.reload(packed, settings.proxy.worker_timeout_s)
+        limit_searches(settings)
         self._settings = settings
         if self._source is not None:
             self._source.set_log_level(settings.log.level)

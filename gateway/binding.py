@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 
 from gateway.core.chain import BoundPlugin
 from gateway.core.merge import PluginUse
+from gateway.core.regex_limits import compiling_for
 from gateway.core.secrets import Secrets, UnresolvedReference, no_manager, resolve
 from gateway.interfaces import (
     IAccessPhase,
@@ -107,7 +108,8 @@ class PluginBinder:
             upstream=upstream or self.services.upstream,
             nested=nested,
         )
-        instance = self._call(use.name, use.origin, _make, factory, config, services)
+        with compiling_for(f"plugin {use.name} of {use.origin}"):
+            instance = self._call(use.name, use.origin, _make, factory, config, services)
         interfaces = [(phase, interface) for phase, interface in _PHASES if interface.providedBy(instance)]
         self._verify(use.name, instance, [interface for _, interface in interfaces])
         explained = IExplainedHooks.providedBy(instance)

@@ -31,6 +31,7 @@ from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.real_ip import RealIp
+from gateway.core.regex_limits import LIMIT
 from gateway.core.secrets import Secrets, no_manager
 from gateway.core.snapshot import Snapshot
 from gateway.counters.local import LocalCounters
@@ -60,6 +61,7 @@ from gateway.telemetry.exposition_text import CONTENT_TYPE
 from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families, memory_families
 from gateway.telemetry.line_files import PluginFiles
 from gateway.telemetry.metrics import Metrics, collect_files
+from gateway.telemetry.slow_patterns import SlowPatterns
 from gateway.threads import in_thread
 from gateway.upstream.agent import UpstreamAgent
 from gateway.upstream.calls import TreqCalls
@@ -161,6 +163,15 @@ def make_services(settings: Settings, reactor: Any, calls: HttpCalls, counters: 
         random=random.random,
         trusted=(lambda address: False) if peers is None else peers.__contains__,
     )
+
+
+def limit_searches(settings: Settings) -> None:
+    """Have searches for regular expressions given up in time, in this process, and told in its log."""
+    LIMIT.seconds = settings.plugins.regex_timeout_ms / 1000
+    LIMIT.reached = _slow_patterns.reached
+
+
+_slow_patterns = SlowPatterns(time.monotonic)
 
 
 def make_counters(settings: Settings, reactor: Any, local: LocalCounters | None = None) -> Source:
@@ -272,6 +283,7 @@ class DataPlane:
             counters: Those of this machine, if other processes share them.
             metrics_directory: Where this process's counts are kept so that others can read them; None: here.
         """
+        limit_searches(settings)
         self._calls = TreqCalls(reactor)
         self._counters = make_counters(settings, reactor, counters)
         self._metrics_directory = metrics_directory
@@ -508,6 +520,7 @@ class DataPlane:
         """
         fallback = fallback_context(settings)
         proxy = settings.proxy
+        limit_searches(settings)
         self._settings = settings
         self.certificates.fallback = fallback
         self.certificates.fallback_sni = proxy.tls_fallback_sni

@@ -47,6 +47,7 @@ APPLIED: Mapping[str, frozenset[str]] = {
             "show_upstream_status",
         }
     ),
+    "plugins": frozenset({"regex_timeout_ms"}),
     "log": frozenset({"level", "access", "access_format", "access_flush_s", "access_buffer_bytes"}),
 }
 """Section → keys that take effect while the gateway runs. The files of certificates are read anew, too."""

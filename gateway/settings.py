@@ -279,6 +279,7 @@ class PluginsSection:
         request_validation_thread_bytes: Content larger than this is checked in a thread.
         request_validation_form_fields: Fields of a form that is checked.
         redis_retry_s: The longest pause between two tries to reach a Redis that is down.
+        regex_timeout_ms: How long one search for a regular expression may take.
     """
 
     enabled: tuple[str, ...] | None = setting(fields.names_or_all, "", many=True)
@@ -297,6 +298,7 @@ class PluginsSection:
     forward_auth_answer_bytes: int = setting(fields.whole(1, 2**30), "1048576")
     request_validation_thread_bytes: int = setting(fields.whole(0, 2**30), "65536")
     request_validation_form_fields: int = setting(fields.whole(1, 10_000_000), "10000")
+    regex_timeout_ms: int = setting(fields.whole(10, 60_000), "50")
 
     @property
     def limits(self) -> Mapping[str, str]:

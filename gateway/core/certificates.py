@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -10,6 +9,8 @@ from weakref import WeakKeyDictionary
 
 from attrs import define, field, frozen
 
+from gateway.core.regex_limits import MatchTimeout, Regex, compiling_for
+from gateway.core.regexes import compile_regex
 from gateway.model.ssl import ClientAuth, KeyPair, Ssl, plain_name
 from gateway.model.upstream import Upstream
 
@@ -41,8 +42,11 @@ class NoTLS:
         return None
 
 
-def _patterns(ssl: Ssl) -> tuple[re.Pattern[str], ...]:
-    return () if ssl.client is None else tuple(map(re.compile, ssl.client.skip_mtls_uri_regex))
+def _patterns(ssl: Ssl) -> tuple[Regex, ...]:
+    if ssl.client is None:
+        return ()
+    with compiling_for(f"ssl/{ssl.id}"):
+        return tuple(map(compile_regex, ssl.client.skip_mtls_uri_regex))
 
 
 @frozen(eq=False)
@@ -57,11 +61,18 @@ class ServedSsl:
 
     ssl: Ssl
     loaded: object = field(repr=False)
-    open_to: tuple[re.Pattern[str], ...] = field(init=False, repr=False)
+    open_to: tuple[Regex, ...] = field(init=False, repr=False)
 
     @open_to.default
-    def _open_to(self) -> tuple[re.Pattern[str], ...]:
+    def _open_to(self) -> tuple[Regex, ...]:
         return _patterns(self.ssl)
+
+    def is_open(self, path: str) -> bool:
+        """Whether clients need no certificate for *path*; they need one where it takes too long to tell."""
+        try:
+            return any(pattern.search(path) for pattern in self.open_to)
+        except MatchTimeout:
+            return False
 
 
 @define(eq=False)
@@ -222,7 +233,7 @@ class CertificateTable:
         if served is None or served.ssl.client is None:
             return None
         if not session.verified:
-            if any(pattern.search(path) for pattern in served.open_to):
+            if served.is_open(path):
                 return None
             return (
                 f"the client's certificate is not valid: {session.fault}"

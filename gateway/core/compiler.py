@@ -388,7 +388,7 @@ class Compiler:
                 hosts=route.hosts or (() if service is None else service.hosts),
                 methods=route.methods,
                 addresses=AddressSet.parse(list(route.remote_addrs)) if route.remote_addrs else None,
-                predicate=predicate(route.vars, "vars"),
+                predicate=predicate(route.vars, "vars", f"route/{id}"),
                 priority=route.priority,
                 order=work.orders[id],
                 target=compiled,

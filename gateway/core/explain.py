@@ -16,6 +16,7 @@ from gateway.core.chain import BoundPlugin, Chain, Explains, Hook, filter_key
 from gateway.core.exchange import ContentTooLarge, Exchange, Reply
 from gateway.core.explanation import Explanation
 from gateway.core.opening import match_route
+from gateway.core.regex_limits import MatchTimeout
 
 _PHASES = ("rewrite", "access", "before_proxy", "header_filter", "body_filter", "log")
 _ASKED = frozenset({"rewrite", "access"})
@@ -47,10 +48,13 @@ async def explain(exchange: Exchange) -> dict[str, Any]:
         }
         for item in snapshot.router.explain(exchange)
     ]
-    match_route(exchange)
     steps: list[dict[str, Any]] = []
-    outcome = await _walk(exchange, steps)
     upstream = None
+    try:
+        match_route(exchange)
+        outcome = await _walk(exchange, steps)
+    except MatchTimeout as timeout:
+        outcome = _outcome(500, "gateway", reasons.REGEX_TIMEOUT, str(timeout))
     if outcome is None:
         upstream, outcome = _upstream(exchange)
     route = exchange.route
@@ -148,13 +152,17 @@ async def _run_phase(
         if hook is None:
             continue
         step = told[id(plugin)]
-        if plugin.explain is not None:
-            ended = await _ask(exchange, phase, plugin, plugin.explain, step)
-        elif plugin.pure:
-            ended = await _run(exchange, plugin, hook, step)
-        else:
-            step["result"] = _OUTSIDE
-            continue
+        try:
+            if plugin.explain is not None:
+                ended = await _ask(exchange, phase, plugin, plugin.explain, step)
+            elif plugin.pure:
+                ended = await _run(exchange, plugin, hook, step)
+            else:
+                step["result"] = _OUTSIDE
+                continue
+        except MatchTimeout as timeout:
+            step["result"] = f"failed: {timeout}"
+            raise
         if ended is not None:
             return ended
     return None
@@ -167,6 +175,8 @@ async def _ask(
     try:
         said = explain(exchange, phase)
         explanation = said if said is None or isinstance(said, Explanation) else await said
+    except MatchTimeout:
+        raise  # So it is for the request.
     except Exception as error:
         # The hook may be better than its explanation.
         step["result"] = f"not run: it cannot explain itself: {_bug(error)}"
@@ -192,6 +202,8 @@ async def _run(
     except ContentTooLarge as error:
         step["result"] = "answered 413"
         return _outcome(413, "gateway", reasons.BODY_TOO_LARGE, str(error))
+    except MatchTimeout:
+        raise  # So it is for the request.
     except Exception as error:
         # As the data plane has it: a plugin's bug is answered 500.
         detail = _bug(error)

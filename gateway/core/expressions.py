@@ -46,8 +46,8 @@ def compile_expression(raw: Sequence[object]) -> Predicate:
         raw: An array of rules that must all hold, or one logical list (``AND``, ``OR``, ``!AND``,
             ``!OR`` and two or more operands); parsed JSON. An empty array always holds.
     Returns:
-        A function that never raises and never waits. Operands are evaluated from left to right,
-        and no more of them than needed.
+        A function that never waits, and raises nothing but ``MatchTimeout``. Operands are evaluated from
+        left to right, and no more of them than needed.
     Raises:
         ExpressionError: see there.
     """

@@ -14,6 +14,7 @@ from gateway.core.chain import Predicate
 from gateway.core.exchange import Exchange
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.log_variables import log_reader, shown_arguments, shown_fields
+from gateway.core.regex_limits import MatchTimeout
 from gateway.core.variables import compile_template
 
 MAX_LEVELS = 5
@@ -87,8 +88,13 @@ class BodyRule:
 
     def text(self, exchange: Exchange, content: bytes | bytearray) -> str | None:
         """The content as it is logged, or None."""
-        if not self.max_bytes or not content or (self.when is not None and not self.when(exchange)):
+        if not self.max_bytes or not content:
             return None
+        try:
+            if self.when is not None and not self.when(exchange):
+                return None
+        except MatchTimeout:
+            return None  # The entry goes without it.
         return content[: self.max_bytes].decode("utf-8", "replace")
 
 

@@ -1,7 +1,7 @@
 """Regular expressions in the words users write them in: PCRE's, compiled by Python's ``re``.
 
-``compile_regex`` spells what the two write differently; ``Replacement`` is the text that takes the
-place of a match, with ``$1`` for what a group has caught.
+``compile_regex`` spells what the two write differently, and sees to it that no search takes too long;
+``Replacement`` is the text that takes the place of a match, with ``$1`` for what a group has caught.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 
 from attrs import field, frozen
+
+from gateway.core.regex_limits import Regex, limited
 
 PATTERN_LIMIT = 4096
 """The longest regular expression, in characters."""
@@ -42,19 +44,22 @@ def python_dialect(pattern: str) -> str:
     return _DIALECT.sub(respell, pattern)
 
 
-def compile_regex(pattern: str, flags: int = 0) -> re.Pattern[str]:
+def compile_regex(pattern: str, flags: int = 0) -> Regex:
     """
     Compile a regular expression.
 
     Args:
         pattern: In PCRE's dialect. flags: Of ``re``.
+    Returns:
+        A pattern of ``re`` if searches can only take time in proportion to the text's length; else one
+        whose searches raise ``MatchTimeout`` when they take too long.
     Raises:
         ValueError: it is none, or longer than ``PATTERN_LIMIT``; the text says why.
     """
     if len(pattern) > PATTERN_LIMIT:
         raise ValueError(f"longer than {PATTERN_LIMIT} characters")
     try:
-        return re.compile(python_dialect(pattern), flags)
+        return limited(pattern, python_dialect(pattern), flags)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from None
 

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from gateway.core.exchange import Exchange
 from gateway.core.patterns import Kind, Pattern, parse
+from gateway.core.regex_limits import MatchTimeout
 from gateway.core.route_table import Candidate, PathTable
 
 T = TypeVar("T")
@@ -62,7 +63,11 @@ def explain_match(
     for candidate in _in_order(tables, subject.path):
         looked_at.add(candidate.rule.id)
         params = candidate.pattern.params(subject.path)
-        failed = "path" if params is None else candidate.failure(subject, params)
+        try:
+            failed = "path" if params is None else candidate.failure(subject, params)
+        except MatchTimeout as timeout:
+            # The request ends here.
+            return [*told, _told(candidate, "vars", str(timeout))]
         if failed is None:
             winner = candidate
             told.append(_told(candidate, None, _praise(candidate.pattern), won=True))
@@ -119,7 +124,10 @@ def _near_miss(
         asked = (host[0] or "no host") + (f":{host[1]}" if host[1] else "")
         return 2, _told(candidate, "host", f"is for {candidate.host.text}; the request is for {asked}")
     if params is not None:
-        failed = candidate.failure(subject, params)
+        try:
+            failed = candidate.failure(subject, params)
+        except MatchTimeout as timeout:
+            return 1, _told(candidate, "vars", str(timeout))
         if failed is not None:
             return 1, _told(candidate, failed, _complaint(candidate, subject, failed))
         if winner is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.merge import PluginUse
+from gateway.core.regex_limits import compiling_for
 from gateway.model.problems import ConfigErrors, Problem
 from gateway.model.route import Route
 from gateway.model.service import Service
@@ -19,19 +20,20 @@ def tunnels(route: Route, service: Service | None) -> bool:
     return service is not None and service.enable_websocket
 
 
-def predicate(raw: Sequence[Any] | None, member: str) -> Callable[..., bool] | None:
+def predicate(raw: Sequence[Any] | None, member: str, owner: str = "") -> Callable[..., bool] | None:
     """
     The expression of a route.
 
     Args:
-        member: What it is called, for the error.
+        member: What it is called, for the error. owner: Whose it is.
     Raises:
         ConfigErrors: it cannot be evaluated.
     """
     if not raw:
         return None
     try:
-        return compile_expression(list(raw))
+        with compiling_for(f"{member} of {owner}"):
+            return compile_expression(list(raw))
     except ExpressionError as error:
         text = f"failed to validate the '{member}' expression: {error}"
         raise ConfigErrors([Problem((member,), "expression", text)]) from error
@@ -44,7 +46,8 @@ def filter_of(use: PluginUse) -> Callable[..., bool] | None:
     if not isinstance(raw, list):
         return None
     try:
-        return compile_expression(raw) if raw else None
+        with compiling_for(f"_meta.filter of plugin {use.name} of {use.origin}"):
+            return compile_expression(raw) if raw else None
     except ExpressionError:
         # A filter that cannot be evaluated lets the plugin run (data-plane contract §6).
         return None

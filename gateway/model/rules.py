@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import jsonschema
 from jsonschema.exceptions import ValidationError
@@ -42,10 +42,22 @@ def is_reference(value: object) -> bool:
     return isinstance(value, str) and value[:10].lower().startswith(_REFERENCE_PREFIXES)
 
 
+class Searcher(Protocol):
+    """A compiled regular expression."""
+
+    def search(self, string: str, /) -> object | None:
+        """What is found, or None."""
+
+
+def with_end(pattern: str, end: str) -> str:
+    """A schema's regular expression, with *end* for the ``$`` that is the very end of the text."""
+    return _END.sub(lambda match: end if match[0] == "$" else match[0], pattern)
+
+
 @lru_cache(1024)
 def regex(pattern: str) -> re.Pattern[str]:
-    """Compile a schema's regular expression, in which ``$`` is the very end of the text."""
-    return re.compile(_END.sub(lambda match: r"\Z" if match[0] == "$" else match[0], pattern))
+    """Compile a regular expression of a schema of our own."""
+    return re.compile(with_end(pattern, r"\Z"))
 
 
 def _is_number(checker: Any, value: object) -> bool:
@@ -71,31 +83,34 @@ def _type(validator: Any, wanted: Any, instance: Any, schema: Any) -> Errors:
         yield ValidationError("type")
 
 
-def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Errors:
-    if isinstance(instance, str) and not regex(pattern).search(instance):
-        yield ValidationError("pattern")
+def _searching(regex: Callable[[str], Searcher]) -> Mapping[str, _Rule]:
+    """The keywords with regular expressions, which *regex* compiles."""
 
+    def check_text(validator: Any, pattern: str, instance: Any, schema: Any) -> Errors:
+        if isinstance(instance, str) and not regex(pattern).search(instance):
+            yield ValidationError("pattern")
 
-def _pattern_properties(validator: Any, patterns: Any, instance: Any, schema: Any) -> Errors:
-    if isinstance(instance, dict):
-        for pattern, member in patterns.items():
-            for name, value in instance.items():
-                if regex(pattern).search(name):
-                    yield from validator.descend(value, member, path=name, schema_path=pattern)
+    def check_named(validator: Any, patterns: Any, instance: Any, schema: Any) -> Errors:
+        if isinstance(instance, dict):
+            for pattern, member in patterns.items():
+                for name, value in instance.items():
+                    if regex(pattern).search(name):
+                        yield from validator.descend(value, member, path=name, schema_path=pattern)
 
+    def check_others(validator: Any, allowed: Any, instance: Any, schema: Any) -> Errors:
+        if not isinstance(instance, dict):
+            return
+        known = schema.get("properties", {})
+        patterns = [regex(pattern) for pattern in schema.get("patternProperties", {})]
+        for name, value in instance.items():
+            if name in known or any(pattern.search(name) for pattern in patterns):
+                continue
+            if isinstance(allowed, Mapping):
+                yield from validator.descend(value, allowed, path=name)
+            elif not allowed:
+                yield ValidationError("unsupported", instance=name)
 
-def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: Any) -> Errors:
-    if not isinstance(instance, dict):
-        return
-    known = schema.get("properties", {})
-    patterns = [regex(pattern) for pattern in schema.get("patternProperties", {})]
-    for name, value in instance.items():
-        if name in known or any(pattern.search(name) for pattern in patterns):
-            continue
-        if isinstance(allowed, Mapping):
-            yield from validator.descend(value, allowed, path=name)
-        elif not allowed:
-            yield ValidationError("unsupported", instance=name)
+    return {"pattern": check_text, "patternProperties": check_named, "additionalProperties": check_others}
 
 
 def _required(validator: Any, names: Any, instance: Any, schema: Any) -> Errors:
@@ -199,9 +214,7 @@ PLAIN: Any = extend(
     _BASE,
     {
         "type": _type,
-        "pattern": _pattern,
-        "patternProperties": _pattern_properties,
-        "additionalProperties": _additional_properties,
+        **_searching(regex),
         "required": _required,
         "items": _items,
         "uniqueItems": _unique_items,
@@ -226,6 +239,11 @@ _HOSTNAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z", re.ASCII)
 def _is_hostname(value: object) -> bool:
     """RFC 1123 section 2.1."""
     return not isinstance(value, str) or _HOSTNAME.match(value) is not None
+
+
+def searching_with(regex: Callable[[str], Searcher]) -> Any:
+    """As ``PLAIN``, of schemas whose regular expressions *regex* compiles: it is asked for each text."""
+    return extend(PLAIN, _searching(regex))
 
 
 def _unless_reference(rule: _Rule) -> _Rule:

@@ -18,7 +18,7 @@ Four keywords of our own, which other readers of a published schema pass over:
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -125,19 +125,29 @@ class Checker:
         schema: The schema, as it is published.
     """
 
-    def __init__(self, schema: Schema, *, references: bool = False, formats: bool = False) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        references: bool = False,
+        formats: bool = False,
+        regex: Callable[[str], rules.Searcher] | None = None,
+    ) -> None:
         """
         Args:
             references: Whether a reference (``$env://…``) passes every check of a text. Right
                 where references are resolved, which is in plugin settings; elsewhere they would
                 carry any text past the patterns.
             formats: Whether ``format`` is checked, as far as ``rules.FORMATS`` goes.
+            regex: Compiles regular expressions, instead of ``re``; asked for each text.
         Raises:
             jsonschema.SchemaError: *schema* itself is not a valid draft 7 schema.
         """
         jsonschema.Draft7Validator.check_schema(schema)
         self.schema = schema
         rule_set = rules.WITH_REFERENCES if references else rules.PLAIN
+        if regex is not None:
+            rule_set = rules.searching_with(regex)
         self._validator = rule_set(schema, format_checker=rules.FORMATS if formats else None)
 
     def problems(self, document: object) -> list[Problem]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from zope.interface import implementer
 
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.json_paths import JsonPath
+from gateway.core.regex_limits import Regex
 from gateway.core.regexes import compile_regex
 from gateway.factories import Factory
 from gateway.interfaces import IAccessPhase, IPureHooks, PluginServices
@@ -103,7 +103,7 @@ class ExternalLabel:
     path: JsonPath
     key: str
     parser: str | None
-    separator: re.Pattern[str] | None
+    separator: Regex | None
 
     def labels(self, user: object) -> Labels:
         """The user's labels as a consumer has them."""
@@ -181,7 +181,7 @@ def _path(text: str) -> JsonPath:
         raise ValueError(f"external_user_label_field: {error}") from None
 
 
-def _separator(text: str) -> re.Pattern[str]:
+def _separator(text: str) -> Regex:
     try:
         pattern = compile_regex(text)
     except ValueError as error:

@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.fields import configured_value
+from gateway.core.regex_limits import MatchTimeout
 from gateway.core.regexes import compile_regex
 from gateway.factories import Factory
 from gateway.interfaces import IHeaderFilterPhase, IPureHooks, IRewritePhase, PluginServices
@@ -116,7 +117,11 @@ def _matched(texts: list[str]) -> Allowed:
         if origin is None:
             return None
         text = origin.decode("utf-8", "surrogateescape")
-        return origin if any(pattern.search(text) for pattern in patterns) else None
+        try:
+            return origin if any(pattern.search(text) for pattern in patterns) else None
+        except MatchTimeout:
+            # The upstream may have done its work already: browsers are told nothing, which is a refusal.
+            return None
 
     return allowed
 

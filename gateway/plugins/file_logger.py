@@ -14,6 +14,7 @@ from gateway.core.chain import Predicate
 from gateway.core.exchange import Exchange
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.log_entry import EntryMaker
+from gateway.core.regex_limits import MatchTimeout
 from gateway.factories import Factory
 from gateway.interfaces import (
     IBodyTapPhase,
@@ -68,11 +69,17 @@ class FileLogger:
 
     def log(self, exchange: Exchange) -> None:
         """See ``ILogPhase``."""
-        if self.file is None or (self.match and not any(holds(exchange) for holds in self.match)):
+        if self.file is None or not self._takes(exchange):
             return
         clock = self.services.clock
         entry = self.maker.entry(exchange, clock.time(), clock.monotonic())
         self.file.write(json.dumps(entry, separators=(",", ":")).encode("ascii"))
+
+    def _takes(self, exchange: Exchange) -> bool:
+        try:
+            return not self.match or any(holds(exchange) for holds in self.match)
+        except MatchTimeout:
+            return True  # No request keeps itself out of the log.
 
 
 @implementer(IRewritePhase, IBodyTapPhase, IPureHooks)

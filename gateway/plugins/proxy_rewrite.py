@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from gateway.core.exchange import Exchange
 from gateway.core.paths import BadPath, normalise
+from gateway.core.regex_limits import Regex
 from gateway.core.regexes import Replacement, captures, compile_regex
 from gateway.core.rewriting import FieldChanges, escape_path, escape_query, split_target
 from gateway.core.variables import Getter, Template, compile_template, getter
@@ -115,7 +116,7 @@ def _changes(settings: Mapping[str, Any]) -> FieldChanges:
     return FieldChanges.parse(spelt(settings), _find)
 
 
-def pairs_of(regex_uri: list[str]) -> tuple[tuple[re.Pattern[str], Replacement], ...]:
+def pairs_of(regex_uri: list[str]) -> tuple[tuple[Regex, Replacement], ...]:
     """
     The compiled pairs.
 
@@ -147,7 +148,7 @@ class ProxyRewrite:
     """
 
     uri: tuple[Template, Template | None] | None
-    pairs: tuple[tuple[re.Pattern[str], Replacement], ...]
+    pairs: tuple[tuple[Regex, Replacement], ...]
     raw: bool
     method: bytes | None
     host: bytes | None

@@ -10,6 +10,7 @@ from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.regex_limits import Regex
 from gateway.core.regexes import Replacement, compile_regex
 from gateway.core.rewriting import escape_path, utf8
 from gateway.core.variables import Template, compile_template
@@ -55,7 +56,7 @@ SCHEMA: dict[str, Any] = {
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def _pattern(regex_uri: list[str]) -> tuple[re.Pattern[str], Replacement]:
+def _pattern(regex_uri: list[str]) -> tuple[Regex, Replacement]:
     try:
         return compile_regex(regex_uri[0]), Replacement(regex_uri[1])
     except ValueError as error:

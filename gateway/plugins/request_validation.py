@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
@@ -12,9 +13,12 @@ from attrs import field, frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.regex_limits import Regex, compiling_for, sharing_limit
+from gateway.core.regexes import compile_regex
 from gateway.core.schema_words import text as words
 from gateway.factories import Factory
 from gateway.interfaces import IPureHooks, IRewritePhase, PluginServices
+from gateway.model.rules import with_end
 from gateway.model.schema import Checker, announces_default, fill_any
 
 MAX_BYTES = 67108864
@@ -52,9 +56,20 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def _checker(schema: Mapping[str, Any], member: str) -> Checker:
+def _regex(owner: str) -> Callable[[str], Regex]:
+    """Compiles the regular expressions of a schema that stands in the settings of *owner*."""
+
+    @lru_cache(1024)
+    def compiled(pattern: str) -> Regex:
+        with compiling_for(owner):
+            return compile_regex(with_end(pattern, r"\z"))
+
+    return compiled
+
+
+def _checker(schema: Mapping[str, Any], member: str, owner: str = "") -> Checker:
     try:
-        return Checker(schema, formats=True)
+        return Checker(schema, formats=True, regex=_regex(owner))
     except jsonschema.SchemaError as error:
         raise ValueError(f"{member} is no JSON Schema: {error.message:.200}") from None
 
@@ -124,7 +139,8 @@ class RequestValidation:
     def rewrite(self, exchange: Exchange) -> Any:
         """See ``IRewritePhase``."""
         if self.headers is not None:
-            problems = self.headers.problems(self._fields(exchange))
+            with sharing_limit():
+                problems = self.headers.problems(self._fields(exchange))
             if problems:
                 return self._refusal(words(problems[0]), HEADER_REASON)
         return None if self.content is None else self._check_content(exchange, self.content)
@@ -192,7 +208,8 @@ def _checked(
     try:
         if fills:
             document = fill_any(checker.schema, document)
-        problems = checker.problems(document)
+        with sharing_limit(len(data)):
+            problems = checker.problems(document)
         if problems:
             return words(problems[0]), None
         return None, None if form_fields is not None else _spelt(document, patient)
@@ -266,10 +283,11 @@ def _make(config: Mapping[str, Any], services: PluginServices) -> RequestValidat
         spellings.setdefault(name.lower(), []).append(name)
     content = config.get("body_schema")
     limits = services.settings
+    owner = f"plugin request-validation of {services.origin}"
     return RequestValidation(
-        None if headers is None else _checker(headers, "header_schema"),
+        None if headers is None else _checker(headers, "header_schema", owner),
         {name: tuple(spelt) for name, spelt in spellings.items()},
-        None if content is None else _checker(content, "body_schema"),
+        None if content is None else _checker(content, "body_schema", owner),
         announces_default(content),
         config.get("rejected_code", 400),
         config.get("rejected_msg"),

@@ -15,6 +15,7 @@ from gateway.core.chain import Predicate
 from gateway.core.content_coding import KNOWN, Decoder
 from gateway.core.exchange import Exchange
 from gateway.core.expressions import ExpressionError, compile_expression
+from gateway.core.regex_limits import Regex
 from gateway.core.regexes import Replacement, compile_regex, regex_flags
 from gateway.core.rewriting import FRAMING, FieldChanges
 from gateway.factories import Factory
@@ -90,7 +91,7 @@ _CONTENT_DIGESTS = (b"content-md5", b"digest", b"content-digest", b"repr-digest"
 class Filter:
     """One replacement. Text stands for bytes, one character each, unless the option ``u`` is set."""
 
-    pattern: re.Pattern[str]
+    pattern: Regex
     replacement: Replacement
     count: int
     charset: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from zope.interface import implementer
 
 from gateway.core import restricting
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.regex_limits import Regex, sharing_limit
 from gateway.core.regexes import compile_regex
 from gateway.factories import Factory
 from gateway.interfaces import IAccessPhase, IPureHooks, PluginServices
@@ -32,7 +32,7 @@ _SCHEMA: dict[str, Any] = {
 MISSING = "user_agent_missing"
 DENIED = "user_agent_not_allowed"
 
-_Patterns = tuple[re.Pattern[str], ...]
+_Patterns = tuple[Regex, ...]
 
 
 @implementer(IAccessPhase, IPureHooks)
@@ -58,6 +58,12 @@ class UARestriction:
         ]
         if not agents:
             return self.missing
+        if len(agents) > 1:
+            with sharing_limit():
+                return self._judge(agents)
+        return self._judge(agents)
+
+    def _judge(self, agents: list[str]) -> Reply | None:
         if _found(self.denied, agents) or (self.allowed and not _found(self.allowed, agents)):
             return self.refusal
         return None

@@ -10,6 +10,7 @@ from attrs import frozen
 from zope.interface import implementer
 
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.regex_limits import Regex
 from gateway.core.regexes import compile_regex
 from gateway.core.variables import getter
 from gateway.factories import Factory
@@ -50,7 +51,7 @@ _request_uri = getter("request_uri")
 class URIBlocker:
     """uri-blocker with one configuration."""
 
-    rules: tuple[re.Pattern[str], ...]
+    rules: tuple[Regex, ...]
     refusal: Reply
 
     def rewrite(self, exchange: Exchange) -> Reply | None:
@@ -62,7 +63,7 @@ class URIBlocker:
         return None
 
 
-def _compiled(texts: list[str], flags: int) -> tuple[re.Pattern[str], ...]:
+def _compiled(texts: list[str], flags: int) -> tuple[Regex, ...]:
     compiled = []
     for text in texts:
         try:

@@ -1,7 +1,7 @@
 """How a request is answered, and every way in which it ends.
 
 One ``except Exception`` stands in ``Answering._guard``: a bug, ours or a plugin's, is logged with its
-Failure, answered 500 and counted.
+Failure, answered 500 and counted. A regular expression that takes too long comes that way too, but is no bug.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gateway.core.chain import EMPTY, Chain
 from gateway.core.exchange import Exchange, Outcome, Reply
 from gateway.core.fields import Fields
 from gateway.core.pages import error_page
+from gateway.core.regex_limits import MatchTimeout
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.health import WatchedTry
 from gateway.proxy.known_answer import KnownAnswer
@@ -247,6 +248,8 @@ class Answering:
             for name, hook in chain.log:
                 try:
                     hook(exchange)
+                except MatchTimeout:
+                    pass  # It was told, and the request has ended.
                 except Exception:
                     self.runner.bugs += 1
                     _log.failure("plugin {plugin} failed in its log phase", plugin=name)
@@ -280,23 +283,26 @@ class Answering:
             self._bug(Failure())
 
     def _bug(self, failure: Failure) -> None:
-        self.runner.bugs += 1
-        exchange = self.exchange
-        _log.failure(
-            "request {id} ({method} {path}) met a bug",
-            failure,
-            id=exchange.id,
-            method=exchange.method,
-            path=exchange.path,
-        )
+        slow = failure.check(MatchTimeout) is not None
+        reason = reasons.REGEX_TIMEOUT if slow else reasons.INTERNAL_ERROR
+        if not slow:
+            self.runner.bugs += 1
+            exchange = self.exchange
+            _log.failure(
+                "request {id} ({method} {path}) met a bug",
+                failure,
+                id=exchange.id,
+                method=exchange.method,
+                path=exchange.path,
+            )
         if self._over:
             return
         self._let_go()
         detail = failure.getErrorMessage()
         self._chain = Chain(log=self._chain.log)  # Its filters may be what failed.
         try:
-            self._answer("gateway", Reply(500, None, (), reasons.INTERNAL_ERROR, detail))
+            self._answer("gateway", Reply(500, None, (), reason, detail))
         except Exception:
             _log.failure("answering for a bug failed")
-            self._stop(Outcome(500, "gateway", reasons.INTERNAL_ERROR, detail))
+            self._stop(Outcome(500, "gateway", reason, detail))
             self.downstream.abort()
