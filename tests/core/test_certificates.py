@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.certificates import EMPTY, CertificateTable, NoTLS, ServedSsl, TLSSession
 from gateway.model.ssl import ClientAuth, KeyPair, Ssl
+from tests.slow_regex import PATTERN, TEXT, short_limit
 
 PAIR = KeyPair("cert", "key")
 
@@ -83,6 +84,15 @@ class RefusalTests(SynchronousTestCase):
         without = TLSSession("m.test")
         for path, fine in (("/open/x", True), ("/a.ico", True), ("/x/open/", False), ("/a.ico/x", False)):
             self.assertEqual(self.table.refusal(without, "m.test", path) is None, fine, path)
+
+    def test_slow_expressions(self) -> None:
+        """Where it takes too long to tell, a certificate is needed."""
+        told = short_limit(self)
+        some = table(ssl("m", "m.test", client=ClientAuth("ca", 1, (PATTERN,))))
+        self.assertIsNone(some.refusal(TLSSession("m.test"), "m.test", "/aa"))
+        why = some.refusal(TLSSession("m.test"), "m.test", f"/{TEXT}")
+        self.assertEqual(why, "the client has shown no certificate")
+        self.assertEqual([one.owner for one in told], ["ssl/m"])
 
     def test_another_name(self) -> None:
         """A certificate shown to one name is none for another."""

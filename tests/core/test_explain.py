@@ -13,9 +13,11 @@ from gateway.core.exchange import ContentTooLarge, Exchange, Reply
 from gateway.core.explain import explain
 from gateway.core.explanation import Explanation
 from gateway.core.merge import PluginUse
+from gateway.core.regex_limits import MatchTimeout
 from gateway.core.snapshot import Snapshot
 from gateway.model.record import Change
 from tests.core.configs import FakePlugins, ask, change, records, route, service
+from tests.slow_regex import PATTERN, TEXT, short_limit
 
 
 class ExplainCase(SynchronousTestCase):
@@ -149,6 +151,23 @@ class ExplainTests(ExplainCase):
                 (503, f"plugin:{what}", "reference_missing"),
             )
 
+    def test_slow_patterns(self) -> None:
+        """A regular expression that takes too long is named, and so is the 500 that a client would get."""
+        told = short_limit(self)
+        snapshot = self.snapshot(service("s"), route("r", "/*", vars=[["uri", "~~", PATTERN]]))
+        got = self.explain(snapshot, f"/{TEXT}")
+        said = f"vars of route/r: the regular expression {PATTERN} took too long"
+        self.assertEqual(
+            [(c["route"], c["failed"], c["detail"]) for c in got["considered"]], [("r", "vars", said)]
+        )
+        self.assertEqual(
+            got["outcome"],
+            {"status": 500, "decided_by": "gateway", "reason": "regex_timeout", "detail": said},
+        )
+        hidden = route("r", "/x", host="other.test", vars=[["uri", "~~", PATTERN]])
+        self.assertEqual(self.explain(self.snapshot(service("s"), hidden), "/x")["outcome"]["status"], 404)
+        self.assertNotEqual(told, [])
+
 
 class Explained(FakePlugins):
     """A plugin source whose plugins say what they would do, as the test has them say it."""
@@ -255,3 +274,15 @@ class ExplainedPluginsTests(ExplainCase):
         self.assertEqual(
             (got["status"], got["decided_by"], got["reason"]), (413, "gateway", "body_too_large")
         )
+
+    def test_slow_patterns(self) -> None:
+        """A plugin whose regular expression takes too long does not pass: that is the request's 500."""
+
+        def slow(exchange: Exchange) -> Any:
+            raise MatchTimeout("(a+)+$", "plugin explained of route/r")
+
+        for config in ({}, {"pure": True}):
+            got = self.ask(slow, **config)
+            said = "plugin explained of route/r: the regular expression (a+)+$ took too long"
+            self.assertEqual(got["plugins"][0]["result"], f"failed: {said}")
+            self.assertEqual((got["outcome"]["status"], got["outcome"]["reason"]), (500, "regex_timeout"))

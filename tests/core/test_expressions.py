@@ -16,8 +16,10 @@ from gateway.core.expressions import (
     compile_expression,
     to_number,
 )
+from gateway.core.regex_limits import MatchTimeout
 from gateway.core.regexes import PATTERN_LIMIT
 from gateway.testing.exchanges import exchange
+from tests.slow_regex import PATTERN, TEXT, short_limit
 
 SUBJECT = exchange(
     "GET", "/x?a=10&s=Abc&e=&f=1.50&h=0x1F&t=true&n=-3", [("X-Ip", "10.1.2.3"), ("X-Six", "::ffff:10.1.2.3")]
@@ -331,3 +333,12 @@ class ErrorTests(SynchronousTestCase):
         for _ in range(DEPTH_LIMIT):
             fair = ["AND", rule, fair]
         compile_expression(fair)
+
+
+class LimitTests(SynchronousTestCase):
+    def test_slow_patterns(self) -> None:
+        """Where a search takes too long nobody knows whether an expression holds, nor its opposite."""
+        short_limit(self)
+        for rule in (["uri", "~~", PATTERN], ["uri", "~*", PATTERN], ["uri", "!", "~~", PATTERN]):
+            for raw in ([rule], ["OR", rule, ["uri", "==", "x"]], ["!AND", rule, rule]):
+                self.assertRaises(MatchTimeout, compile_expression(raw), exchange(target=f"/{TEXT}"))

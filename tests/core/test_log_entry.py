@@ -14,6 +14,7 @@ from gateway.core.exchange import Attempt, Exchange, Outcome
 from gateway.core.fields import Fields
 from gateway.core.log_entry import EntryMaker, upstream_seconds
 from gateway.testing.exchanges import consumer, exchange
+from tests.slow_regex import PATTERN, TEXT, short_limit
 
 NOW = 1_700_000_000.25
 
@@ -212,3 +213,12 @@ class ContentTests(SynchronousTestCase):
         bad = {"include_req_body_expr": [["a", "?", 1]]}
         error = self.assertRaises(ValueError, EntryMaker.parse, bad, {})
         self.assertIn("include_req_body_expr", str(error))
+
+
+class LimitTests(SynchronousTestCase):
+    def test_slow_expressions(self) -> None:
+        """Where it takes too long to tell whether content is logged, the entry goes without."""
+        short_limit(self)
+        config = {"include_req_body": True, "include_req_body_expr": [["arg_a", "~~", PATTERN]]}
+        self.assertIn("body", entry(config, ended("/?a=a"))["request"])
+        self.assertNotIn("body", entry(config, ended(f"/?a={TEXT}"))["request"])

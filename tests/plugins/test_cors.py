@@ -12,6 +12,7 @@ from gateway.plugins.cors import plugin
 from gateway.testing.exchanges import exchange
 from gateway.testing.plugins import bind, problems
 from gateway.testing.services import services
+from tests.slow_regex import PATTERN, TEXT, short_limit
 
 A, B = "https://a.example", "http://b.example:8080"
 METADATA = {"allow_origins": {"one": f"{A},{B}", "all": "**"}}
@@ -130,6 +131,16 @@ class AnswerTests(SynchronousTestCase):
         sent = exchange(headers=[("Origin", A)])
         hook(sent)
         self.assertEqual(sent.response_fields.get(b"access-control-allow-origin"), A.encode())
+
+
+class LimitTests(SynchronousTestCase):
+    def test_slow_patterns(self) -> None:
+        """An origin for which it takes too long to tell is not allowed; the answer is given all the same."""
+        told = short_limit(self)
+        for name in ("allow_origins_by_regex", "timing_allow_origins_by_regex"):
+            config: dict[str, Any] = {"allow_origins": A, name: [PATTERN]}
+            self.assertEqual(answered(TEXT, **config), {"vary": "Origin"})
+        self.assertEqual(len(told), 2)
 
 
 class FactoryTests(SynchronousTestCase):

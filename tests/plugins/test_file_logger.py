@@ -10,6 +10,7 @@ from gateway.interfaces import IBodyTapPhase
 from gateway.plugins import file_logger
 from gateway.testing.exchanges import exchange
 from tests.plugins.kit import PluginTestCase
+from tests.slow_regex import PATTERN, TEXT, short_limit
 
 
 class Files:
@@ -86,3 +87,9 @@ class FileLoggerTests(PluginTestCase):
             {"path": "f", "match": [["a", "==", "1"]]},
         ):
             self.assertTrue(self.problems(bad), bad)
+
+    def test_slow_match(self) -> None:
+        """A request for which it takes too long to tell is logged: none keeps itself out of the log."""
+        short_limit(self)
+        self.instance(path="f", match=[[["uri", "~~", PATTERN]]]).log(ended(f"/{TEXT}"))
+        self.assertEqual(len(self.files.lines), 1)

@@ -7,9 +7,12 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from gateway.core.exchange import ContentTooLarge, Exchange, Reply
+from gateway.core.regex_limits import MatchTimeout
 from gateway.plugins import request_validation
 from gateway.testing.exchanges import exchange
+from gateway.testing.plugins import finish
 from tests.plugins.kit import PluginTestCase, Source
+from tests.slow_regex import PATTERN, TEXT, short_limit
 
 BODY = {
     "type": "object",
@@ -207,3 +210,25 @@ class RequestValidationTests(PluginTestCase):
             {"header_schema": {"required": "a"}},
         ):
             self.assertTrue(self.problems(config), config)
+
+    def test_slow_patterns(self) -> None:
+        """What a pattern takes too long for does not pass; many texts share one limit."""
+        short_limit(self)
+        text = {"type": "string", "pattern": f"^(?!{PATTERN})"}
+        fields = {"type": "object", "properties": {"x-a": text}}
+        self.assertRaises(MatchTimeout, self.verdict, {"header_schema": fields}, sent(b"", ("x-a", TEXT)))
+        config = {"body_schema": {"type": "object", "patternProperties": {PATTERN: True}}}
+        made = sent(b'{"%s": 1}' % TEXT.encode())
+        self.assertRaises(MatchTimeout, finish, self.make(config).rewrite(made))
+        # Each of them alone is in time.
+        texts = [f'"{"a" * length}!"' for length in range(10, 20)]
+        config = {"body_schema": {"type": "array", "items": text}}
+        self.assertIsNone(self.verdict(config, sent(f"[{texts[0]}]".encode())))
+        made = sent(f"[{','.join(texts * 60)}]".encode())
+        self.assertRaises(MatchTimeout, finish, self.make(config).rewrite(made))
+
+    def test_end_of_text(self) -> None:
+        """``$`` is the very end of a text, for patterns with a limit too."""
+        config = {"body_schema": {"type": "string", "pattern": "^(a|aa)+$"}}
+        self.assertIsNone(self.verdict(config, sent(b'"aaa"')))
+        self.refused(config, sent(b'"aaa\\n"'))

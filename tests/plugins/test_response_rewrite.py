@@ -8,10 +8,12 @@ from typing import Any
 
 from gateway.core.exchange import Exchange
 from gateway.core.fields import Fields
+from gateway.core.regex_limits import MatchTimeout
 from gateway.interfaces import IBodyFilterPhase
 from gateway.plugins import response_rewrite
 from gateway.testing.exchanges import exchange
 from tests.plugins.kit import PluginTestCase, answered
+from tests.slow_regex import PATTERN, TEXT, short_limit
 
 ABOUT = [
     (b"content-encoding", b"gzip"),
@@ -164,3 +166,9 @@ class ResponseRewriteTests(PluginTestCase):
             self.assertTrue(self.problems(config), config)
         for config in ({"body": "?", "body_base64": True}, {"body": "", "body_base64": True}):
             self.assertEqual(self.problems(config), [("", "invalid base64 content")])
+
+    def test_slow_filters(self) -> None:
+        """Content that a filter takes too long for is not let out unchanged."""
+        short_limit(self)
+        config = {"filters": [{"regex": PATTERN, "replace": ""}]}
+        self.assertRaises(MatchTimeout, self.content, config, answering(), TEXT.encode())

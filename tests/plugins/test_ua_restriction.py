@@ -7,9 +7,11 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.exchange import Reply
+from gateway.core.regex_limits import MatchTimeout
 from gateway.plugins.ua_restriction import plugin
 from gateway.testing.exchanges import exchange
 from gateway.testing.plugins import bind, finish, problems
+from tests.slow_regex import PATTERN, TEXT, short_limit
 
 
 def access(*agents: str, **config: Any) -> Reply | None:
@@ -58,6 +60,18 @@ class AccessTests(SynchronousTestCase):
         self.assertIsNone(access("a", "b", allowlist=["b"]))
         self.refused(access("a", "b", denylist=["b"]), "user_agent_not_allowed")
         self.assertIsNone(access("a", "b", denylist=["c"]))
+
+
+class LimitTests(SynchronousTestCase):
+    def test_slow_patterns(self) -> None:
+        """Nobody passes a list that takes too long, and many headers share one limit."""
+        short_limit(self)
+        for name in ("allowlist", "denylist"):
+            self.assertRaises(MatchTimeout, access, TEXT, **{name: [PATTERN]})
+        # Each of them alone is in time.
+        agents = ["a" * length + "!" for length in range(10, 20)] * 30
+        self.assertIsNone(access(agents[0], denylist=[PATTERN]))
+        self.assertRaises(MatchTimeout, access, *agents, denylist=[PATTERN])
 
 
 class FactoryTests(SynchronousTestCase):

@@ -7,9 +7,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.exchange import Reply
+from gateway.core.regex_limits import MatchTimeout
 from gateway.plugins.uri_blocker import plugin
 from gateway.testing.exchanges import exchange
 from gateway.testing.plugins import bind, finish, problems
+from gateway.testing.services import services
+from tests.slow_regex import PATTERN, TEXT, short_limit
 
 
 def rewrite(target: str, path: str | None = None, **config: Any) -> Reply | None:
@@ -47,6 +50,17 @@ class RewriteTests(SynchronousTestCase):
     def test_no_rules(self) -> None:
         """Without rules nothing is blocked."""
         self.assertIsNone(rewrite("/AA", block_rules=[]))
+
+
+class LimitTests(SynchronousTestCase):
+    def test_slow_rules(self) -> None:
+        """A request for which a rule takes too long does not pass, and it is said whose rule it is."""
+        short_limit(self)
+        hook = bind(plugin, {"block_rules": [PATTERN]}, services(origin="route/1")).rewrite
+        assert hook is not None
+        timeout = self.assertRaises(MatchTimeout, hook, exchange(target=f"/{TEXT}"))
+        self.assertEqual((timeout.owner, timeout.pattern), ("plugin uri-blocker of route/1", PATTERN))
+        self.assertIsNone(finish(hook(exchange(target="/b"))))
 
 
 class FactoryTests(SynchronousTestCase):

@@ -8,9 +8,11 @@ from twisted.internet.defer import Deferred
 
 from gateway.core import reasons
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.regex_limits import MatchTimeout
 from tests.core.configs import route, service
 from tests.proxy.fakes import FakeResponse, InMemoryGateway
 from tests.proxy.runner_kit import RunnerTestCase
+from tests.slow_regex import PATTERN, TEXT, short_limit
 
 
 class AnswerTests(RunnerTestCase):
@@ -178,6 +180,64 @@ class BugTests(RunnerTestCase):
         gateway.dispatcher.answer(FakeResponse()).end()
         self.assertTrue(client.finished)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+
+class SlowRegexTests(RunnerTestCase):
+    """A search that was given up is no bug: nothing in the log but what is told of it, once in a while."""
+
+    def given_up(self, phase: str) -> InMemoryGateway:
+        def hook(exchange: Exchange, *_: object) -> Any:
+            raise MatchTimeout("(a+)+$", "plugin p of route/r")
+
+        return self.with_hooks(p={phase: hook})
+
+    def test_in_a_hook(self) -> None:
+        """The request does not pass: it is answered 500, for a reason of its own."""
+        gateway = self.given_up("access")
+        client, _ = gateway.request("GET", "/x")
+        self.assertEqual((client.status, client.finished), (500, True))
+        self.assertEqual(self.outcome(gateway), (500, "gateway", reasons.REGEX_TIMEOUT))
+        self.assertEqual(gateway.runner.bugs, 0)
+        (ended,) = gateway.ended
+        assert ended.outcome is not None
+        self.assertIn("plugin p of route/r: the regular expression (a+)+$", ended.outcome.detail)
+
+    def test_in_a_body_filter(self) -> None:
+        """Once the head is out, the answer is cut."""
+        gateway = self.given_up("body_filter")
+        client, _ = gateway.request("GET", "/x")
+        gateway.dispatcher.answer(FakeResponse()).data(b"abc")
+        self.assertEqual((client.finished, client.aborted), (False, True))
+        self.assertEqual(self.outcome(gateway), (200, "gateway", reasons.REGEX_TIMEOUT))
+
+    def test_in_a_log_hook(self) -> None:
+        """In the log phase it changes nothing."""
+        gateway = self.given_up("log")
+        client, _ = gateway.request("GET", "/x")
+        gateway.dispatcher.answer(FakeResponse()).end()
+        self.assertTrue(client.finished)
+        self.assertEqual(self.outcome(gateway), (200, "upstream", reasons.OK))
+        self.assertEqual(gateway.runner.bugs, 0)
+
+    def test_in_vars(self) -> None:
+        """So it is where a route's expression cannot be evaluated: no other route takes the request."""
+        told = short_limit(self)
+        slow = route("r", "/*", vars=[["uri", "~~", PATTERN]])
+        gateway = self.gateway(service("s"), slow, route("q", "/*", priority=-1))
+        client, _ = gateway.request("GET", f"/{TEXT}")
+        self.assertEqual((client.status, len(told)), (500, 1))
+        self.assertEqual(self.outcome(gateway), (500, "gateway", reasons.REGEX_TIMEOUT))
+
+    def test_in_a_filter(self) -> None:
+        """A plugin whose filter cannot be evaluated runs."""
+        short_limit(self)
+        self.plugins.hooks = {"p": {"access": self.note("p")}}
+        meta = {"_meta": {"filter": [["uri", "~~", PATTERN]]}}
+        gateway = self.gateway(service("s"), route("r", "/*", plugins={"p": meta}))
+        gateway.request("GET", "/b")
+        self.assertEqual(self.seen, [])
+        gateway.request("GET", f"/{TEXT}")
+        self.assertEqual(self.seen, ["p"])
 
 
 class EndingTests(RunnerTestCase):
