@@ -3,7 +3,8 @@
 ``re`` tries one way through a pattern after another, and has no limit of its own. Of each part two numbers
 are known for a text of *n* characters: in how many ways it can match at one place, and the steps to find
 them all. Parts in a row multiply the ways; so does a repeat, once for each time it goes round, and where
-that has no end neither has the search.
+that has no end neither has the search. A repeat before a delimiter that it cannot match itself
+(``[a-z]+\\.``) has one way alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ LINEAR = 50.0
 _SIZES = tuple(2**power for power in range(16, 3, -1))
 _LARGE = 2**20
 
+_DELIMITERS = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^`{|}~")
+_WORDS = frozenset({ops.CATEGORY_DIGIT, ops.CATEGORY_WORD, ops.CATEGORY_SPACE})
+"""Kinds of characters that have no delimiter among them."""
 _GROUP, _ROUND = 4.0, 10.0
 """Steps to enter and leave a group, and to go round a repeat of more than one character."""
 _ENDLESS: Cost = (math.inf, math.inf)
@@ -67,22 +71,44 @@ def _anchored(items: Any, multiline: bool) -> bool:
     return op is ops.BRANCH and all(_anchored(one, multiline) for one in argument[1])
 
 
-def _sequence(items: Any, n: int) -> Cost:
+def _sequence(items: Any, n: int, after: str = "") -> Cost:
+    """What parts in a row cost; *after* is the delimiter behind them, if there is one."""
     ways, steps = 1.0, 0.0
-    for op, argument in items:
-        more, each = _cost(op, argument, n)
+    for place, (op, argument) in enumerate(items):
+        behind = after if place + 1 == len(items) else _delimiter(*items[place + 1])
+        more, each = _cost(op, argument, n, behind)
         steps += ways * each
         ways *= more
     return ways, steps
 
 
-def _cost(op: Any, argument: Any, n: int) -> Cost:
+def _delimiter(op: Any, argument: Any) -> str:
+    """The character, if a part is one that is no letter, digit or space: none that has a letter case."""
+    character = chr(argument) if op is ops.LITERAL else ""
+    return character if character in _DELIMITERS else ""
+
+
+def _can_match(op: Any, argument: Any, character: str) -> bool:
+    """Whether a part for one character can match a delimiter."""
+    if op is ops.LITERAL:
+        return bool(argument == ord(character))
+    if op is ops.IN:
+        negated = argument[0][0] is ops.NEGATE
+        return negated != any(_can_match(kind, what, character) for kind, what in argument[negated:])
+    if op is ops.RANGE:
+        return bool(argument[0] <= ord(character) <= argument[1])
+    if op is ops.CATEGORY:
+        return argument not in _WORDS
+    return not (op is ops.NOT_LITERAL and argument == ord(character))
+
+
+def _cost(op: Any, argument: Any, n: int, after: str) -> Cost:
     if op in _LEAVES:
         return 1.0, 1.0
     if op is ops.GROUPREF:
         return 1.0, float(n)
     if op is ops.SUBPATTERN:
-        ways, steps = _sequence(argument[-1], n)
+        ways, steps = _sequence(argument[-1], n, after)
         return ways, steps + _GROUP * ways
     if op is ops.BRANCH:
         parts = [_sequence(one, n) for one in argument[1]]
@@ -96,15 +122,18 @@ def _cost(op: Any, argument: Any, n: int) -> Cost:
         return 1.0, _GROUP + _sequence(argument, n)[1]
     if op in _REPEATS:
         least, most, body = argument
-        return _repeat(op, least, most, body, n)
+        return _repeat(op, least, most, body, n, after)
     return _ENDLESS
 
 
-def _repeat(op: Any, least: Any, most: Any, body: Any, n: int) -> Cost:
+def _repeat(op: Any, least: Any, most: Any, body: Any, n: int, after: str) -> Cost:
     width = body.getwidth()[0]
     rounds = int(min(most, n // width if width else max(least, n)))
     counts = max(1.0, rounds - int(least) + 1.0)
     if len(body) == 1 and body[0][0] in _LEAVES:
+        single, what = body[0]
+        if after and not _can_match(single, what, after):
+            return 1.0, 2.0 * rounds + 1.0
         return 1.0 if op is ops.POSSESSIVE_REPEAT else counts, rounds + 1.0
     ways, steps = _sequence(body, n)
     steps += _ROUND
