@@ -55,10 +55,13 @@ from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import Workers
 from gateway.core.exchange import Exchange, Reply
 from gateway.counters.local import LocalCounters
-from gateway.data_plane import (
-    BACKLOG,
-    DataPlane,
-    Listener,
+from gateway.data_plane import BACKLOG, DataPlane, Listener, maybe
+from gateway.errors import GatewayError, SettingsErrors
+from gateway.heap import settle
+from gateway.inherited import Sockets, inherited, variables
+from gateway.interfaces import CountersFailed, IConfigStore
+from gateway.model.record import Change, Key, StoreView
+from gateway.parts import (
     SystemClock,
     limit_searches,
     load_snapshot,
@@ -66,15 +69,9 @@ from gateway.data_plane import (
     make_counters,
     make_secrets,
     make_services,
-    maybe,
     metrics_directory,
     public_paths,
 )
-from gateway.errors import GatewayError, SettingsErrors
-from gateway.heap import settle
-from gateway.inherited import Sockets, inherited, variables
-from gateway.interfaces import CountersFailed, IConfigStore
-from gateway.model.record import Change, Key, StoreView
 from gateway.registry import PluginRegistry, load_plugins
 from gateway.reload import Reload, Source, merge
 from gateway.settings import Settings

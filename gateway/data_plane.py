@@ -6,19 +6,15 @@ them has one (``gateway.worker``), and the first process none.
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import attrs
-from attrs import define, evolve, field, frozen
-from OpenSSL import SSL
+from attrs import define, evolve
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
@@ -26,19 +22,25 @@ from twisted.logger import Logger
 from twisted.web.server import Site
 
 from gateway import __version__
-from gateway.binding import PluginBinder
-from gateway.core.addresses import AddressSet
-from gateway.core.compiler import Compiler
 from gateway.core.exchange import Exchange, Reply
-from gateway.core.real_ip import RealIp
-from gateway.core.regex_limits import LIMIT
-from gateway.core.secrets import Secrets, no_manager
-from gateway.core.snapshot import Snapshot
 from gateway.counters.local import LocalCounters
-from gateway.counters.source import Source
 from gateway.http1 import eager
-from gateway.interfaces import HttpCalls, PluginServices
-from gateway.model.record import Change, Key, Record
+from gateway.model.record import Key, Record
+from gateway.parts import (
+    SystemClock,
+    fallback_context,
+    limit_searches,
+    load_snapshot,
+    make_compiler,
+    make_counters,
+    make_secrets,
+    make_services,
+    proxy_limits,
+    public_paths,
+    real_ip,
+    server_name,
+    trusted_peers,
+)
 from gateway.proxy.dispatch import Dispatcher
 from gateway.proxy.health import HealthChecks
 from gateway.proxy.lean import LeanFactory
@@ -46,22 +48,18 @@ from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.resource import ProxyResource
 from gateway.proxy.runner import Runner
 from gateway.proxy.site import ProxySite
-from gateway.proxy.tls_contexts import ContextLoader
 from gateway.proxy.tls_listener import Certificates, TLSListenerFactory
 from gateway.registry import PluginRegistry
-from gateway.secrets.managers import Asking
-from gateway.secrets.source import SecretLimits, SecretSource
 from gateway.settings import Settings
 from gateway.settings_fields import Address
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.batches import BatchProcessor, QueueLimits
-from gateway.telemetry.exposition import DEFAULT_PATH, Exposition
+from gateway.telemetry.exposition import Exposition
 from gateway.telemetry.exposition import Source as MetricSource
 from gateway.telemetry.exposition_text import CONTENT_TYPE
 from gateway.telemetry.facts import GatewayFacts, ProcessFacts, families, memory_families
 from gateway.telemetry.line_files import PluginFiles
 from gateway.telemetry.metrics import Metrics, collect_files
-from gateway.telemetry.slow_patterns import SlowPatterns
 from gateway.threads import in_thread
 from gateway.upstream.agent import UpstreamAgent
 from gateway.upstream.calls import TreqCalls
@@ -77,28 +75,6 @@ LAST_REQUEST_S = 1.0
 LOOK_AGAIN_S = 0.02
 BACKLOG = 4096
 """Connections the system holds for a listener that has not accepted them yet."""
-
-
-@frozen
-class SystemClock:
-    """Time, as it is (``gateway.interfaces.Clock``)."""
-
-    # Nothing between the caller and the system.
-    monotonic = staticmethod(time.monotonic)
-    time = staticmethod(time.time)
-
-
-@frozen
-class PluginLogger:
-    """``gateway.interfaces.PluginLog`` over twisted's logger."""
-
-    _log: Logger = field(factory=lambda: Logger(namespace="gateway.plugins"))
-
-    def warn(self, format: str, **fields: object) -> None:
-        self._log.warn(format, **fields)
-
-    def error(self, format: str, **fields: object) -> None:
-        self._log.error(format, **fields)
 
 
 @define(eq=False)
@@ -137,125 +113,6 @@ class Listener:
         """Where it listens, with the real port."""
         host: Any = self.port.getHost()
         return Address(host.host, host.port)
-
-
-def make_services(settings: Settings, reactor: Any, calls: HttpCalls, counters: Source) -> PluginServices:
-    """What the plugins of one process share."""
-
-    def sleep(seconds: float) -> Deferred[None]:
-        return deferLater(reactor, seconds)
-
-    def spawn(work: Coroutine[Any, Any, Any]) -> None:
-        done = Deferred.fromCoroutine(work)
-        done.addErrback(lambda failure: log.failure("a plugin's own work failed", failure))
-
-    peers = _trusted(settings)
-    return PluginServices(
-        SystemClock(),
-        PluginLogger(),
-        settings=_plugin_settings(settings),
-        http=calls,
-        sleep=sleep,
-        spawn=spawn,
-        in_thread=in_thread(reactor),
-        counters=counters,
-        breakers=counters.local,
-        random=random.random,
-        trusted=(lambda address: False) if peers is None else peers.__contains__,
-    )
-
-
-def limit_searches(settings: Settings) -> None:
-    """Have searches for regular expressions given up in time, in this process, and told in its log."""
-    LIMIT.seconds = settings.plugins.regex_timeout_ms / 1000
-    LIMIT.reached = _slow_patterns.reached
-
-
-_slow_patterns = SlowPatterns(time.monotonic)
-
-
-def make_counters(settings: Settings, reactor: Any, local: LocalCounters | None = None) -> Source:
-    """
-    Where the plugins of one process get their counters from.
-
-    Args:
-        local: Those of this machine, if other processes share them.
-    """
-    local = local or LocalCounters.make(settings.plugins.counters_keys, time.monotonic)
-    plugins = settings.plugins
-    return Source(local, reactor, retry_s=plugins.redis_retry_s, synced_keys=plugins.counters_keys)
-
-
-def make_secrets(settings: Settings, reactor: Any, calls: HttpCalls) -> SecretSource:
-    """What secret references of the group that is served stand for."""
-    given = settings.secrets
-    # A worker that waits for a manager must not be taken for one that hangs.
-    timeout_s = min(given.timeout_s, settings.proxy.worker_timeout_s / 2)
-    return SecretSource(
-        Asking(calls, time.time, timeout_s),
-        reactor,
-        settings.gateway.group,
-        os.environ,
-        SecretLimits(given.ttl_s, given.failure_ttl_s),
-    )
-
-
-def make_compiler(
-    settings: Settings, registry: PluginRegistry, services: PluginServices, secrets: SecretSource
-) -> Compiler:
-    """A compiler for the group that is served, with plugin instances of its own."""
-    return Compiler(
-        PluginBinder(registry, services, os.environ, secrets.value),
-        settings.gateway.group,
-        now=time.monotonic,
-        random=random.random,
-        certificates=_loader(settings, secrets.value),
-    )
-
-
-def _loader(settings: Settings, secrets: Secrets = no_manager) -> ContextLoader:
-    return ContextLoader(
-        os.environ,
-        settings.proxy.tls_ciphers,
-        secrets,
-        session_timeout_s=settings.proxy.tls_session_timeout_s,
-    )
-
-
-def fallback_context(settings: Settings) -> SSL.Context | None:
-    """
-    The context for names that no ssl is for; None if gw.ini names no certificate.
-
-    Raises:
-        OSError, ValueError: its files cannot be read, or not used.
-    """
-    proxy = settings.proxy
-    if proxy.tls_certificate is None or proxy.tls_private_key is None:
-        return None
-    pair = proxy.tls_certificate.read_text(), proxy.tls_private_key.read_text()
-    return _loader(settings).context([pair])
-
-
-async def load_snapshot(
-    compiler: Compiler,
-    secrets: SecretSource,
-    records: Sequence[Record],
-    revision: int,
-    damaged: Collection[Key],
-) -> Snapshot:
-    """
-    Compile everything, and log what had to be quarantined.
-
-    Args:
-        secrets: Asked first for what *records* refer to. records: In the order of creation.
-    """
-    changes = [Change(r.group, r.kind, r.id, r.value, r.dialect) for r in records if r.key not in damaged]
-    await secrets.foresee(changes)
-    snapshot = compiler.load(records, revision, damaged)
-    secrets.follow(changes)
-    for quarantined, why in snapshot.quarantined.items():
-        log.error("{key} is quarantined: {why}", key="/".join(quarantined), why=why)
-    return snapshot
 
 
 class DataPlane:
@@ -525,10 +382,10 @@ class DataPlane:
         self.certificates.fallback = fallback
         self.certificates.fallback_sni = proxy.tls_fallback_sni
         runner = self.runner
-        limits = runner.limits = _limits(settings)
-        runner.server = _server(settings)
+        limits = runner.limits = proxy_limits(settings)
+        runner.server = server_name(settings)
         runner.show_upstream_status = proxy.show_upstream_status
-        runner.real_ip = _real_ip(settings)
+        runner.real_ip = real_ip(settings)
         self._agent.limit_heads(
             proxy.upstream_max_header_bytes, proxy.upstream_max_headers, proxy.upstream_max_interim
         )
@@ -561,33 +418,15 @@ class DataPlane:
         return Runner(
             snapshot=self.compiler.empty(),
             dispatcher=Dispatcher(
-                ProxyClient(self._agent), _trusted(self._settings), tunnels=proxy.engine == "lean"
+                ProxyClient(self._agent), trusted_peers(self._settings), tunnels=proxy.engine == "lean"
             ),
             clock=SystemClock(),
-            limits=_limits(self._settings),
+            limits=proxy_limits(self._settings),
             on_end=_nobody,
-            server=_server(self._settings),
+            server=server_name(self._settings),
             show_upstream_status=proxy.show_upstream_status,
-            real_ip=_real_ip(self._settings),
+            real_ip=real_ip(self._settings),
         )
-
-
-def _plugin_settings(settings: Settings) -> Mapping[str, str]:
-    """The section [plugins]; a port that was not named is that of the first HTTPS listener."""
-    limits = dict(settings.plugins.limits)
-    if not settings.plugins.redirect_https_port and settings.proxy.tls_listen:
-        limits["redirect_https_port"] = str(settings.proxy.tls_listen[0].port)
-    return limits
-
-
-def public_paths(settings: Settings) -> tuple[str, ...]:
-    """Where ``public-api`` finds the metrics."""
-    return settings.metrics.path, DEFAULT_PATH
-
-
-def metrics_directory(settings: Settings) -> Path:
-    """Where workers keep what they count, for each other and for the process that administers."""
-    return settings.gateway.data_dir / "metrics"
 
 
 def maybe(result: Any) -> Deferred[Any]:
@@ -604,28 +443,6 @@ def _nobody(exchange: Exchange) -> None:
     """There is no access log."""
 
 
-def _server(settings: Settings) -> bytes:
-    return f"gateway/{__version__}".encode() if settings.proxy.server_tokens else b"gateway"
-
-
-def _trusted(settings: Settings) -> AddressSet | None:
-    trusted = settings.proxy.trusted_addresses
-    return None if trusted is None else AddressSet.parse([str(network) for network in trusted])
-
-
 def _cut(runner: Runner) -> None:
     for run in list(runner.runs):
         run.stop()
-
-
-def _real_ip(settings: Settings) -> RealIp | None:
-    proxy = settings.proxy
-    if proxy.real_ip_from is None:
-        return None
-    trusted = AddressSet.parse([str(network) for network in proxy.real_ip_from])
-    return RealIp(proxy.real_ip_header.lower().encode("ascii"), trusted, proxy.real_ip_recursive)
-
-
-def _limits(settings: Settings) -> ProxyLimits:
-    proxy = settings.proxy
-    return ProxyLimits(**{one.name: getattr(proxy, one.name) for one in attrs.fields(ProxyLimits)})

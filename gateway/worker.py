@@ -25,9 +25,10 @@ from gateway.control.worker_link import ParentLink
 from gateway.control.worker_log import PipeObserver
 from gateway.control.worker_process import COUNTERS, LINK
 from gateway.counters.local import LocalCounters
-from gateway.data_plane import DataPlane, metrics_directory
+from gateway.data_plane import DataPlane
 from gateway.heap import settle
 from gateway.http1 import reactor as lean
+from gateway.parts import metrics_directory
 from gateway.registry import load_plugins
 from gateway.settings import Settings
 from gateway.settings_text import from_text

@@ -56,17 +56,17 @@ TABLE: Mapping[str, frozenset[str]] = {
     "admin": _VALUES | _SHELLS | {"control", "registry"},
     # What serves requests in one process, put together.
     "settings_text": frozenset({"settings", "settings_fields"}),
-    "data_plane": _VALUES
-    | _SHELLS
-    | {"binding", "certificates", "registry", "settings", "settings_fields", "threads"},
+    "parts": _VALUES | _SHELLS | {"binding", "registry", "settings", "threads"},
+    "data_plane": _VALUES | _SHELLS | {"parts", "registry", "settings", "settings_fields", "threads"},
     # The composition roots, of the first process and of a worker, see all but the kit for tests.
     "app": _VALUES
     | _SHELLS
-    | {"admin", "binding", "bootstrap", "certificates", "control", "data_plane", "inherited", "registry"}
-    | {"certificate_care", "heap", "reload", "settings", "settings_fields", "settings_text", "threads"},
+    | {"admin", "binding", "bootstrap", "certificates", "control", "data_plane", "inherited", "parts"}
+    | {"certificate_care", "heap", "registry", "reload", "settings", "settings_fields", "settings_text"}
+    | {"threads"},
     "worker": _VALUES
-    | {"certificates", "control", "counters", "data_plane", "heap", "http1", "registry", "settings"}
-    | {"settings_text"},
+    | {"certificates", "control", "counters", "data_plane", "heap", "http1", "parts", "registry"}
+    | {"settings", "settings_text"},
     "tap": frozenset({"app", "bootstrap", "errors", "http1", "registry", "reload", "settings"}),
 }
 """

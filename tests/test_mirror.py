@@ -25,6 +25,7 @@ EXCEPTIONS: Mapping[str, str] = {
     "gateway/data_plane.py": "a composition; run for real by tests/e2e, in one process and in several",
     "gateway/errors.py": "names only",
     "gateway/interfaces.py": "interfaces only; tests/test_registry.py verifies those that provide them",
+    "gateway/parts.py": "parts of a composition; run for real by tests/e2e",
     "gateway/proxy/downstream.py": "an interface; tests/proxy/test_site.py drives what provides it",
     "gateway/proxy/limits.py": "numbers only",
     "gateway/proxy/resource.py": "driven by real clients in tests/proxy/test_site.py",
