@@ -22,7 +22,8 @@ TABLE: Mapping[str, frozenset[str]] = {
     "model": frozenset(),
     "core": frozenset({"model"}),
     "errors": frozenset({"model"}),
-    "interfaces": frozenset({"model", "core"}),
+    "services": frozenset({"model", "core"}),
+    "interfaces": frozenset({"model", "core", "services"}),
     "factories": frozenset({"model", "core", "interfaces"}),
     "loggers": frozenset({"model", "core", "interfaces", "factories"}),
     # Plugins: not a shell in sight; what they need is handed to them.
@@ -71,9 +72,9 @@ TABLE: Mapping[str, frozenset[str]] = {
 }
 """
 What a folder, or a module beside the folders, may import of the package besides itself; ``""`` is
-the package's own ``__init__``. ``model`` < ``core`` < ``interfaces`` < plugins and shells < ``control``,
-``admin`` < ``app``, ``tap``. Imports under ``TYPE_CHECKING`` count like any other: knowing a type is
-knowing the layer. Inside one layer they are the way out of a circle.
+the package's own ``__init__``. ``model`` < ``core`` < ``services`` < ``interfaces`` < plugins and shells <
+``control``, ``admin`` < ``app``, ``tap``. Imports under ``TYPE_CHECKING`` count like any other: knowing a
+type is knowing the layer. Inside one layer they are the way out of a circle.
 """
 
 IMPURE = frozenset(
