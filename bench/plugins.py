@@ -1,8 +1,9 @@
 """``python -m bench.plugins``: what plugins cost, as a ratio to the same route without them.
 
-One gateway, interleaved rounds: in each round the bare route and the routes with plugins take turns, and CPU
-time per request of the gateway's process tree is compared within the round. The median over the rounds is
-printed. Needs wrk and nginx. Loopback only, bounded in time.
+One gateway, interleaved rounds: the bare route is measured before and after each route with plugins, and CPU
+time per request of the gateway's process tree is compared with the mean of the two, so that the drift of a
+machine that does other work meets both alike. The median over the rounds is printed. Needs wrk and nginx.
+Loopback only, bounded in time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from bench.workloads import Result, Workload, run
 KEY = "bench-api-key"
 COUNT: dict[str, Any] = {"count": 1_000_000_000, "time_window": 3600, "policy": "local"}
 BARE = "bare"
+
+Pair = tuple[Result, float]
+"""A run, and what the bare route took beside it: CPU microseconds per request."""
 
 
 def shapes(redis_port: int) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -106,7 +110,7 @@ def main() -> int:
             for server in reversed(started):
                 server.stop()
     print(table(chosen, results))
-    return 1 if any(result.errors for runs in results.values() for result in runs) else 0
+    return 1 if any(result.errors for runs in results.values() for result, _ in runs) else 0
 
 
 def add_routes(directory: Path, routes: dict[str, dict[str, Any]]) -> None:
@@ -123,35 +127,45 @@ def add_routes(directory: Path, routes: dict[str, dict[str, Any]]) -> None:
 
 def measure(
     names: list[str], gateway: Server, rounds: int, seconds: int, directory: Path
-) -> dict[str, list[Result]]:
-    """Every shape in every round, the order turned round each time."""
+) -> dict[str, list[Pair]]:
+    """Every shape in every round between two runs of the bare route, the order turned round each time."""
     header = f'wrk.headers["apikey"] = "{KEY}"\n'
     loads = {name: Workload(f"shape-{name}", name, f"/shape/{name}", header) for name in names}
-    for load in loads.values():
-        run(load, gateway, 1, core=0, directory=directory)
-    results: dict[str, list[Result]] = {name: [] for name in names}
+
+    def one(name: str, seconds: int) -> Result:
+        return run(loads[name], gateway, seconds, core=0, directory=directory)
+
+    for name in names:
+        one(name, 1)
+    results: dict[str, list[Pair]] = {name: [] for name in names}
+    before = one(BARE, seconds)
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):
-            results[name].append(run(loads[name], gateway, seconds, core=0, directory=directory))
+            if name == BARE:
+                continue
+            mine = one(name, seconds)
+            after = one(BARE, seconds)
+            results[name].append((mine, (before.cpu_us + after.cpu_us) / 2))
+            results[BARE].append((after, after.cpu_us))
+            before = after
     return results
 
 
-def table(chosen: dict[str, tuple[str, Any]], results: dict[str, list[Result]]) -> str:
+def table(chosen: dict[str, tuple[str, Any]], results: dict[str, list[Pair]]) -> str:
     """
     A Markdown table: medians; the median of what each round says of the overhead; and, for machines that do
     other work too, the overhead of the least disturbed run over the least disturbed one of the bare route.
     """
-    bare = results[BARE]
     lines = [
         "| route with | CPU µs/request | least | requests/s | errors | over the bare route | by the least |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    least_bare = min(run.cpu_us for run in bare)
+    least_bare = min(run.cpu_us for run, _ in results[BARE])
     for name, (what, _) in chosen.items():
-        runs = results[name]
+        runs = [mine for mine, _ in results[name]]
         least = min(run.cpu_us for run in runs)
         over = statistics.median(
-            100 * (mine.cpu_us / max(0.001, its.cpu_us) - 1) for mine, its in zip(runs, bare, strict=True)
+            100 * (mine.cpu_us / max(0.001, bare_us) - 1) for mine, bare_us in results[name]
         )
         shares = ("", "") if name == BARE else (f"{over:.1f} %", f"{100 * (least / least_bare - 1):.1f} %")
         lines.append(
