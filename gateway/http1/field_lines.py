@@ -16,6 +16,7 @@ from gateway.core.fields import CONTROL_BYTES, Pair, wire_name
 
 MAX_LINES = 4096
 """How many lines are remembered. When there are more, all are forgotten."""
+_MAX_FRAMES = 1024
 MAX_LINE_BYTES = 512
 """Longer lines are not remembered: with ``MAX_LINES`` this bounds the memory."""
 
@@ -69,18 +70,10 @@ class KnownLines(dict[bytes, Made]):
 class _Beginnings(dict[bytes, bytes]):
     """Lower-case name → what a line with it begins with, checked once and remembered."""
 
-    def __init__(self, refused: frozenset[bytes]) -> None:
-        """
-        Args:
-            refused: Names that are somebody else's to set.
-        """
-        super().__init__()
-        self._refused = refused
-
     def __missing__(self, name: bytes) -> bytes:
         if _NAME.fullmatch(name) is None:
             raise BadLine(f"not a field name: {name!r}")
-        if name in self._refused:
+        if name in _FRAMING:
             raise BadLine(f"{name.decode()} is not for the caller to set")
         beginning = wire_name(name) + b": "
         if len(name) <= MAX_LINE_BYTES:
@@ -90,8 +83,7 @@ class _Beginnings(dict[bytes, bytes]):
         return beginning
 
 
-_beginnings = _Beginnings(_FRAMING)
-_beginnings_of_answers = _Beginnings(_FRAMING | {b"connection", b"date"})
+_beginnings = _Beginnings()
 
 
 class _Written(dict[Pair, bytes]):
@@ -128,6 +120,13 @@ def write_lines(pairs: Iterable[Pair]) -> bytes:
     return b"".join([written[pair] for pair in pairs])
 
 
+_OWN_OF_ANSWERS = frozenset((b"connection", b"date"))
+_frames: dict[tuple[bytes, ...], bytes] = {}
+"""Names → their lines, with ``%b`` where values stand."""
+_MARKED = bytes(0x3F if byte in CONTROL_BYTES else byte for byte in range(256))
+"""Control characters become something else."""
+
+
 def added_lines(pairs: Sequence[Pair]) -> bytes:
     """
     The same, for an answer's lines whose values are mostly new each time.
@@ -136,9 +135,22 @@ def added_lines(pairs: Sequence[Pair]) -> bytes:
         BadLine: as ``write_lines``; for ``connection`` and ``date``, which the server says by itself; and for
             a value with any other control character, which recipients may take or not (RFC 9110 section 5.5).
     """
-    beginnings = _beginnings_of_answers
-    text = b"".join([beginnings[name] + value + b"\r\n" for name, value in pairs])
-    # All of them in one look: there are just the line ends.
-    if len(text.translate(None, CONTROL_BYTES)) != len(text) - 2 * len(pairs):
+    if not pairs:
+        return b""
+    names, values = zip(*pairs)  # noqa: B905  # pairs are pairs; to say so takes time
+    frame = _frames.get(names) or _frame(names)
+    # All of them in one look.
+    if (text := b"".join(values)).translate(_MARKED) != text:
         raise BadLine("a field value holds a control character")
-    return text
+    return frame % values
+
+
+def _frame(names: tuple[bytes, ...]) -> bytes:
+    if not _OWN_OF_ANSWERS.isdisjoint(names):
+        raise BadLine("what the server says by itself is not for the caller to set")
+    frame = b"".join([_beginnings[name].replace(b"%", b"%%") + b"%b\r\n" for name in names])
+    if len(frame) <= MAX_LINE_BYTES:
+        if len(_frames) >= _MAX_FRAMES:
+            _frames.clear()
+        _frames[names] = frame
+    return frame

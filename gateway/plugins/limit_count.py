@@ -120,6 +120,7 @@ class Rule:
         key: Tells the rest; None if the rule is not for this request.
         limit, window_s: Numbers, or what reads them from a request.
         spelt: The names of the response fields: limit, remaining, reset. names: The same, to look them up.
+        shown: The limit as it is told; empty if it is not the same for all requests.
     """
 
     prefix: str
@@ -128,6 +129,11 @@ class Rule:
     window_s: Number
     spelt: tuple[bytes, ...]
     names: frozenset[bytes] = field(init=False)
+    shown: bytes = field(init=False)
+
+    @shown.default
+    def _shown(self) -> bytes:
+        return b"" if callable(self.limit) else b"%d" % self.limit
 
     @names.default
     def _names(self) -> frozenset[bytes]:
@@ -293,7 +299,8 @@ class TellingLimitCount(LimitCount):
             left_s = b"%.2f" % quota[2]
             if left_s.endswith(b"0"):
                 left_s = limiting.decimal(quota[2])
-            fields.pairs += ((limit, b"%d" % number), (remaining, b"%d" % quota[1]), (reset, left_s))
+            shown = rule.shown or b"%d" % number
+            fields.pairs += ((limit, shown), (remaining, b"%d" % quota[1]), (reset, left_s))
 
 
 def _left(window: Window, quota: Quota) -> str:
