@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from twisted.internet import main
 
-from gateway.http1.eager import EagerMixin
+from gateway.http1.eager import LATER, EagerMixin
 
 WORTH_BYTES = 128 << 10
 """For less that is to come it is not worth it."""
@@ -132,13 +132,15 @@ class Conduit:
         flags = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
         try:
             size = os.splice(source.fileno(), ends[1], min(limit, _AT_ONCE), flags=flags)
-        except BlockingIOError:
-            return None
         except OSError as error:
-            # The connection is broken, which reading tells in its own way; or this cannot be done here.
+            if error.errno in LATER:
+                # Nothing is there; or urgent data (TCP's) is, which only reading gets past.
+                return EagerMixin.doRead(source)
             self.stop()
-            if error.errno in _CANNOT:
-                _pipe.forget()
+            if error.errno not in _CANNOT:
+                # It is broken. That is told once only: to read now would look like an end in order.
+                return main.CONNECTION_LOST
+            _pipe.forget()
             return EagerMixin.doRead(source)
         if not size:
             return EagerMixin.doRead(source)  # It has ended.

@@ -36,7 +36,8 @@ _SMALL = 16 << 10
 """More is sent at once: memory is not held for a turn."""
 _MOST_WAITING = 64
 """So many peers wait for the end of a turn at most."""
-_LATER = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR)
+LATER = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR)
+"""Errors of a socket that is not broken."""
 
 
 class Turn:
@@ -199,7 +200,7 @@ class EagerMixin:
         try:
             data = self.socket.recv(self._read_bytes)
         except OSError as error:
-            return None if error.errno in _LATER else main.CONNECTION_LOST
+            return None if error.errno in LATER else main.CONNECTION_LOST
         if not data:
             if self._gathering:
                 self.send_gathered()  # The end of what a peer says may be all that it ends.

@@ -254,6 +254,7 @@ class LeanConnection(HalfClosed, Protocol):
         unfinished = self._buffer = self._buffer[self._at :]
         self._at = 0
         if not unfinished:
+            self._seen = 0  # A blank line that came in pieces.
             return
         fault = unfinished_fault(
             unfinished, self._seen, limits.max_header_bytes, limits.max_request_line_bytes

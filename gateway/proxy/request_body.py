@@ -121,6 +121,7 @@ class RequestBody:
     def end(self) -> None:
         """Everything has arrived."""
         self.complete = True
+        self.straight = None  # They would hold on to each other.
         waiting, self._waiting = self._waiting, []
         for _, then in waiting:
             then(self.recorded)

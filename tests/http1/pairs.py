@@ -13,9 +13,15 @@ from gateway.http1 import eager
 
 
 class Told(Protocol):
-    """Collects; tells when there is a connection, and when it has ended."""
+    """
+    Collects; tells when there is a connection, and when it has ended.
+
+    Attributes:
+        reason: Why it has.
+    """
 
     transport: Any
+    reason: Any = None
 
     def __init__(self) -> None:
         self.made: Deferred[Told] = Deferred()
@@ -30,6 +36,7 @@ class Told(Protocol):
         self.received.append(data)
 
     def connectionLost(self, reason: Any = None) -> None:
+        self.reason = reason
         self.lost.callback(b"".join(self.received))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import StringTransport
 
 from gateway.http1 import conduit, eager
@@ -86,7 +88,25 @@ class ConduitTests(Pairs):
 
     async def test_a_target_that_is_full(self) -> None:
         """What it does not take waits in its buffer, with back-pressure; what comes meanwhile is read."""
+        await self.check_full()
+
+    async def test_a_small_pipe(self) -> None:
+        """Where the system allows no larger one, content passes in smaller pieces."""
+        small = conduit._Pipe()
+        self.patch(conduit, "_pipe", small)
+        self.patch(conduit, "_AT_ONCE", 4096)
+        self.assertTrue(small.ready())
+        self.addCleanup(small.forget)
+        await self.check_full()
+
+    async def check_full(self) -> None:
         client, server, ours, peer, inlet = await self.pipeline(len(_CONTENT))
+
+        def read(data: bytes) -> None:
+            ours.transport.write(data)
+            inlet.poured(len(data))
+
+        server.dataReceived = read  # type: ignore[method-assign]
         paused: Deferred[None] = Deferred()
         producer = _Pauses(server.transport, paused)
         ours.transport.registerProducer(producer, True)
@@ -100,7 +120,6 @@ class ConduitTests(Pairs):
         ours.transport.unregisterProducer()
         received = await self.end(client, server, ours, peer)
         self.assertEqual(received, _CONTENT * 10)
-        self.assertEqual(server.received, [])
 
     async def test_nothing_is_overtaken(self) -> None:
         """As long as something waits to be sent, content is read and goes the usual way, behind it."""
@@ -135,6 +154,36 @@ class ConduitTests(Pairs):
         self.assertEqual(sum(inlet.sizes), 9)
         ours.transport.loseConnection()
         self.assertEqual(await peer.lost, b"only this")
+        await ours.lost
+
+    async def test_urgent_data(self) -> None:
+        """A byte that is sent out of band is not content, and holds up nothing behind it."""
+        client, server, ours, peer, inlet = await self.pipeline(6)
+        first: Deferred[None] = Deferred()
+        server.transport.pauseProducing()
+        client.transport.write(b"abc")
+        client.transport.socket.send(b"!", socket.MSG_OOB)
+        client.transport.write(b"def")
+
+        def taken(data: bytes) -> None:
+            ours.transport.write(data)
+            inlet.left -= len(data)
+            first.callback(None)
+
+        server.dataReceived = taken  # type: ignore[method-assign]
+        server.transport.resumeProducing()
+        await first
+        self.assertEqual(await self.end(client, server, ours, peer), b"abcdef")
+
+    async def test_a_source_that_is_reset(self) -> None:
+        """It is told from one that ends in order."""
+        client, server, ours, peer, _ = await self.pipeline(len(_CONTENT))
+        client.transport.abortConnection()
+        await client.lost
+        await server.lost
+        self.assertIsInstance(server.reason.value, ConnectionLost)
+        ours.transport.loseConnection()
+        await peer.lost
         await ours.lost
 
     async def test_a_target_that_is_gone(self) -> None:

@@ -18,6 +18,20 @@ class Lean(contract.ServerCase):
 class ConnectionTests(Lean, contract.ConnectionContract):
     """Connections."""
 
+    def test_slow_head_behind_a_cut_blank_line(self) -> None:
+        """A blank line that comes in two pieces changes nothing for the heads that follow."""
+        self.send(b"\r")
+        self.send(b"\n")
+        self.send(GET)
+        self.answer(200, (b"content-length", b"0")).end()
+        self.read()
+        self.clock.advance(self.limits.idle_timeout_s / 2)
+        self.send(GET[:9])
+        self.clock.advance(self.limits.idle_timeout_s / 2 + 1)
+        self.assertFalse(self.transport.disconnected)
+        self.clock.advance(self.limits.header_timeout_s)
+        self.assertTrue(self.read().startswith(b"HTTP/1.1 408 "))
+
     def test_first_request_while_stopping(self) -> None:
         """A client that connected before the stop is heard, for a while; it is told that this is all."""
         heard = self.transport

@@ -120,6 +120,16 @@ class RequestBodyTests(SynchronousTestCase):
         body.data(b"z")
         self.assertIsNone(body.straight, "somebody wants a copy")
 
+    def test_straight_to_the_end(self) -> None:
+        """After the last piece nothing is left that would keep it and the upstream's side in memory."""
+        body, consumer = self.body(12), FakeConsumer()
+        body.startProducing(consumer)
+        body.data(b"x" * 11)
+        body.data(b"y")
+        self.assertEqual(body.straight, consumer)
+        body.end()
+        self.assertIsNone(body.straight)
+
     def test_nothing_goes_straight_to_who_left(self) -> None:
         """An upstream that gives up while it is written to gets nothing more."""
         body, consumer = self.body(100), FakeConsumer()
