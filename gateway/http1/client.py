@@ -287,7 +287,10 @@ class HTTP1Client(TwistedProtocol):
             return
         if reader.complete:
             # Free first: the next request may be sent while this response is being delivered.
-            head = None if self._head_given else reader.head
+            head = reader.head
+            if self._head_given:
+                head = None
+                self._stop_conduit()
             self._taker = None
             if self._paused or self._sender is not None or self._closing or not reader.reusable:
                 self._free()
