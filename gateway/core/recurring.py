@@ -31,7 +31,7 @@ class Recurring(Generic[T]):
             limit: How many texts to remember; for one more the oldest is forgotten. 0 remembers none.
         """
         self._limit = limit
-        self._plenty = limit // 8
+        self._plenty = limit // 2
         self._once_limit = max(4096, 2 * limit)
         # One that can lose its oldest entry at no cost.
         self._texts: OrderedDict[bytes, T] = OrderedDict()

@@ -16,8 +16,8 @@ class RecurringTests(SynchronousTestCase):
         self.assertIsNone(memory.get(b"host: a"))
 
     def test_the_second_time(self) -> None:
-        """When an eighth of it is full, from its second time on: texts that all differ do not fill it."""
-        memory: Recurring[int] = Recurring(40)
+        """When half of it is full, from its second time on: texts that all differ do not fill it."""
+        memory: Recurring[int] = Recurring(10)
         for number in range(1000):
             memory.learn(b"%d" % number, number)
         self.assertEqual(len(memory), 5)
