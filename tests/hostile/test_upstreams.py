@@ -18,6 +18,7 @@ from gateway.model.timeout import Timeout
 from gateway.upstream.agent import UpstreamAgent
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import Peer
+from tests.ports import reserve
 from tests.upstream.memory import Content, Taker, prepared
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -276,13 +277,10 @@ class HostileUpstreamTests(TestCase):
 
     async def test_refused(self) -> None:
         """A port nobody listens on is a failure to connect."""
-        probe = socket.socket()
-        probe.bind(("127.0.0.1", 0))
-        peer = Peer("http", "127.0.0.1", probe.getsockname()[1])
+        peer = Peer("http", "127.0.0.1", reserve(self))
         error = await self.assertFailure(
             self.agent.request(b"GET", b"", prepared(peer=peer, timeout=PATIENT)), UpstreamError
         )
-        probe.close()
         self.assertEqual((error.kind, error.sent), (reasons.UPSTREAM_CONNECT_FAILED, False))
 
     async def test_handshake_never_ends(self) -> None:
