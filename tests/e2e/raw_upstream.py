@@ -7,7 +7,7 @@ import struct
 import threading
 from collections.abc import Callable
 
-LIMIT_S = 30.0
+from tests.limits import LIMIT_S
 
 Behaviour = Callable[["RawUpstream", "Peer"], None]
 

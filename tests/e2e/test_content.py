@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from gateway.http1.conduit import WORTH_BYTES
-from tests.e2e.gateway_process import wait_for
+from tests.e2e.gateway_process import LIMIT_S, wait_for
 from tests.e2e.raw_upstream import Peer, RawUpstream
 from tests.e2e.test_proxying import ProxyCase
 
@@ -49,7 +49,7 @@ class LargeContentTests(ProxyCase):
         self.serve("c", (self.upstream.port, 1))
 
     def connect(self) -> http.client.HTTPConnection:
-        made = http.client.HTTPConnection("127.0.0.1", self.served.ports["proxy"], timeout=60)
+        made = http.client.HTTPConnection("127.0.0.1", self.served.ports["proxy"], timeout=LIMIT_S)
         self.addCleanup(made.close)
         return made
 
@@ -108,7 +108,7 @@ class LargeContentTests(ProxyCase):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(LIMIT_S)
         self.assertEqual(wrong, [])
 
     def test_looked_at(self) -> None:
@@ -136,7 +136,9 @@ class LargeContentTests(ProxyCase):
 
     def test_a_client_that_leaves(self) -> None:
         """Half an upload is no request: the upstream's connection is cut, and others are served."""
-        with socket.create_connection(("127.0.0.1", self.served.ports["proxy"]), timeout=60) as connection:
+        with socket.create_connection(
+            ("127.0.0.1", self.served.ports["proxy"]), timeout=LIMIT_S
+        ) as connection:
             connection.sendall(b"POST /c HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n" + _CONTENT)
         self.assertEqual(self.served.get("/c/3").body, _CONTENT[:3])
 
@@ -172,7 +174,7 @@ class HostileUpstreamTests(ProxyCase):
             peer.socket.shutdown(socket.SHUT_RDWR)
 
         self.serve("s", (self.raw_upstream(stingy).port, 1))
-        connection = http.client.HTTPConnection("127.0.0.1", self.served.ports["proxy"], timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.served.ports["proxy"], timeout=LIMIT_S)
         self.addCleanup(connection.close)
         connection.request("GET", "/s")
         answer = connection.getresponse()
