@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.http1.conduit import WORTH_BYTES
 from tests.e2e.gateway_process import LIMIT_S, wait_for
-from tests.e2e.raw_upstream import Peer, RawUpstream
+from tests.e2e.raw_upstream import Peer, RawUpstream, announced
 from tests.e2e.test_proxying import ProxyCase
 
 _CONTENT = os.urandom(1 << 20) * 8
@@ -22,15 +22,10 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _length(head: bytes) -> int:
-    lines = [line.lower() for line in head.split(b"\r\n")]
-    return next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
-
-
 def hashes(upstream: RawUpstream, peer: Peer) -> None:
     """Answers with the digest of what it was sent, or with as many bytes as the target's last part says."""
     while (head := peer.head()) is not None:
-        left = _length(head)
+        left = announced(head)
         if left:
             found = hashlib.sha256()
             while left and (data := peer.take()):
