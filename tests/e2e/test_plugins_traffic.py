@@ -97,9 +97,9 @@ class LocalTests(TrafficCase):
         self.route(gateway, port, {"limit-count": COUNT})
         proxy = gateway.ports["proxy"]
         self.assertEqual(storm(proxy, "/r", 1000), {200: 100, 429: 900})
-        for pid in self.pids(gateway):
+        for pid in self.workers(gateway):
             os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: all(self.pids(gateway)), "workers")
+        self.workers(gateway)
         self.assertEqual(storm(proxy, "/r", 50), {429: 50})
         self.route(gateway, port, {"limit-count": {**COUNT, "window_type": "sliding"}}, "sliding")
         self.assertEqual(storm(proxy, "/sliding", 500), {200: 100, 429: 400})
@@ -131,7 +131,7 @@ class LocalTests(TrafficCase):
         self.serve(gateway, self.raw_upstream(OK).port)
         settings = {"conn": 4, "burst": 0, "default_conn_delay": 0.1, "key": "remote_addr", "policy": "local"}
         self.route(gateway, upstream.port, {"limit-conn": {**settings, "rejected_code": 429}}, "held")
-        victim, other = self.pids(gateway)
+        victim, other = self.workers(gateway)
 
         def enter(pid: int) -> http.client.HTTPConnection | None:
             """A request through this worker that is in; None if it was refused."""

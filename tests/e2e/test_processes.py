@@ -180,7 +180,7 @@ class ReloadTests(ReloadCase):
         text = self.settings(max_headers="80", idle_timeout_s="soon")
         self.reload(f"{text}\n[nonsense]\n", "holds no PEM private key")
         for words in ("left as they were", "[proxy] idle_timeout_s", "[nonsense]: no such section"):
-            self.assertIn(words, self.served.logs())
+            wait_for(lambda words=words: words in self.served.logs(), words, self.served.logs)
         self.assertEqual(self.size(40), 431)
         self.assertEqual(self.serial("a.test"), certs.pair("a.test").serial)
 
@@ -214,7 +214,7 @@ class WorkersReloadTests(ReloadCase):
         def pids() -> list[Any]:
             return [row["pid"] for row in admin.call("GET", "/api/status")[1]["value"]["workers"]]
 
-        before = pids()
+        before = wait_for(lambda: all(found := pids()) and found, "workers")
         for pid in before:
             os.kill(pid, signal.SIGKILL)
         wait_for(lambda: all(pids()) and not set(before) & set(pids()), "other workers", self.served.logs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -63,7 +64,8 @@ class WorkersCase(EndToEndCase):
         """Workers that lost their parent in a failed test; runs before the gateway itself is ended."""
         if gateway.pid and gateway.running():
             for pid in children(gateway.pid):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def raw_upstream(self, behaviour: Behaviour) -> RawUpstream:
         made = RawUpstream(behaviour)
@@ -85,9 +87,20 @@ class WorkersCase(EndToEndCase):
         value: dict[str, Any] = answer["value"]
         return value
 
-    def pids(self, gateway: GatewayProcess) -> list[int]:
-        """The process ids of those that serve; 0 stands for a slot that is empty."""
-        return [row["pid"] if row["serving"] else 0 for row in self.status(gateway)["workers"]]
+    def full(self, gateway: GatewayProcess) -> list[int]:
+        """The process ids of all workers; none unless all serve."""
+        rows = self.status(gateway)["workers"]
+        return [row["pid"] for row in rows] if all(row["serving"] for row in rows) else []
+
+    def workers(self, gateway: GatewayProcess) -> list[int]:
+        """The process ids of all workers, once all serve."""
+        found: list[int] = wait_for(lambda: self.full(gateway), "workers", gateway.logs)
+        return found
+
+    def replaced(self, gateway: GatewayProcess, victim: int) -> list[int]:
+        """As ``full``, and none while the victim is among them."""
+        pids = self.full(gateway)
+        return [] if victim in pids else pids
 
     def connection(self, gateway: GatewayProcess) -> http.client.HTTPConnection:
         made = http.client.HTTPConnection("127.0.0.1", gateway.ports["proxy"], timeout=LIMIT_S)
@@ -139,7 +152,7 @@ class WorkersGuideTests(WorkersCase, test_guide.GuideTests):
             connection = self.connection(gateway)
             self.assertEqual(exchange(connection, "GET", "/anything/jwt-auth", headers={}).status, 401)
             owners.add(self.owner(connection))
-        self.assertEqual(owners, set(self.pids(gateway)))
+        self.assertEqual(owners, set(self.workers(gateway)))
 
 
 class ReadYourWritesTests(WorkersCase):
@@ -149,7 +162,7 @@ class ReadYourWritesTests(WorkersCase):
         """A route that was moved is found there by the next connections, and nowhere else: 300 times."""
         gateway = self.gateway().start()
         self.serve(gateway, self.raw_upstream(OK).port)
-        kept = [self.connection_to(gateway, pid) for pid in self.pids(gateway)]
+        kept = [self.connection_to(gateway, pid) for pid in self.workers(gateway)]
         stale = []
         with AdminClient(gateway) as admin:
             for number in range(PAIRS):
@@ -173,19 +186,13 @@ class ReadYourWritesTests(WorkersCase):
         with AdminClient(gateway) as admin:
             for number in range(20):
                 if number % 5 == 0:
-                    os.kill(
-                        next(pid for pid in wait_for(lambda: self.full(gateway), "workers")), signal.SIGKILL
-                    )
+                    os.kill(self.workers(gateway)[0], signal.SIGKILL)
                 body = {"name": "moving", "paths": [f"/moving/{number}"], "service_id": "s"}
                 self.assertEqual(admin.call("PUT", "/apisix/admin/routes/moving", body)[0], 200)
                 for _ in range(4):
                     self.assertEqual(gateway.get(f"/moving/{number}").status, 200, number)
-        wait_for(lambda: self.full(gateway), "workers")
+        self.workers(gateway)
         self.assertEqual({row["served_revision"] for row in self.status(gateway)["workers"]}, {23})
-
-    def full(self, gateway: GatewayProcess) -> list[int]:
-        pids = self.pids(gateway)
-        return pids if all(pids) else []
 
 
 class DeathTests(WorkersCase):
@@ -195,7 +202,7 @@ class DeathTests(WorkersCase):
         """After kill -9 of one worker under load no connection to the other fails, and it is replaced."""
         gateway = self.gateway().start()
         self.serve(gateway, self.raw_upstream(OK).port)
-        victim, other = self.pids(gateway)
+        victim, other = self.workers(gateway)
         connections = [self.connection_to(gateway, other) for _ in range(4)]
         failures: list[BaseException] = []
         counts = [0] * len(connections)
@@ -232,16 +239,12 @@ class DeathTests(WorkersCase):
         self.assertEqual([row["restarts"] for row in self.status(gateway)["workers"]], [1, 0])
         self.assertIn("ended: signal 9", gateway.logs())
 
-    def replaced(self, gateway: GatewayProcess, victim: int) -> list[int]:
-        pids = self.pids(gateway)
-        return pids if victim not in pids and all(pids) else []
-
     def test_both(self) -> None:
         """When both end at once, connections wait for those that replace them: none is refused."""
         gateway = self.gateway().start()
         self.serve(gateway, self.raw_upstream(OK).port)
         wait_for(lambda: len(children(gateway.pid)) == 3, "the spare worker")
-        for pid in self.pids(gateway):
+        for pid in self.workers(gateway):
             os.kill(pid, signal.SIGKILL)
         for _ in range(10):
             self.assertEqual(gateway.get("/r").status, 200)
@@ -253,7 +256,7 @@ class DeathTests(WorkersCase):
         upstream = self.raw_upstream(slow(release))
         gateway = self.gateway().start()
         self.serve(gateway, upstream.port)
-        victim = self.pids(gateway)[0]
+        victim = self.workers(gateway)[0]
         connection = self.connection_to(gateway, victim)
         connection.request("GET", "/r/slow")
         wait_for(lambda: any(b"/slow" in head for head in upstream.heads), "the request")
@@ -269,7 +272,7 @@ class DeathTests(WorkersCase):
         """A worker that hangs holds a write no longer than the timeout, and is replaced."""
         gateway = self.gateway(environ={"GATEWAY_PROXY_WORKER_TIMEOUT_S": "4"}).start()
         self.serve(gateway, self.raw_upstream(OK).port)
-        victim = self.pids(gateway)[1]
+        victim = self.workers(gateway)[1]
         os.kill(victim, signal.SIGSTOP)
         started = time.monotonic()
         body = {"name": "r", "service_id": "s", "paths": ["/after*"]}
@@ -287,7 +290,7 @@ class DeathTests(WorkersCase):
     def test_hanging_unnoticed(self) -> None:
         """A worker that hangs is replaced even if nobody changes anything; /api/status tells meanwhile."""
         gateway = self.gateway(environ={"GATEWAY_PROXY_WORKER_TIMEOUT_S": "0.5"}).start()
-        victim = self.pids(gateway)[0]
+        victim = self.workers(gateway)[0]
         os.kill(victim, signal.SIGSTOP)
         wait_for(lambda: self.replaced(gateway, victim), "a new worker")
 
@@ -368,7 +371,7 @@ class StopTests(WorkersCase):
         """The access log has a whole line for each request of each worker; SIGHUP opens it anew in all."""
         gateway = self.gateway(environ={"GATEWAY_LOG_ACCESS_FLUSH_S": "0.01"}).start()
         self.serve(gateway, self.raw_upstream(OK).port)
-        connections = [self.connection_to(gateway, pid) for pid in self.pids(gateway)]
+        connections = [self.connection_to(gateway, pid) for pid in self.workers(gateway)]
         path, moved = gateway.data_dir / "access.log", gateway.data_dir / "access.log.1"
         path.rename(moved)
         os.kill(gateway.pid, signal.SIGHUP)
@@ -436,8 +439,9 @@ class StartTests(WorkersCase):
         self.assertEqual(gateway.admin("PUT", "/apisix/admin/consumers/jack", {"username": "jack"})[0], 200)
         status, _ = gateway.admin("PUT", "/apisix/admin/consumers/jack/credentials/c", credential)
         self.assertEqual(status, 200)
-        os.kill(self.pids(gateway)[0], signal.SIGKILL)
-        wait_for(lambda: all(self.pids(gateway)), "workers")
+        victim = self.workers(gateway)[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda: self.replaced(gateway, victim), "a new worker")
         for pid in children(gateway.pid):
             self.assertNotIn(secret.encode(), Path(f"/proc/{pid}/cmdline").read_bytes())
             self.assertNotIn(secret.encode(), Path(f"/proc/{pid}/environ").read_bytes())
