@@ -141,7 +141,7 @@ class WebDownstream:
         # How much a chunked request still has to come nobody knows.
         return body.expected is not None and body.expected - body.received <= self._limits.linger_bytes
 
-    def pass_on(self, known: KnownAnswer, added: list[Pair], content: bytes) -> bool:
+    def pass_on(self, known: KnownAnswer, added: bytes, content: bytes) -> bool:
         return False
 
     def write(self, data: bytes) -> None:

@@ -208,7 +208,7 @@ class RedisTests(TrafficCase):
         self.assertEqual(set(seen["/strict"]), {200, 500})
         self.assertEqual(set(seen["/lenient"]), {200})
         # Each worker finds out for itself, by its own retry, that Redis is back.
-        wait_for(lambda: {gateway.get("/strict").status for _ in range(20)} == {200}, "every worker to use it")
+        wait_for(lambda: {gateway.get("/strict").status for _ in range(20)} == {200}, "all workers to use it")
         self.assertIn("is down", gateway.logs())
         self.assertNotIn("Traceback", gateway.logs())
 
