@@ -131,12 +131,12 @@ class LocalCounters:
         if place is None:
             return None
         words = self._words
-        left = limit - 1 - words[place + _COUNT]
+        count = words[place + _COUNT] + 1
         left_s = self._floats[place + ENDS] - self._now()
-        if left < 0 or left_s <= 0:
+        if count > limit or left_s <= 0:
             return None
-        words[place + _COUNT] += 1
-        return True, left, left_s
+        words[place + _COUNT] = count
+        return True, limit - count, left_s
 
     def _take(self, place: int, now: float, limit: int, window_s: float, cost: int, sliding: bool) -> Quota:
         if sliding:

@@ -283,7 +283,7 @@ class JwtAuth:
                         exchange.context["jwt_auth_payload"] = (
                             token.claims if isinstance(token, Token) else {}
                         )
-                    attach(exchange, identity.consumer, identity.credential_id)
+                    attach(exchange, identity)
                 return refusal
             cache.discard((text, config.key_claim_name))
 
@@ -297,7 +297,7 @@ class JwtAuth:
             cache.put((text, config.key_claim_name), verified)
         if config.store_in_ctx:
             exchange.context["jwt_auth_payload"] = token.claims
-        attach(exchange, verified.identity.consumer, verified.identity.credential_id)
+        attach(exchange, verified.identity)
         return None
 
     def _verify(

@@ -120,7 +120,8 @@ class Rule:
         key: Tells the rest; None if the rule is not for this request.
         limit, window_s: Numbers, or what reads them from a request.
         spelt: The names of the response fields in lower case: limit, remaining, reset. names: The same, to
-            look them up. frame: Their lines: limit and rest as numbers, the time as bytes are to be put in.
+            look them up. frame: Their lines, to put limit, rest and seconds in. whole_frame: The same, for
+            seconds that are spelt already.
     """
 
     prefix: str
@@ -130,6 +131,7 @@ class Rule:
     spelt: tuple[bytes, ...]
     names: frozenset[bytes] = field(init=False)
     frame: bytes = field(init=False)
+    whole_frame: bytes = field(init=False)
 
     @names.default
     def _names(self) -> frozenset[bytes]:
@@ -138,7 +140,11 @@ class Rule:
     @frame.default
     def _frame(self) -> bytes:
         limit, remaining, reset = [wire_name(name).replace(b"%", b"%%") for name in self.spelt]
-        return b"%b: %%d\r\n%b: %%d\r\n%b: %%b\r\n" % (limit, remaining, reset)
+        return b"%b: %%d\r\n%b: %%d\r\n%b: %%.2f\r\n" % (limit, remaining, reset)
+
+    @whole_frame.default
+    def _whole_frame(self) -> bytes:
+        return self.frame.removesuffix(b"%.2f\r\n") + b"%b\r\n"
 
 
 class Keys(dict[str, str]):
@@ -295,10 +301,10 @@ class TellingLimitCount(LimitCount):
         if told is not None:
             _, rule, _, number, (_, left, reset_s), before = told
             if before is None and rule is self.rules[0]:
-                time = b"%.2f" % reset_s
-                if time.endswith(b"0"):
-                    time = limiting.decimal(reset_s)
-                exchange.add_response_lines(rule.names, rule.frame % (number, left, time))
+                lines = rule.frame % (number, left, reset_s)
+                if lines.endswith(b"0\r\n"):
+                    lines = rule.whole_frame % (number, left, limiting.decimal(reset_s))
+                exchange.add_response_lines(rule.names, lines)
             else:
                 self._show(exchange, told)
 
@@ -310,7 +316,7 @@ class TellingLimitCount(LimitCount):
             if rule in self.rules:
                 own.append((rule, (number, left, limiting.decimal(reset_s))))
         for rule, values in reversed(own):
-            exchange.add_response_lines(rule.names, rule.frame % values)
+            exchange.add_response_lines(rule.names, rule.whole_frame % values)
 
 
 def _left(window: Window, quota: Quota) -> str:
