@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from attrs import define
 
 from gateway.core.fields import Pair
+from gateway.core.pages import STATUS_PHRASES
 from gateway.http1.field_lines import OWN_OF_ANSWERS, write_lines
 from gateway.http1.response import ResponseHead
 
 STATUS_LINES = {
-    status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() for status in map(int, HTTPStatus)
+    status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in STATUS_PHRASES.items()
 }
 
 

@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair
+from gateway.core.pages import STATUS_PHRASES
 from gateway.http1.request import Refused
 from gateway.proxy.admission import admit
 from gateway.proxy.known_answer import KnownAnswer
@@ -117,7 +118,7 @@ class WebDownstream:
         if self._gone:
             return
         request = self._request
-        request.setResponseCode(status)
+        request.setResponseCode(status, STATUS_PHRASES.get(status, "Unknown").encode())
         headers = request.responseHeaders
         close = False
         for name, value in fields:
