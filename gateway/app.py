@@ -54,6 +54,7 @@ from gateway.control.worker import Worker
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import Workers
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.secrets import Secrets, no_manager
 from gateway.counters.local import LocalCounters
 from gateway.data_plane import BACKLOG, DataPlane, Listener, maybe
 from gateway.errors import GatewayError, SettingsErrors
@@ -140,6 +141,7 @@ class GatewayService(Service):
         self._sockets = sockets
         self._source = source
         self._care: CertificateCare | None = None
+        self._secrets: Secrets = no_manager
         self._apisix_key = apisix_key
         self._clock = SystemClock()
         self._listeners: list[Listener] = []
@@ -213,7 +215,9 @@ class GatewayService(Service):
             elsewhere=self._in_a_thread,
             instances=lambda: [status.instance(group, socket.gethostname())],
         )
-        care = self._care = CertificateCare(settings, lambda: control.state, self._clock.time, os.environ)
+        care = self._care = CertificateCare(
+            settings, lambda: control.state, self._clock.time, os.environ, self._secrets
+        )
         status.notice_sources.append(care.expiry.notices)
         if settings.proxy.engine == "twisted":
             status.notice_sources.append(lambda: without_tunnels(served.snapshot, group))
@@ -291,6 +295,7 @@ class GatewayService(Service):
         if not count:
             plane = self._plane = DataPlane(self._settings, self._reactor, self._registry)
             await plane.load(in_order, view.revision, damaged)
+            self._secrets = plane.secrets.value
             return plane.runner, LocalPublisher(
                 plane.compiler, plane.runner, plane.metrics.applied, pause=self._pause, secrets=plane.secrets
             )
@@ -304,6 +309,7 @@ class GatewayService(Service):
         apis = dict.fromkeys(public_paths(self._settings), _of_workers)
         services = evolve(make_services(self._settings, self._reactor, calls, counters), public_apis=apis)
         secrets = make_secrets(self._settings, self._reactor, calls)
+        self._secrets = secrets.value
         self._closers += [calls.close, secrets.close, counters.close]
         compiler = make_compiler(self._settings, self._registry, services, secrets)
         snapshot = await load_snapshot(compiler, secrets, in_order, view.revision, damaged)
