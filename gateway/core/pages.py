@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from types import MappingProxyType
 
 PRODUCT = "gateway"
@@ -67,11 +66,6 @@ Source:
     504, whose pages say what their users know (data-plane contract §7.5), and for 418 and 499, which
     the registry does not name.
 """
-
-STATUS_PHRASES: Mapping[int, str] = MappingProxyType(
-    {status.value: status.phrase for status in HTTPStatus} | dict(REASON_PHRASES)
-)
-"""What status lines say, by number: the pages' names, and the standard library's for the others."""
 
 _CLASSES = {3: "Redirection", 4: "Client Error", 5: "Server Error"}
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from attrs import define
 
 from gateway.core.fields import Pair
-from gateway.core.pages import STATUS_PHRASES
+from gateway.core.pages import REASON_PHRASES
 from gateway.http1.field_lines import OWN_OF_ANSWERS, write_lines
 from gateway.http1.response import ResponseHead
 
+STATUS_PHRASES = {status.value: status.phrase for status in HTTPStatus} | dict(REASON_PHRASES)
+"""What status lines say, by number: the pages' names, and the standard library's for the others."""
 STATUS_LINES = {
     status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in STATUS_PHRASES.items()
 }

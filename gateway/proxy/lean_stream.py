@@ -20,7 +20,7 @@ from gateway.proxy.run import Run
 from gateway.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    from gateway.proxy.lean import LeanConnection
+    from gateway.proxy.lean_connection import LeanConnection
 
 _JOINED_BYTES = 16384
 """Content up to this size is joined with the head; more is not copied for that."""

@@ -18,10 +18,9 @@ from zope.interface import implementer
 
 from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair
-from gateway.core.pages import STATUS_PHRASES
 from gateway.http1.request import Refused
 from gateway.proxy.admission import admit
-from gateway.proxy.known_answer import KnownAnswer
+from gateway.proxy.known_answer import STATUS_PHRASES, KnownAnswer
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
 from gateway.proxy.run import Run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.proxy import lean
+from gateway.proxy import lean_connection
 from gateway.proxy.lean import LeanFactory
 from tests.proxy import server_contract as contract
 from tests.proxy.server_contract import GET, HalfTransport
@@ -145,7 +145,7 @@ class ConnectionTests(Lean, contract.ConnectionContract):
         self.send(GET)
         self.answer()
         left = [300, 200, 100]
-        self.patch(lean, "unsent", lambda transport: left[0])
+        self.patch(lean_connection, "unsent", lambda transport: left[0])
         self.channel.pauseProducing()
         while len(left) > 1:
             left.pop(0)
