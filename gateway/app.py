@@ -68,6 +68,7 @@ from gateway.parts import (
     make_services,
     metrics_directory,
     public_paths,
+    real_ip,
 )
 from gateway.registry import PluginRegistry, load_plugins
 from gateway.reload import Reload, Source, merge
@@ -194,7 +195,7 @@ class GatewayService(Service):
         control = Control(store, publisher, self._clock, State.of(view))
         status = StatusReport(served, control, self._clock, self._clock.time(), __version__)
         report = status if workers is None else WorkersReport(status, workers)
-        explainer = Explainer(served, self._clock)
+        explainer = Explainer(served, self._clock, lambda: real_ip(self._settings))
         api = AdminAPI(
             control,
             self._registry,
