@@ -11,13 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.ports import reserve
+
 LIMIT_S = 60.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+_BUS_ABOVE = 10_000
+"""The servers of a cluster talk to each other on the port that is so much higher."""
 
 
 class RedisProcess:
@@ -41,25 +39,20 @@ class RedisProcess:
         self._directory = Path(directory)
         self._options = options
         self._child: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
+        self.port = reserve(case, _BUS_ABOVE if "--cluster-enabled" in options else 0)
         self.start()
 
     def start(self) -> None:
         """Start it, and return once it answers."""
-        for _ in range(5):
-            config = [option for option in self._options[:1] if not option.startswith("--")]
-            command = ["redis-server", *config, "--port", str(self.port), "--bind", "127.0.0.1"]
-            if "--sentinel" not in self._options:
-                command += ["--save", "", "--appendonly", "no"]
-            command += ["--dir", str(self._directory), *self._options[len(config) :]]
-            with open(self._directory / "log", "ab") as log:
-                self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            if self._answers():
-                return
-            # Somebody else took the port in between.
-            self.kill()
-            self.port = free_port()
-        raise AssertionError((self._directory / "log").read_text()[-2000:])
+        config = [option for option in self._options[:1] if not option.startswith("--")]
+        command = ["redis-server", *config, "--port", str(self.port), "--bind", "127.0.0.1"]
+        if "--sentinel" not in self._options:
+            command += ["--save", "", "--appendonly", "no"]
+        command += ["--dir", str(self._directory), *self._options[len(config) :]]
+        with open(self._directory / "log", "ab") as log:
+            self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        if not self._answers():
+            raise AssertionError((self._directory / "log").read_text()[-2000:])
 
     def _answers(self) -> bool:
         assert self._child is not None
@@ -68,7 +61,7 @@ class RedisProcess:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 1) as probe:
                     probe.sendall(b"PING\r\n")
-                    if probe.recv(64)[:1] in b"+-":
+                    if probe.recv(64).startswith((b"+", b"-")):
                         return True
             except OSError:
                 time.sleep(0.02)

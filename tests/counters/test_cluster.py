@@ -16,6 +16,7 @@ from gateway.interfaces import CountersFailed, Quota
 from gateway.upstream.tls import ClientTLS
 from tests.counters.contract import CountersContract
 from tests.counters.redis_server import LIMIT_S, RedisProcess
+from tests.ports import reserve
 
 
 class SlotTests(SynchronousTestCase):
@@ -49,7 +50,7 @@ class ClusterTests(TestCase):
     timeout = LIMIT_S * 3
 
     def setUp(self) -> None:
-        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000")
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "15000")
         self.nodes = [RedisProcess(self, *options) for _ in range(3)]
         addresses = [f"127.0.0.1:{node.port}" for node in self.nodes]
         made = subprocess.run(
@@ -137,7 +138,8 @@ class ClusterTests(TestCase):
             await self.take(key, 9, 600.0)
         node.start()
         await self.ready()
-        for _ in range(1000):
+        deadline = reactor.seconds() + LIMIT_S  # type: ignore[attr-defined]
+        while reactor.seconds() < deadline:  # type: ignore[attr-defined]
             try:
                 await self.take(key, 9, 600.0)
                 return
@@ -149,9 +151,7 @@ class ClusterTests(TestCase):
 class NobodyTests(TestCase):
     async def test_nobody(self) -> None:
         """A cluster of which no server can be reached is a failure in words."""
-        from tests.counters.redis_server import free_port
-
-        server = RedisServer(Target("127.0.0.1", free_port()), reactor, ClientTLS(), retry_s=60)
+        server = RedisServer(Target("127.0.0.1", reserve(self)), reactor, ClientTLS(), retry_s=60)
         self.addCleanup(server.close)
         cluster = RedisCluster([("127.0.0.1", 1)], lambda host, port: server, reactor, timeout_s=30)
         counters: Any = RedisCounters(cluster, together=False)

@@ -19,7 +19,8 @@ from gateway.counters.scripts import TAKE
 from gateway.interfaces import CountersFailed
 from gateway.upstream.tls import ClientTLS
 from tests.certs import pair
-from tests.counters.redis_server import LIMIT_S, RedisProcess, free_port
+from tests.counters.redis_server import LIMIT_S, RedisProcess
+from tests.ports import reserve
 
 
 class ConnectionCase(TestCase):
@@ -56,7 +57,7 @@ class DownTests(ConnectionCase):
 
     async def test_refused(self) -> None:
         """Nobody listens: the request fails at once, and so do those after it."""
-        server = self.server(free_port(), retry_s=600)
+        server = self.server(reserve(self), retry_s=600)
         self.assertIn("cannot connect", await self.failure(server))
         self.assertIn("cannot connect", await self.failure(server))
 
@@ -210,7 +211,7 @@ class GuardedTests(ConnectionCase):
         certificate, key = directory / "cert.pem", directory / "key.pem"
         certificate.write_text(made.cert)
         key.write_text(made.key)
-        port = free_port()
+        port = reserve(self)
         redis = RedisProcess(
             self,
             *(

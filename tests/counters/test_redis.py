@@ -73,7 +73,7 @@ class RedisCountersTests(CountersContract, RedisCase):
         key = self.key()
         await self.take(key + "f", 3, 60.0)
         await self.take(key + "s", 3, 60.0, sliding=True)
-        await self.value(self.counters.leak(key + "b", 1, 1))
+        await self.value(self.counters.leak(key + "b", 0.01, 1))
         await self.value(self.counters.enter(key + "r", 3, "t", 60.0))
         for kind in "fsbr":
             self.assertGreater(int(self.redis.command("pttl", key + kind)), 0, kind)

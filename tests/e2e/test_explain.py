@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 from tests.counters.redis_server import RedisProcess
-from tests.e2e.gateway_process import LIMIT_S, GatewayProcess, wait_for
+from tests.e2e.gateway_process import LIMIT_S, wait_for
 from tests.e2e.raw_upstream import OK
 from tests.e2e.test_plugins_traffic import COUNT, TrafficCase, held, storm
 
 
-class ExplainCase(TrafficCase):
-    def explain(self, gateway: GatewayProcess, url: str, **query: Any) -> dict[str, Any]:
-        status, answer = gateway.admin("POST", "/api/explain", {"url": url, **query})
-        self.assertEqual(status, 200, answer)
-        value: dict[str, Any] = answer["value"]
-        return value
-
-    def decided(self, gateway: GatewayProcess, url: str) -> tuple[Any, ...]:
-        """Status, who decides, and the reason code."""
-        outcome = self.explain(gateway, url)["outcome"]
-        return outcome["status"], outcome["decided_by"], outcome["reason"]
-
-
-class LimitsTests(ExplainCase):
+class LimitsTests(TrafficCase):
     """The counters that count for live requests are the ones that are told."""
 
     def limits(self, workers: int) -> None:
@@ -105,7 +91,7 @@ class LimitsTests(ExplainCase):
         self.limits(2)
 
 
-class RedisTests(ExplainCase):
+class RedisTests(TrafficCase):
     def test_redis(self) -> None:
         """Counters in Redis are read, not taken from; while it is down that is told as the 500 it is."""
         redis = RedisProcess(self)

@@ -7,6 +7,7 @@ from typing import Any
 from tests.e2e.gateway_process import wait_for
 from tests.e2e.raw_upstream import OK, RawUpstream
 from tests.e2e.test_proxying import ProxyCase
+from tests.ports import reserve
 
 FAST: dict[str, Any] = {
     "active": {
@@ -30,7 +31,7 @@ class HealthTests(ProxyCase):
     def test_out_and_back(self) -> None:
         """A node that stops listening gets no requests any more; when it listens again it does."""
         stays = self.raw_upstream(OK)
-        goes = RawUpstream(OK)
+        goes = RawUpstream(OK, reserve(self))
         self.serve("n", (stays.port, 1), (goes.port, 1), checks=FAST)
         self.assertEqual(self.statuses(), {})
         self.served.get("/n")

@@ -20,11 +20,12 @@ from tests.e2e.raw_upstream import OK, Behaviour, Peer, RawUpstream, answering
 from tests.e2e.test_workers import WorkersCase
 
 COUNT: dict[str, Any] = {"count": 100, "time_window": 600, "rejected_code": 429, "policy": "local"}
+HOST = {"Host": "a.test"}
 
 
 def storm(port: int, path: str, count: int) -> Counter[int]:
     """Send *count* requests at the same time, each on a connection of its own, and count the statuses."""
-    request = f"GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\nHost: {HOST['Host']}\r\nConnection: close\r\n\r\n".encode()
     selector = selectors.DefaultSelector()
     found: Counter[int] = Counter()
     sockets = [socket.create_connection(("127.0.0.1", port), LIMIT_S) for _ in range(count)]
@@ -74,6 +75,17 @@ class TrafficCase(WorkersCase):
         for path, body in ((f"services/{name}", service), (f"routes/{name}", route)):
             status, answer = gateway.admin("PUT", f"/apisix/admin/{path}", body)
             self.assertEqual(status, 200, answer)
+
+    def explain(self, gateway: GatewayProcess, url: str, **query: Any) -> dict[str, Any]:
+        status, answer = gateway.admin("POST", "/api/explain", {"url": url, **query})
+        self.assertEqual(status, 200, answer)
+        value: dict[str, Any] = answer["value"]
+        return value
+
+    def decided(self, gateway: GatewayProcess, url: str) -> tuple[Any, ...]:
+        """Status, who decides, and the reason code."""
+        outcome = self.explain(gateway, url)["outcome"]
+        return outcome["status"], outcome["decided_by"], outcome["reason"]
 
 
 class LocalTests(TrafficCase):
@@ -236,7 +248,7 @@ class RedisTests(TrafficCase):
         redis = RedisProcess(self)
         gateway = self.gateway(environ={"GATEWAY_PLUGINS_REDIS_RETRY_S": "0.2"}).start()
         port = self.raw_upstream(OK).port
-        settings = self.settings(redis, count=1000000, redis_timeout=1000)
+        settings = self.settings(redis, count=1000000, redis_timeout=30000)
         self.route(gateway, port, {"limit-count": settings}, "strict")
         self.route(gateway, port, {"limit-count": {**settings, "allow_degradation": True}}, "lenient")
         self.assertEqual(gateway.get("/strict").status, 200)
@@ -349,10 +361,11 @@ class BreakerTests(TrafficCase):
         settings = {"break_response_code": 503, "break_response_body": "closed", "max_breaker_sec": 60}
         settings["unhealthy"] = {"http_statuses": [500], "failures": 3}
         self.route(gateway, self.raw_upstream(bad).port, {"api-breaker": settings})
-        found = [gateway.get("/r").status for _ in range(10)]
-        self.assertEqual(found[:3], [500] * 3)
-        self.assertEqual(found[3:6], [503] * 3)
-        self.assertEqual(gateway.get("/r/other").status, 500)
+        self.assertEqual([gateway.get("/r", headers=HOST).status for _ in range(3)], [500] * 3)
+        # What was answered is counted a moment after that.
+        wait_for(lambda: self.decided(gateway, "http://a.test/r")[0] == 503, "the third to be counted")
+        self.assertEqual(storm(gateway.ports["proxy"], "/r", 8), {503: 8})
+        self.assertEqual(gateway.get("/r/other", headers=HOST).status, 500)
 
 
 class GroupTests(EndToEndCase):

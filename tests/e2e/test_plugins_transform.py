@@ -155,7 +155,7 @@ class TransformTests(EndToEndCase):
         self.assertEqual(first["request"]["uri"], "/logged?jwt=***")
         self.assertEqual((first["request"]["body"], first["response"]["body"]), ("sent", "POST"))
         self.assertEqual((first["route_id"], first["upstream"]), ("logged", f"127.0.0.1:{self.nodes.port}"))
-        wait_for(lambda: file.read_text().count("\n") == 2, "two lines")
+        wait_for(lambda: file.exists() and file.read_text().count("\n") == 2, "two lines")
         (one, _) = map(json.loads, file.read_text().splitlines())
         wanted = {
             "uri": "/logged?jwt=***",

@@ -153,10 +153,15 @@ class ReloadCase(TLSCase):
         self.settled(lambda: self.size(40) == 404)
         # The files of a certificate are read anew though the settings name the same.
         self.settled(lambda: self.serial("a.test") == second.serial)
-        kept.request("GET", "/")
-        answer = kept.getresponse()
-        self.assertEqual((answer.status, answer.getheader("Server")), (404, "gateway"))
-        answer.read()
+
+        def seen_from_before() -> bool:
+            kept.request("GET", "/")
+            answer = kept.getresponse()
+            answer.read()
+            self.assertEqual(answer.status, 404)
+            return answer.getheader("Server") == "gateway"
+
+        self.settled(seen_from_before)
         logs = self.served.logs()
         self.reload(f"{self.settings(health_checks='off')}\n[log]\nlevel = warn\n", "[proxy] health_checks")
         # Level warn: what is applied is no longer told, what waits is.

@@ -127,7 +127,7 @@ class PrometheusTests(EndToEndCase):
         answer = exchange(connection, "GET", "/v1/route/r", headers={})
         self.assertEqual(answer.json["value"]["paths"], ["/cart/*"])
         labels = {"name": "/apisix/services/s", "port": str(self.nodes.port)}
-        self.assertEqual(self.scraped(served).value("apisix_upstream_status", **labels), 1)
+        self.counted(served, "apisix_upstream_status", 1, **labels)
 
     def check(self, scrape: Scrape, workers: int) -> None:
         route = {"route": "r", "service": "s", "node": "127.0.0.1", "request_type": "traditional_http"}

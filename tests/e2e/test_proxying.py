@@ -13,6 +13,7 @@ from typing import Any
 from tests.e2e.gateway_process import AdminClient, EndToEndCase, GatewayProcess, wait_for
 from tests.e2e.raw_upstream import OK, Behaviour, RawUpstream, answering, once, silent, streams
 from tests.hostile.smuggling import REFUSED
+from tests.ports import reserve
 
 LARGE = 1 << 28
 """Bytes of a large body: far more than the gateway may hold of it."""
@@ -50,11 +51,7 @@ class ProxyCase(EndToEndCase):
 
     def dead_port(self) -> int:
         """A port that refuses connections for as long as the test runs."""
-        holder = socket.socket()
-        self.addCleanup(holder.close)
-        holder.bind(("127.0.0.1", 0))
-        port: int = holder.getsockname()[1]
-        return port
+        return reserve(self)
 
     def serve(self, name: str, *nodes: tuple[int, int], **upstream: Any) -> None:
         """A service for (port, weight) nodes, and the route ``/<name>*`` to it."""

@@ -18,6 +18,7 @@ SETTINGS = """
 regex_timeout_ms = {limit_ms}
 [proxy]
 workers = {workers}
+max_headers = {max_headers}
 [log]
 access_flush_s = 0
 access_format = $uri $status $reason
@@ -32,7 +33,7 @@ class RegexLimitTests(EndToEndCase):
 
     def serve(self, workers: int) -> None:
         listen = {"GATEWAY_METRICS_LISTEN": "127.0.0.1:0"}
-        settings = SETTINGS.format(limit_ms=20, workers=workers)
+        settings = SETTINGS.format(limit_ms=20, workers=workers, max_headers=100)
         self.served = self.gateway(settings=settings, environ=listen).start()
         upstream = {"nodes": [{"host": "127.0.0.1", "port": self.node.port, "weight": 1}]}
         self.put("services/s", {"name": "s", "upstream": upstream})
@@ -94,9 +95,12 @@ class RegexLimitTests(EndToEndCase):
         self.assertEqual((status, outcome["status"], outcome["reason"]), (200, 500, "regex_timeout"))
 
         # Patterns that are compiled already follow the settings.
-        self.served.config.write_text(SETTINGS.format(limit_ms=40, workers=self.workers))
+        self.served.config.write_text(SETTINGS.format(limit_ms=40, workers=self.workers, max_headers=30))
         os.kill(self.served.pid, signal.SIGHUP)
-        wait_for(lambda: self.told("settings read again: [plugins] regex_timeout_ms"), "the new settings")
+        wait_for(lambda: self.told("settings read again: "), "the new settings")
+        # A worker follows in its turn; a pattern is told of once a minute, so it must not be too early.
+        many = {f"X-{number}": "x" for number in range(40)}
+        wait_for(lambda: self.served.get("/free/x", headers=many).status == 431, "whoever serves to follow")
         wait_for(lambda: self.served.get("/other/" + "b" * 4000 + "!").status == 500, "an attack")
         wait_for(lambda: any("40 ms" in line for line in self.told("(b|bb)+$")), "another line in the log")
 

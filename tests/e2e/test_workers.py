@@ -23,6 +23,7 @@ from tests.e2e.gateway_process import (
     wait_for,
 )
 from tests.e2e.raw_upstream import OK, Behaviour, Peer, RawUpstream
+from tests.ports import reserve
 
 PAIRS = 300
 WORKERS = {"GATEWAY_PROXY_WORKERS": "2"}
@@ -215,14 +216,12 @@ class DeathTests(WorkersCase):
             thread.start()
         try:
             wait_for(lambda: min(counts) > 20, "load")
+            wait_for(lambda: len(children(gateway.pid)) == 3, "the spare worker")
             spares = children(gateway.pid) - {victim, other}
-            self.assertEqual(len(spares), 1)
-            started = time.monotonic()
             os.kill(victim, signal.SIGKILL)
             found = wait_for(lambda: self.replaced(gateway, victim), "a new worker")
-            took_s = time.monotonic() - started
+            # One that was there already: no start of Python was waited for.
             self.assertEqual((found[1], {found[0]}), (other, spares))
-            self.assertLess(took_s, 5)
             before = min(counts)
             wait_for(lambda: min(counts) > before + 20, "load")
         finally:
@@ -268,7 +267,7 @@ class DeathTests(WorkersCase):
 
     def test_hanging(self) -> None:
         """A worker that hangs holds a write no longer than the timeout, and is replaced."""
-        gateway = self.gateway(environ={"GATEWAY_PROXY_WORKER_TIMEOUT_S": "1"}).start()
+        gateway = self.gateway(environ={"GATEWAY_PROXY_WORKER_TIMEOUT_S": "4"}).start()
         self.serve(gateway, self.raw_upstream(OK).port)
         victim = self.pids(gateway)[1]
         os.kill(victim, signal.SIGSTOP)
@@ -276,14 +275,14 @@ class DeathTests(WorkersCase):
         body = {"name": "r", "service_id": "s", "paths": ["/after*"]}
         self.assertEqual(gateway.admin("PUT", "/apisix/admin/routes/r", body)[0], 200)
         took_s = time.monotonic() - started
-        self.assertGreater(took_s, 0.5)
-        self.assertLess(took_s, 5)
+        self.assertGreater(took_s, 2)
+        self.assertLess(took_s, 20)
         wait_for(lambda: gone(victim), "the worker to end")
         for _ in range(10):
             self.assertEqual(gateway.get("/after").status, 200)
         started = time.monotonic()
         self.assertEqual(gateway.admin("PUT", "/apisix/admin/routes/r", body)[0], 200)
-        self.assertLess(time.monotonic() - started, 0.9)
+        self.assertLess(time.monotonic() - started, 3.6)
 
     def test_hanging_unnoticed(self) -> None:
         """A worker that hangs is replaced even if nobody changes anything; /api/status tells meanwhile."""
@@ -319,7 +318,7 @@ class StopTests(WorkersCase):
         connection = self.connection(gateway)
         connection.request("GET", "/r/slow")
         wait_for(lambda: upstream.heads, "the request")
-        self.assertEqual(self.status(gateway)["in_flight"], 1)
+        wait_for(lambda: self.status(gateway)["in_flight"] == 1, "the worker to tell of it")
         port, all_of_them = gateway.ports["proxy"], children(gateway.pid)
         os.kill(gateway.pid, signal.SIGTERM)
 
@@ -349,17 +348,17 @@ class StopTests(WorkersCase):
         wait_for(lambda: upstream.heads, "the request")
         started = time.monotonic()
         gateway.end()
-        self.assertLess(time.monotonic() - started, 4)
+        # The upstream would be waited for a minute.
+        self.assertLess(time.monotonic() - started, LIMIT_S / 2)
         with self.assertRaises((OSError, http.client.HTTPException)):
             connection.getresponse()
 
     def test_killed(self) -> None:
         """kill -9 of the first process leaves none behind, and the next start serves the same address."""
-        gateway = self.gateway().start()
+        gateway = self.gateway(environ={"GATEWAY_PROXY_LISTEN": f"127.0.0.1:{reserve(self)}"}).start()
         self.serve(gateway, self.raw_upstream(OK).port)
         wait_for(lambda: len(children(gateway.pid)) == 3, "the spare worker")
         workers = children(gateway.pid)
-        gateway.environ["GATEWAY_PROXY_LISTEN"] = f"127.0.0.1:{gateway.ports['proxy']}"
         gateway.end(signal.SIGKILL)
         wait_for(lambda: all(gone(pid) for pid in workers), "the workers to end")
         gateway.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from typing import Any
 
 from twisted.internet import reactor
@@ -10,6 +11,29 @@ from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from gateway.http1 import eager
+
+LIMIT_S = 60.0
+
+
+def readable(transport: Any) -> bool:
+    """
+    Wait until a transport's socket has something to read.
+
+    The reactor has no turn meanwhile: what arrives had left before. A busy system may deliver it a moment
+    later, though.
+    """
+    return bool(select.select([transport.socket], [], [], LIMIT_S)[0])
+
+
+def arrived(transport: Any, size: int) -> bytes:
+    """The next *size* bytes of a transport's socket; fewer if no more come. As ``readable``."""
+    found = b""
+    while len(found) < size and readable(transport):
+        data = transport.socket.recv(size - len(found))
+        if not data:
+            break
+        found += data
+    return found
 
 
 class Told(Protocol):

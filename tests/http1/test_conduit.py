@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransport
 
 from gateway.http1 import conduit, eager
 from gateway.http1.conduit import Conduit
-from tests.http1.pairs import Pairs, Told
+from tests.http1.pairs import Pairs, Told, readable
 
 _CONTENT = os.urandom(3_000_000)
 
@@ -231,10 +231,12 @@ class ConduitTests(Pairs):
         server.transport.pauseProducing()
         self.assertFalse(server.transport.has_more())
         client.transport.write(b"x")
+        self.assertTrue(readable(server.transport))
         self.assertTrue(server.transport.has_more())
         self.assertEqual(server.transport.socket.recv(9), b"x")
         client.transport.loseConnection()
         await client.lost
+        self.assertTrue(readable(server.transport))
         self.assertTrue(server.transport.has_more(), "the end")
         server.transport.resumeProducing()
         await server.lost

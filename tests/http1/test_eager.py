@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gateway.http1 import eager
-from tests.http1.pairs import Pairs, Told
+from tests.http1.pairs import Pairs, Told, arrived
 
 
 class _Producer:
@@ -41,7 +41,7 @@ class EagerTests(Pairs):
         server, client = await self.pair()
         client.transport.writeSequence([b"a", b"b"])
         self.assertEqual(client.transport._tempDataBuffer, [])
-        self.assertEqual(server.transport.socket.recv(9), b"ab")
+        self.assertEqual(arrived(server.transport, 2), b"ab")
         client.transport.loseConnection()
         await server.lost
         await client.lost
@@ -109,12 +109,12 @@ class TurnTests(Pairs):
         client.transport.writeSequence([b"c", b"d"])
         server.transport.pauseProducing()
         client.transport.write(b"e")
-        self.assertEqual(server.transport.socket.recv(9), b"abcd")
+        self.assertEqual(arrived(server.transport, 4), b"abcd")
         self.assertRaises(BlockingIOError, server.transport.socket.recv, 9)
         eager.turn.close()
-        self.assertEqual(server.transport.socket.recv(9), b"e")
+        self.assertEqual(arrived(server.transport, 1), b"e")
         client.transport.write(b"f")
-        self.assertEqual(server.transport.socket.recv(9), b"f")
+        self.assertEqual(arrived(server.transport, 1), b"f")
         self.assertEqual((client.transport._tempDataBuffer, client.transport._tempDataLen), ([], 0))
         server.transport.resumeProducing()
         client.transport.loseConnection()
@@ -129,14 +129,9 @@ class TurnTests(Pairs):
         client.transport.write(b"a")
         client.transport.write(large)
         client.transport.write(b"b")
-        got = b""
-        server.transport.socket.setblocking(True)
-        while len(got) < len(large) + 1:
-            got += server.transport.socket.recv(1 << 16)
-        self.assertEqual(got, b"a" + large)
+        self.assertEqual(arrived(server.transport, len(large) + 1), b"a" + large)
         eager.turn.close()
-        self.assertEqual(server.transport.socket.recv(9), b"b")
-        server.transport.socket.setblocking(False)
+        self.assertEqual(arrived(server.transport, 1), b"b")
         client.transport.loseConnection()
         await server.lost
         await client.lost
@@ -149,7 +144,7 @@ class TurnTests(Pairs):
             self.assertRaises(BlockingIOError, server.transport.socket.recv, 9)
             client.transport.write(b"a")
         for server, client in pairs:
-            self.assertEqual(server.transport.socket.recv(9), b"a")
+            self.assertEqual(arrived(server.transport, 1), b"a")
             client.transport.loseConnection()
         eager.turn.close()
         for server, client in pairs:
@@ -177,7 +172,7 @@ class TurnTests(Pairs):
         while why is None:
             why = client.transport.doRead()
         eager.turn.close()
-        self.assertEqual(server.transport.socket.recv(99), b"the answer")
+        self.assertEqual(arrived(server.transport, 10), b"the answer")
         client.transport.connectionLost(Failure(why))
         await client.lost
         await server.lost
@@ -263,9 +258,7 @@ class UnsentTests(TestCase):
         held = len(client.transport.dataBuffer) + client.transport._tempDataLen
         before = eager.unsent(client.transport)
         self.assertGreater(before, held)
-        taken = 0
-        while taken < 1 << 20:
-            taken += len(server.transport.socket.recv(1 << 16))
+        self.assertEqual(len(arrived(server.transport, 1 << 20)), 1 << 20)
         # Nothing was sent meanwhile: the reactor had no turn. The system's part is less all the same.
         self.assertLess(eager.unsent(client.transport), before)
         server.transport.resumeProducing()

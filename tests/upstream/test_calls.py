@@ -7,7 +7,6 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import trustRootFromCertificates
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
@@ -18,6 +17,7 @@ from gateway.interfaces import HttpAnswer, HttpCallFailed, KeepAlive
 from gateway.upstream import calls
 from gateway.upstream.calls import TreqCalls
 from gateway.upstream.tls import ClientTLS
+from tests.ports import reserve
 from tests.upstream.certificates import certificate, public
 
 
@@ -132,10 +132,7 @@ class CallTests(TestCase):
 
     async def test_nobody(self) -> None:
         """Nobody there, or no such URL: a failure that says so."""
-        port: Any = reactor.listenTCP(0, Factory.forProtocol(Protocol), interface="127.0.0.1")
-        number = port.getHost().port
-        await port.stopListening()
-        self.assertIn("refused", str(await self.refused("GET", f"http://127.0.0.1:{number}/")))
+        self.assertIn("refused", str(await self.refused("GET", f"http://127.0.0.1:{reserve(self)}/")))
         await self.refused("GET", "ftp://127.0.0.1/")
 
     async def test_tls(self) -> None:

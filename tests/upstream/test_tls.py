@@ -7,11 +7,13 @@ from typing import Any
 import treq
 from OpenSSL import SSL
 from twisted.internet import reactor
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import trustRootFromCertificates
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
+from zope.interface import implementer
 
 from gateway.core import reasons
 from gateway.proxy.tls_contexts import ContextLoader
@@ -170,11 +172,12 @@ class ClientCertificateTests(TestCase):
         context.set_info_callback(count)
         context.set_alpn_select_callback(lambda conn, offered: offered[0])
 
-        class Factory:
-            def getContext(self) -> Any:
-                return context
+        @implementer(IOpenSSLServerConnectionCreator)
+        class Creator:
+            def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+                return SSL.Connection(context, None)
 
-        port: Any = reactor.listenSSL(0, Site(Say()), Factory(), interface="127.0.0.1")
+        port: Any = reactor.listenSSL(0, Site(Say()), Creator(), interface="127.0.0.1")
         self.port: int = port.getHost().port
         self.addCleanup(port.stopListening)
         self.agent = UpstreamAgent(reactor)
