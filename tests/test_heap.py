@@ -8,6 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.limits import LIMIT_S
+
 ROOT = Path(__file__).resolve().parent.parent
 _PROGRAM = """
 import gc
@@ -24,6 +26,6 @@ class SettleTests(SynchronousTestCase):
     def test_settled(self) -> None:
         """What there is is kept out of collections, and what comes later is not."""
         done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", _PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S
         )
         self.assertEqual((done.stdout.split(), done.stderr), (["True", "True"], ""))

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import gateway
 import twisted.plugins
+from tests.limits import LIMIT_S
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -139,7 +140,7 @@ class ImportTests(SynchronousTestCase):
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LIMIT_S,
         )
         self.assertEqual((ended.returncode, ended.stdout.strip()), (0, "False"), ended.stderr)
 

@@ -32,6 +32,8 @@ from gateway.upstream.tls import ClientTLS
 log = Logger()
 
 FIRST_PAUSE_S = 0.1
+LAST_LOOK_S = 0.05
+"""An answer may wait unread while this process was held up: it is looked for once more."""
 
 
 @frozen
@@ -148,11 +150,18 @@ class RedisServer:
             return fail(CountersFailed(self._why))
         self._used_s = self._reactor.seconds()
         answered: Deferred[Any] = Deferred()
-        timer = self._reactor.callLater(self.target.timeout_s, self._too_slow, answered)
+
+        def overdue(last: bool = False) -> None:
+            if last:
+                self._too_slow(answered)
+            else:
+                timers.append(self._reactor.callLater(LAST_LOOK_S, overdue, True))
+
+        timers: list[IDelayedCall] = [self._reactor.callLater(self.target.timeout_s, overdue)]
 
         def over(result: Any) -> Any:
-            if timer.active():
-                timer.cancel()
+            if timers[-1].active():
+                timers[-1].cancel()
             self._sent.discard(answered)
             return result
 

@@ -11,8 +11,10 @@ The number of time series is bounded: label values beyond the limit are counted 
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Histogram, values
@@ -36,6 +38,8 @@ LATENCY_LABELS = ("type", *_GROUP_LABELS)
 _TRADITIONAL = ("traditional_http", "", "")
 _DEAD = "0"
 """In the place of a process id: the file that has what ended processes counted."""
+_LOCK = "lock"
+"""Held by who reads the files, together, and by who adds them up, alone."""
 
 
 def _text(value: str | None) -> str:
@@ -258,10 +262,23 @@ def files_of(directory: str, pid: int | str) -> list[str]:
     return [entry.path for entry in os.scandir(directory) if entry.name.endswith(f"_{pid}.db")]
 
 
+@contextmanager
+def _locked(directory: str, operation: int) -> Iterator[None]:
+    descriptor = os.open(os.path.join(directory, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def collect_files(directory: str) -> Iterable[Metric]:
     """The sums of what all processes have counted, those that ended included. Reads files: for a thread."""
-    found: Iterable[Metric] = MultiProcessCollector(None, directory).collect()
-    return found
+    with _locked(directory, fcntl.LOCK_SH), os.scandir(directory) as entries:
+        # A process that begins makes its files empty; a moment later they can be read.
+        paths = [entry.path for entry in entries if entry.name.endswith(".db") and entry.stat().st_size]
+        found: Iterable[Metric] = MultiProcessCollector.merge(paths)
+        return found
 
 
 def absorb(directory: str, pid: int) -> None:
@@ -270,7 +287,13 @@ def absorb(directory: str, pid: int) -> None:
 
     A gateway that replaces workers for months so has a handful of files.
     """
-    for path in files_of(directory, pid):
+    with _locked(directory, fcntl.LOCK_EX):
+        for path in files_of(directory, pid):
+            _add_up(directory, path)
+
+
+def _add_up(directory: str, path: str) -> None:
+    if os.path.getsize(path):  # Whoever was killed early may have left an empty one.
         kind = os.path.basename(path).rpartition("_")[0]
         total = MmapedDict(os.path.join(directory, f"{kind}_{_DEAD}.db"))
         try:
@@ -278,4 +301,4 @@ def absorb(directory: str, pid: int) -> None:
                 total.write_value(key, total.read_value(key)[0] + value, 0.0)
         finally:
             total.close()
-        os.unlink(path)
+    os.unlink(path)

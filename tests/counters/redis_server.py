@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.limits import LIMIT_S
 from tests.ports import reserve
 
-LIMIT_S = 60.0
 _BUS_ABOVE = 10_000
 """The servers of a cluster talk to each other on the port that is so much higher."""
 

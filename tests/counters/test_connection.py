@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,16 @@ class DownTests(ConnectionCase):
         self.assertLess(reactor.seconds() - started, 10)  # type: ignore[attr-defined]
         redis.signal(signal.SIGCONT)
         await self.until_up(server)
+
+    async def test_held_up(self) -> None:
+        """An answer that came in time counts, though this process was held up and reads it too late."""
+        redis = RedisProcess(self)
+        server = self.server(redis.port, timeout_s=1)
+        await self.until_up(server)
+        counters: Any = RedisCounters(server)
+        asked = [counters.take("k", 9, 60.0) for _ in range(3)]
+        time.sleep(1.5)
+        self.assertEqual([quota.remaining for quota in await gatherResults(asked)], [8, 7, 6])
 
     async def test_asked_again_at_once(self) -> None:
         """Whoever asks again the moment a request has failed has a new connection, or is told at once."""

@@ -22,7 +22,8 @@ from urllib.parse import quote, urlencode
 
 from attrs import frozen
 
-LIMIT_S = 60.0
+from tests.limits import LIMIT_S
+
 ADMIN = "/apisix/admin"
 Document = dict[str, Any]
 

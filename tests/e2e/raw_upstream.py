@@ -7,9 +7,15 @@ import struct
 import threading
 from collections.abc import Callable
 
-LIMIT_S = 30.0
+from tests.limits import LIMIT_S
 
 Behaviour = Callable[["RawUpstream", "Peer"], None]
+
+
+def announced(head: bytes) -> int:
+    """The length of the content that follows a request's head."""
+    lines = [line.lower() for line in head.split(b"\r\n")]
+    return next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
 
 
 class Peer:
@@ -29,10 +35,17 @@ class Peer:
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         return head
 
+    def whole(self, head: bytes) -> bytes:
+        """The content of the announced length; less when the gateway closed."""
+        length = announced(head)
+        while len(self._buffer) < length and (data := self.socket.recv(1 << 18)):
+            self._buffer += data
+        content, self._buffer = self._buffer[:length], self._buffer[length:]
+        return content
+
     def content(self, head: bytes) -> int:
         """Read content of the announced length and forget it; returns how much came."""
-        lines = [line.lower() for line in head.split(b"\r\n")]
-        length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+        length = announced(head)
         seen = len(self._buffer)
         self._buffer = b""
         while seen < length:

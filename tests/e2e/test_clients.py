@@ -6,7 +6,7 @@ import select
 import socket
 import struct
 
-from tests.e2e.gateway_process import wait_for
+from tests.e2e.gateway_process import LIMIT_S, wait_for
 from tests.e2e.raw_upstream import OK, answering, silent
 from tests.e2e.test_proxying import HELD, ProxyCase, peak
 
@@ -39,7 +39,7 @@ class ClientCase(ProxyCase):
         return [line.split()[-1] for line in lines]
 
     def connect(self) -> socket.socket:
-        made = socket.create_connection(("127.0.0.1", self.served.ports["proxy"]), timeout=60)
+        made = socket.create_connection(("127.0.0.1", self.served.ports["proxy"]), timeout=LIMIT_S)
         self.addCleanup(made.close)
         return made
 

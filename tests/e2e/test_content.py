@@ -10,8 +10,8 @@ import threading
 from typing import Any
 
 from gateway.http1.conduit import WORTH_BYTES
-from tests.e2e.gateway_process import wait_for
-from tests.e2e.raw_upstream import Peer, RawUpstream
+from tests.e2e.gateway_process import LIMIT_S, wait_for
+from tests.e2e.raw_upstream import Peer, RawUpstream, announced
 from tests.e2e.test_proxying import ProxyCase
 
 _CONTENT = os.urandom(1 << 20) * 8
@@ -22,15 +22,10 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _length(head: bytes) -> int:
-    lines = [line.lower() for line in head.split(b"\r\n")]
-    return next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
-
-
 def hashes(upstream: RawUpstream, peer: Peer) -> None:
     """Answers with the digest of what it was sent, or with as many bytes as the target's last part says."""
     while (head := peer.head()) is not None:
-        left = _length(head)
+        left = announced(head)
         if left:
             found = hashlib.sha256()
             while left and (data := peer.take()):
@@ -49,7 +44,7 @@ class LargeContentTests(ProxyCase):
         self.serve("c", (self.upstream.port, 1))
 
     def connect(self) -> http.client.HTTPConnection:
-        made = http.client.HTTPConnection("127.0.0.1", self.served.ports["proxy"], timeout=60)
+        made = http.client.HTTPConnection("127.0.0.1", self.served.ports["proxy"], timeout=LIMIT_S)
         self.addCleanup(made.close)
         return made
 
@@ -108,7 +103,7 @@ class LargeContentTests(ProxyCase):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(LIMIT_S)
         self.assertEqual(wrong, [])
 
     def test_looked_at(self) -> None:
@@ -136,7 +131,9 @@ class LargeContentTests(ProxyCase):
 
     def test_a_client_that_leaves(self) -> None:
         """Half an upload is no request: the upstream's connection is cut, and others are served."""
-        with socket.create_connection(("127.0.0.1", self.served.ports["proxy"]), timeout=60) as connection:
+        with socket.create_connection(
+            ("127.0.0.1", self.served.ports["proxy"]), timeout=LIMIT_S
+        ) as connection:
             connection.sendall(b"POST /c HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n" + _CONTENT)
         self.assertEqual(self.served.get("/c/3").body, _CONTENT[:3])
 
@@ -172,7 +169,7 @@ class HostileUpstreamTests(ProxyCase):
             peer.socket.shutdown(socket.SHUT_RDWR)
 
         self.serve("s", (self.raw_upstream(stingy).port, 1))
-        connection = http.client.HTTPConnection("127.0.0.1", self.served.ports["proxy"], timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.served.ports["proxy"], timeout=LIMIT_S)
         self.addCleanup(connection.close)
         connection.request("GET", "/s")
         answer = connection.getresponse()

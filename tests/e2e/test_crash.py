@@ -7,7 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
-from tests.e2e.gateway_process import AdminClient, EndToEndCase, GatewayProcess
+from tests.e2e.gateway_process import LIMIT_S, AdminClient, EndToEndCase, GatewayProcess
 
 ROUNDS = 4
 WRITES_BEFORE_KILL = (1, 7, 20, 41)
@@ -47,7 +47,7 @@ class KilledWhileWritingTests(EndToEndCase):
         enough = threading.Event()
 
         def kill() -> None:
-            enough.wait(60)
+            enough.wait(LIMIT_S)
             gateway.end(signal.SIGKILL)
 
         killer = threading.Thread(target=kill)

@@ -14,14 +14,10 @@ from tests.e2e.raw_upstream import Peer, RawUpstream
 def echo(upstream: RawUpstream, peer: Peer) -> None:
     """Answer with the request as it came; below ``/gzip`` compressed, below ``/missing`` with 404."""
     while (head := peer.head()) is not None:
-        lines = head.split(b"\r\n")
-        length = next((int(line[15:]) for line in lines if line.lower().startswith(b"content-length:")), 0)
-        while len(peer._buffer) < length:
-            peer._buffer += peer.socket.recv(65536)
-        content, peer._buffer = peer._buffer[:length], peer._buffer[length:]
+        content = peer.whole(head)
         upstream.heads.append(head)
         body, more = head + b"\r\n\r\n" + content, b""
-        target = lines[0].split(b" ")[1]
+        target = head.split(b" ")[1]
         if target.startswith(b"/gzip"):
             body, more = gzip.compress(body), b'Content-Encoding: gzip\r\nETag: "1"\r\n'
         status = b"404 Not Found" if target.startswith(b"/missing") else b"200 OK"
@@ -37,12 +33,8 @@ class Collector(RawUpstream):
 
     def take(self, upstream: RawUpstream, peer: Peer) -> None:
         while (head := peer.head()) is not None:
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            while len(peer._buffer) < length:
-                peer._buffer += peer.socket.recv(65536)
-            content, peer._buffer = peer._buffer[:length], peer._buffer[length:]
             upstream.heads.append(head)
-            self.entries += json.loads(content)
+            self.entries += json.loads(peer.whole(head))
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 

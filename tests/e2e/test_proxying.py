@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.gateway_process import AdminClient, EndToEndCase, GatewayProcess, wait_for
+from tests.e2e.gateway_process import LIMIT_S, AdminClient, EndToEndCase, GatewayProcess, wait_for
 from tests.e2e.raw_upstream import OK, Behaviour, RawUpstream, answering, once, silent, streams
 from tests.hostile.smuggling import REFUSED
 from tests.ports import reserve
@@ -64,7 +64,9 @@ class ProxyCase(EndToEndCase):
 
     def raw(self, data: bytes) -> bytes:
         """Send bytes on a fresh connection; everything that comes back until it closes."""
-        with socket.create_connection(("127.0.0.1", self.served.ports["proxy"]), timeout=60) as connection:
+        with socket.create_connection(
+            ("127.0.0.1", self.served.ports["proxy"]), timeout=LIMIT_S
+        ) as connection:
             connection.sendall(data)
             parts = []
             while part := connection.recv(65536):
@@ -77,7 +79,7 @@ class BalanceTests(ProxyCase):
         """Requests are spread over the nodes exactly by weight, from the first on."""
         upstreams = [self.raw_upstream(OK) for _ in range(3)]
         self.serve("w", *((one.port, weight) for one, weight in zip(upstreams, (3, 2, 1), strict=True)))
-        connection = http.client.HTTPConnection("127.0.0.1", self.served.ports["proxy"], timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.served.ports["proxy"], timeout=LIMIT_S)
         self.addCleanup(connection.close)
         for _ in range(12):
             connection.request("GET", "/w")
@@ -199,7 +201,7 @@ class LargeContentTests(ProxyCase):
         """Real curl against the data plane; the last argument is the path."""
         url = f"http://127.0.0.1:{self.served.ports['proxy']}{arguments[-1]}"
         done = subprocess.run(
-            ["curl", "-sS", *arguments[:-1], url], capture_output=True, text=True, timeout=120, check=True
+            ["curl", "-sS", *arguments[:-1], url], capture_output=True, text=True, timeout=LIMIT_S, check=True
         )
         return done.stdout
 
@@ -219,7 +221,9 @@ class LargeContentTests(ProxyCase):
 
     def test_slow_reader(self) -> None:
         """A client that does not read holds neither memory nor other clients."""
-        with socket.create_connection(("127.0.0.1", self.served.ports["proxy"]), timeout=60) as connection:
+        with socket.create_connection(
+            ("127.0.0.1", self.served.ports["proxy"]), timeout=LIMIT_S
+        ) as connection:
             connection.sendall(b"GET /bytes/%d HTTP/1.1\r\nHost: a\r\n\r\n" % LARGE)
             connection.recv(1)
             for _ in range(20):
@@ -228,7 +232,7 @@ class LargeContentTests(ProxyCase):
 
     def test_client_that_leaves(self) -> None:
         """A download whose client leaves is given up, and logged as such."""
-        connection = socket.create_connection(("127.0.0.1", self.served.ports["proxy"]), timeout=60)
+        connection = socket.create_connection(("127.0.0.1", self.served.ports["proxy"]), timeout=LIMIT_S)
         connection.sendall(b"GET /bytes/%d HTTP/1.1\r\nHost: a\r\n\r\n" % LARGE)
         connection.recv(1)
         connection.close()

@@ -145,7 +145,7 @@ class CertificateTests(EndToEndCase):
         for host in ("localhost", "127.0.0.1"):
             ended = subprocess.run(
                 [
-                    *("curl", "-sS", "--noproxy", "*", "--max-time", "30"),
+                    *("curl", "-sS", "--noproxy", "*", "--max-time", f"{LIMIT_S:g}"),
                     *("--cacert", str(gateway.data_dir / "admin.crt")),
                     *("-H", f"X-API-KEY: {gateway.token}"),
                     f"https://{host}:{gateway.ports['admin']}/apisix/admin/services?gateway_group_id=default",
@@ -205,7 +205,7 @@ class ListenerTests(EndToEndCase):
     def curl(self, *arguments: str) -> str:
         """What curl writes."""
         ended = subprocess.run(
-            ["curl", "-sS", "-g", "--noproxy", "*", "--max-time", "30", *arguments],
+            ["curl", "-sS", "-g", "--noproxy", "*", "--max-time", f"{LIMIT_S:g}", *arguments],
             capture_output=True,
             text=True,
             timeout=LIMIT_S,

@@ -11,8 +11,7 @@ from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from gateway.http1 import eager
-
-LIMIT_S = 60.0
+from tests.limits import LIMIT_S
 
 
 def readable(transport: Any) -> bool:

@@ -16,11 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 import gateway
 from gateway.model.record import Key, Record
 from gateway.store.sqlite_log import Database
+from tests.limits import LIMIT_S
 from tests.store import crash_child
 from tests.store.contract import replay
 
 ROUNDS = 15
-SECONDS = 60
 
 
 def start(mode: str, path: str) -> subprocess.Popen[str]:
@@ -84,7 +84,7 @@ class CrashTests(SynchronousTestCase):
         answered = 0
         for _ in range(ROUNDS):
             child = start("commits", path)
-            guard = threading.Timer(SECONDS, child.kill)
+            guard = threading.Timer(LIMIT_S, child.kill)
             guard.start()
             try:
                 assert child.stdout is not None
@@ -118,7 +118,7 @@ class CrashTests(SynchronousTestCase):
         folder = self.mktemp()
         os.mkdir(folder)
         child = start("statements", folder)
-        output, errors = child.communicate(timeout=SECONDS)
+        output, errors = child.communicate(timeout=LIMIT_S)
         self.assertEqual((child.returncode, errors), (0, ""))
         points = [line.split(" ", 2) for line in output.splitlines()]
         # Each stage is covered from its first statement to the moment before the answer.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from gateway.core.exchange import Attempt, Exchange, Outcome
 from gateway.core.metric_options import CountOptions
 from gateway.telemetry.metrics import Metrics, absorb, collect_files, files_of
 from gateway.testing.exchanges import consumer, exchange
+from tests.limits import LIMIT_S
+
+ROOT = Path(__file__).parents[2]
 
 
 class Now:
@@ -156,22 +161,51 @@ metrics.applied(0.5)
 
 
 class FileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = str(Path(self.mktemp()).absolute())
+
+    def counted(self) -> int:
+        """Have a process count one change; its id."""
+        child = subprocess.Popen([sys.executable, "-c", COUNTER, self.directory], cwd=ROOT)
+        self.assertEqual(child.wait(LIMIT_S), 0)
+        return child.pid
+
+    def sum(self, what: str) -> float:
+        """``count`` or ``sum`` of what all have counted."""
+        return value(list(collect_files(self.directory)), f"gateway_config_apply_seconds_{what}")
+
     def test_absorb(self) -> None:
         """What ended processes have counted is added up in files of its own."""
-        directory = Path(self.mktemp()).absolute()
-        pids = []
-        for _ in range(2):
-            child = subprocess.Popen(
-                [sys.executable, "-c", COUNTER, str(directory)], cwd=Path(__file__).parents[2]
-            )
-            self.assertEqual(child.wait(60), 0)
-            pids.append(child.pid)
+        pids = [self.counted(), self.counted()]
         for pid in pids:
-            self.assertEqual(
-                value(list(collect_files(str(directory))), "gateway_config_apply_seconds_count"), 2
-            )
-            absorb(str(directory), pid)
-            self.assertEqual(files_of(str(directory), pid), [])
-        found = list(collect_files(str(directory)))
-        self.assertEqual(value(found, "gateway_config_apply_seconds_count"), 2)
-        self.assertEqual(value(found, "gateway_config_apply_seconds_sum"), 1.0)
+            self.assertEqual(self.sum("count"), 2)
+            absorb(self.directory, pid)
+            self.assertEqual(files_of(self.directory, pid), [])
+        self.assertEqual((self.sum("count"), self.sum("sum")), (2, 1.0))
+
+    def test_empty(self) -> None:
+        """A file that was made a moment ago, or by a process that was killed then, has no counts."""
+        self.counted()
+        empty = Path(self.directory, "histogram_1.db")
+        empty.touch()
+        self.assertEqual(self.sum("count"), 1)
+        absorb(self.directory, 1)
+        self.assertFalse(empty.exists())
+        self.assertEqual(self.sum("count"), 1)
+
+    def test_not_twice(self) -> None:
+        """Who reads while the counts of a process are added up sees each of them once."""
+        pid = self.counted()
+        seen: list[float] = []
+        reader = threading.Thread(target=lambda: seen.append(self.sum("count")))
+        unlink = os.unlink
+
+        def read_first(path: str) -> None:
+            reader.start()
+            reader.join(0.2)  # It would be through by then, if it had not to wait.
+            unlink(path)
+
+        self.patch(os, "unlink", read_first)
+        absorb(self.directory, pid)
+        reader.join(LIMIT_S)
+        self.assertEqual(seen, [1])

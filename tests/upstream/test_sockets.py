@@ -105,7 +105,7 @@ class SocketSenderTests(TestCase):
         self.assertEqual(factory.received, [b"one"])
         factory, port = self.listen(protocol=Silent)
         factory.context = options.getContext()
-        await self.sender.send("tls", "127.0.0.1", port, [b"one"], timeout_s=1)
+        await self.sender.send("tls", "127.0.0.1", port, [b"one"], timeout_s=3)
         await factory.ended
         self.assertEqual(factory.received, [b"one"])
 
