@@ -1,4 +1,9 @@
-"""Memory over a long mixed run: good, refused, large and broken requests, and many tokens."""
+"""
+Memory over a long mixed run: good, refused, large and broken requests, and many tokens.
+
+What is remembered of heads and tokens fills for a while; smaller memories (``--set
+GATEWAY_PROXY_KNOWN_HEADS=1000``) are full sooner, and what grows then is something else.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,7 @@ from bench.workloads import Workload, run, workloads
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     parser.add_argument("--seconds", type=int, default=120)
+    parser.add_argument("--set", action="append", default=[], metavar="GATEWAY_X_Y=VALUE", help="a setting")
 
 
 def main(given: argparse.Namespace, directory: Path) -> tuple[str, bool]:
@@ -24,12 +30,13 @@ def main(given: argparse.Namespace, directory: Path) -> tuple[str, bool]:
     known = workloads()
     mix = [known[name] for name in ("W0", "W1", "W2", "W3", "W4", "TLS")]
     mix.append(Workload("401", "no token", "/jwt"))
+    environ = dict(pair.split("=", 1) for pair in given.set)
     samples: list[tuple[float, float]] = []
     requests = 0
     try:
         upstream = servers.upstream(directory, core=LOAD_CORE)
         started.append(upstream.start())
-        gateway = servers.gateway(directory, SERVER_CORE, upstream.port, routes=1000)
+        gateway = servers.gateway(directory, SERVER_CORE, upstream.port, routes=1000, environ=environ)
         started.append(gateway)
         begun = time.monotonic()
         while time.monotonic() - begun < given.seconds:

@@ -20,24 +20,19 @@ from typing import Any
 
 from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.server import Site
 
 from gateway import __version__, bootstrap, certificates
-from gateway.admin import passwords
-from gateway.admin.access import ADMIN, AccessLimits
+from gateway.admin.access import AccessLimits
 from gateway.admin.app import AdminAPI, ApisixOptions
 from gateway.admin.calls import Limits
 from gateway.admin.control_api import ControlAPI
-from gateway.admin.groups import default_group_change
 from gateway.admin.site import APISIX_TOO_LARGE, AdminSite
 from gateway.admin.static_keys import StaticKeys
-from gateway.admin.tokens import bootstrap_changes
-from gateway.admin.users import first_user
 from gateway.certificate_care import CertificateCare
 from gateway.control.amp_commands import pack
 from gateway.control.control import Control
@@ -54,13 +49,15 @@ from gateway.control.worker import Worker
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import Workers
 from gateway.core.exchange import Exchange, Reply
+from gateway.core.secrets import Secrets, no_manager
 from gateway.counters.local import LocalCounters
-from gateway.data_plane import BACKLOG, DataPlane, Listener, maybe
+from gateway.data_plane import DataPlane, maybe
 from gateway.errors import GatewayError, SettingsErrors
+from gateway.first_records import ensure_first_records
 from gateway.heap import settle
 from gateway.inherited import Sockets, inherited, variables
 from gateway.interfaces import CountersFailed, IConfigStore
-from gateway.model.record import Change, Key, StoreView
+from gateway.model.record import Key, StoreView
 from gateway.parts import (
     SystemClock,
     limit_searches,
@@ -71,12 +68,14 @@ from gateway.parts import (
     make_services,
     metrics_directory,
     public_paths,
+    real_ip,
 )
 from gateway.registry import PluginRegistry, load_plugins
 from gateway.reload import Reload, Source, merge
 from gateway.settings import Settings
 from gateway.settings_fields import Address
 from gateway.settings_text import to_text
+from gateway.site_listeners import SiteListeners
 from gateway.store.keyfile import load_or_create
 from gateway.store.sealing import Sealer
 from gateway.store.urls import open_store
@@ -140,9 +139,10 @@ class GatewayService(Service):
         self._sockets = sockets
         self._source = source
         self._care: CertificateCare | None = None
+        self._secrets: Secrets = no_manager
         self._apisix_key = apisix_key
         self._clock = SystemClock()
-        self._listeners: list[Listener] = []
+        self._sites = SiteListeners(reactor, sockets)
         self._closers: list[Callable[[], Any]] = []
         self._plane: DataPlane | None = None
         self._workers: Workers | None = None
@@ -185,7 +185,7 @@ class GatewayService(Service):
         sealer = Sealer(keys, self._registry.secret_fields)
         store = await self._open_store(sealer)
         view: StoreView = await store.load()
-        view = await self._first_records(store, view)
+        view = await ensure_first_records(store, view, settings, self._token.text, self._clock)
 
         count = bootstrap.worker_count(settings)
         served, local = await self._first_snapshot(view, getattr(store, "damaged", ()), count)
@@ -195,7 +195,7 @@ class GatewayService(Service):
         control = Control(store, publisher, self._clock, State.of(view))
         status = StatusReport(served, control, self._clock, self._clock.time(), __version__)
         report = status if workers is None else WorkersReport(status, workers)
-        explainer = Explainer(served, self._clock)
+        explainer = Explainer(served, self._clock, lambda: real_ip(self._settings))
         api = AdminAPI(
             control,
             self._registry,
@@ -213,7 +213,9 @@ class GatewayService(Service):
             elsewhere=self._in_a_thread,
             instances=lambda: [status.instance(group, socket.gethostname())],
         )
-        care = self._care = CertificateCare(settings, lambda: control.state, self._clock.time, os.environ)
+        care = self._care = CertificateCare(
+            settings, lambda: control.state, self._clock.time, os.environ, self._secrets
+        )
         status.notice_sources.append(care.expiry.notices)
         if settings.proxy.engine == "twisted":
             status.notice_sources.append(lambda: without_tunnels(served.snapshot, group))
@@ -253,36 +255,6 @@ class GatewayService(Service):
         self._closers.append(store.close)
         return store
 
-    async def _first_records(self, store: IConfigStore, view: StoreView) -> StoreView:
-        """Make the default group and the first token, where they are not there yet."""
-        state = State.of(view)
-        group = default_group_change()
-        # As people have described it since, if they have.
-        changes = [group] if state.get(*group.key) is None else []
-        changes += bootstrap_changes(state, self._token.text)
-        changes += self._first_user(state)
-        if not changes:
-            return view
-        await store.commit(
-            changes, author="gateway", reason="start", at=self._clock.time(), expected=view.revision
-        )
-        after: StoreView = await store.load()
-        return after
-
-    def _first_user(self, state: State) -> list[Change]:
-        """The user ``admin``, where nobody can log in yet or the settings give another password."""
-        given = self._settings.admin.password
-        known = state.get("", "user", ADMIN)
-        if given is not None:
-            if known is not None and passwords.fits(known.value["hash"], given.text):
-                return []
-            return [first_user(passwords.hashed(given.text))]
-        if state.all("", "user"):
-            return []
-        text, path = bootstrap.first_password(self._settings)
-        log.info("The password of the user admin is in {path}", path=str(path))
-        return [first_user(passwords.hashed(text))]
-
     async def _first_snapshot(
         self, view: StoreView, damaged: Collection[Key], count: int
     ) -> tuple[Served, LocalPublisher]:
@@ -291,6 +263,7 @@ class GatewayService(Service):
         if not count:
             plane = self._plane = DataPlane(self._settings, self._reactor, self._registry)
             await plane.load(in_order, view.revision, damaged)
+            self._secrets = plane.secrets.value
             return plane.runner, LocalPublisher(
                 plane.compiler, plane.runner, plane.metrics.applied, pause=self._pause, secrets=plane.secrets
             )
@@ -304,6 +277,7 @@ class GatewayService(Service):
         apis = dict.fromkeys(public_paths(self._settings), _of_workers)
         services = evolve(make_services(self._settings, self._reactor, calls, counters), public_apis=apis)
         secrets = make_secrets(self._settings, self._reactor, calls)
+        self._secrets = secrets.value
         self._closers += [calls.close, secrets.close, counters.close]
         compiler = make_compiler(self._settings, self._registry, services, secrets)
         snapshot = await load_snapshot(compiler, secrets, in_order, view.revision, damaged)
@@ -455,8 +429,7 @@ class GatewayService(Service):
         admin_site = AdminSite(
             api.resource(admin.allow), max_body_bytes=admin.max_body_bytes, reactor=self._reactor, timeout=60
         )
-        _mute(admin_site)
-        self._open("admin", admin.listen, admin_site, admin_tls)
+        self._sites.open("admin", admin.listen, admin_site, admin_tls)
         apisix_site = AdminSite(
             api.resource(settings.apisix.allow_admin, page=True),
             max_body_bytes=admin.max_body_bytes,
@@ -464,8 +437,7 @@ class GatewayService(Service):
             reactor=self._reactor,
             timeout=60,
         )
-        _mute(apisix_site)
-        self._open("apisix", settings.apisix.listen, apisix_site)
+        self._sites.open("apisix", settings.apisix.listen, apisix_site)
         plane = self._plane
         if plane is not None:
             for kind, wanted in (("proxy", proxy.listen), ("proxy_tls", proxy.tls_listen)):
@@ -475,44 +447,26 @@ class GatewayService(Service):
                 for address in () if kind in self._sockets else wanted:
                     plane.listen(kind, address)
         site = Site(status.resource(why_not), reactor=self._reactor, timeout=60)
-        _mute(site)
-        self._open("status", settings.status.listen, site)
+        self._sites.open("status", settings.status.listen, site)
 
     def _listen_inside(self, observation: Observation, control_api: ControlAPI) -> None:
         """The listeners for those who look after the gateway."""
         calls = AdminSite(
             control_api.resource(), max_body_bytes=MAX_CALL_BYTES, reactor=self._reactor, timeout=60
         )
-        _mute(calls)
-        self._open("control", self._settings.control.listen, calls)
+        self._sites.open("control", self._settings.control.listen, calls)
         metrics = self._settings.metrics
         exposition = Exposition(observation.gather, self._count)
         site = Site(exposition.resource(metrics.path), reactor=self._reactor, timeout=60)
-        _mute(site)
-        self._open("metrics", metrics.listen, site)
-
-    def _open(
-        self,
-        kind: str,
-        wanted: Sequence[Address],
-        site: Site,
-        tls: certificates.ReplaceableOptions | None = None,
-    ) -> None:
-        factory: Any = site if tls is None else TLSMemoryBIOFactory(tls, False, site)
-        ports = []
-        for one in self._sockets.get(kind, ()):
-            with one:
-                one.setblocking(False)
-                ports.append(self._reactor.adoptStreamPort(one.fileno(), one.family, factory))
-        for address in () if kind in self._sockets else wanted:
-            ports.append(
-                self._reactor.listenTCP(address.port, factory, backlog=BACKLOG, interface=address.host)
-            )
-        self._listeners.extend(Listener(kind, port, site) for port in ports)
+        self._sites.open("metrics", metrics.listen, site)
 
     def _addresses(self) -> Mapping[str, Sequence[Address]]:
         found: dict[str, list[Address]] = {}
-        for listener in (*self._listeners, *self._shared, *(self._plane.listeners if self._plane else ())):
+        for listener in (
+            *self._sites.listeners,
+            *self._shared,
+            *(self._plane.listeners if self._plane else ()),
+        ):
             found.setdefault(listener.kind, []).append(listener.address)
         return found
 
@@ -535,7 +489,7 @@ class GatewayService(Service):
 
     async def _stop(self) -> None:
         bootstrap.remove_ports(self._settings.gateway.data_dir)
-        await DeferredList([maybe(listener.port.stopListening()) for listener in self._listeners])
+        await self._sites.stop()
         grace_s = self._settings.gateway.shutdown_grace_s
         if self._workers is not None:
             await self._workers.stop(grace_s, self._settings.plugins.logger_close_timeout_s)
@@ -548,7 +502,3 @@ class GatewayService(Service):
                 await maybe(close())
             except Exception:
                 log.failure("closing failed")
-
-
-def _mute(site: Site) -> None:
-    site.log = lambda request: None  # type: ignore[method-assign]  # twisted.web's log lines hold query strings

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from gateway.certificates import CertificateFiles, ReplaceableOptions, ensure_self_signed
 from gateway.control.certificate_expiry import CertificateExpiry
 from gateway.control.state import State
+from gateway.core.secrets import Secrets
 from gateway.settings import Settings
 
 LOOK_S = 60.0
@@ -35,10 +36,12 @@ class CertificateCare:
         state: Callable[[], State],
         now: Callable[[], float],
         environ: Mapping[str, str],
+        secrets: Secrets,
     ) -> None:
         """
         Args:
             now: Tells the time, in Unix seconds. environ: Where ``$env://`` references are looked up.
+            secrets: Knows what secret managers keep.
         Raises:
             OSError, ValueError: a file cannot be read, written or used.
         """
@@ -51,6 +54,7 @@ class CertificateCare:
             now,
             files={},
             environ=environ,
+            secrets=secrets,
             notice_days=settings.gateway.certificate_notice_days,
         )
         self._name_files(pair)

@@ -220,6 +220,18 @@ class Counters(Protocol):
         """What ``enter`` would return now to one who is not in. Nobody enters."""
 
 
+class CountersAtHand(Counters, Protocol):
+    """Counters that may know the usual answer faster than ``take`` tells it."""
+
+    def at_hand(self, key: str, limit: int) -> tuple[bool, int, float] | None:
+        """
+        Take 1 of a fixed window that has begun, if this process alone knows of it.
+
+        Returns:
+            What a ``Quota`` says of one that is admitted; None if nothing was taken: ``take`` is to be asked.
+        """
+
+
 class CounterSource(Protocol):
     """Where plugins get counters from: called when a plugin is made, not per request."""
 

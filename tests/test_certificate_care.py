@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.certificate_care import LOOK_S, CertificateCare
 from gateway.certificates import LOCAL_NAMES, self_signed
 from gateway.control.state import State
+from gateway.core.secrets import no_manager
 from gateway.model.record import StoreView
 from gateway.settings import Settings, settings_from
 from gateway.telemetry.facts import expiry_of
@@ -27,7 +28,7 @@ class CertificateCareTests(SynchronousTestCase):
         return settings_from({"gateway": {"data_dir": str(self.data_dir)}, "admin": admin})
 
     def care(self, settings: Settings) -> CertificateCare:
-        return CertificateCare(settings, lambda: State.of(StoreView(0, [])), time.time, {})
+        return CertificateCare(settings, lambda: State.of(StoreView(0, [])), time.time, {}, no_manager)
 
     def files(self, name: str, made: Pair) -> dict[str, str]:
         certificate, key = self.data_dir / f"{name}.crt", self.data_dir / f"{name}.key"

@@ -59,12 +59,14 @@ TABLE: Mapping[str, frozenset[str]] = {
     "settings_text": frozenset({"settings", "settings_fields"}),
     "parts": _VALUES | _SHELLS | {"binding", "registry", "settings", "threads"},
     "data_plane": _VALUES | _SHELLS | {"parts", "registry", "settings", "settings_fields", "threads"},
+    "first_records": _VALUES | {"admin", "bootstrap", "control", "settings"},
+    "site_listeners": frozenset({"certificates", "data_plane", "inherited", "settings_fields"}),
     # The composition roots, of the first process and of a worker, see all but the kit for tests.
     "app": _VALUES
     | _SHELLS
     | {"admin", "binding", "bootstrap", "certificates", "control", "data_plane", "inherited", "parts"}
-    | {"certificate_care", "heap", "registry", "reload", "settings", "settings_fields", "settings_text"}
-    | {"threads"},
+    | {"certificate_care", "first_records", "heap", "registry", "reload", "settings", "settings_fields"}
+    | {"settings_text", "site_listeners", "threads"},
     "worker": _VALUES
     | {"certificates", "control", "counters", "data_plane", "heap", "http1", "parts", "registry"}
     | {"settings", "settings_text"},

@@ -14,7 +14,7 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from gateway.control.state import State
-from gateway.core.secrets import UnresolvedReference, resolve
+from gateway.core.secrets import Secrets, UnresolvedReference, no_manager, resolve
 from gateway.model.record import Key
 from gateway.telemetry.facts import expiry_of
 
@@ -74,16 +74,19 @@ class CertificateExpiry:
         *,
         files: Mapping[str, Path],
         environ: Mapping[str, str],
+        secrets: Secrets = no_manager,
         notice_days: float,
     ) -> None:
         """
         Args:
             group: Whose certificates are served. environ: Where ``$env://`` references are looked up.
+            secrets: Knows what secret managers keep.
         """
         self._state = state
         self._group = group
         self._now = now
         self._environ = environ
+        self._secrets = secrets
         self._known: dict[str, float | None] = {}
         self._told: dict[tuple[str, float], float] = {}
         self.files = files
@@ -150,7 +153,7 @@ class CertificateExpiry:
 
     def _resolved(self, text: str) -> str | None:
         try:
-            found: str = resolve({"": text}, self._environ)[""]
+            found: str = resolve({"": text}, self._environ, self._secrets)[""]
         except UnresolvedReference:
             return None
         return found

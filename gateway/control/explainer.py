@@ -11,6 +11,7 @@ from gateway.core.content_variables import is_readable
 from gateway.core.exchange import Connection, ContentTooLarge, Reply, RequestHead
 from gateway.core.explain import explain
 from gateway.core.opening import open_exchange
+from gateway.core.real_ip import RealIp
 from gateway.interfaces import Clock
 from gateway.model.problems import ConfigErrors, Problem
 from gateway.proxy.admission import admit
@@ -41,16 +42,23 @@ class _Content:
 class Explainer:
     """Answers what the data plane would do with a request."""
 
-    def __init__(self, runner: Served, clock: Clock) -> None:
+    def __init__(
+        self, runner: Served, clock: Clock, real_ip: Callable[[], RealIp | None] = lambda: None
+    ) -> None:
+        """
+        Args:
+            real_ip: Tells whose word about the client's address is taken now.
+        """
         self._runner = runner
         self._clock = clock
+        self._real_ip = real_ip
 
     def explain(self, query: Mapping[str, Any]) -> Coroutine[Any, Any, dict[str, Any]]:
         """
         Args:
             query: ``method``; ``url``, absolute (``http://host/path?query``) or a path, then a Host
                 header tells the host; ``headers``, pairs of text as a client would send them;
-                ``client_ip``, the address to pretend (loopback if absent); ``body``, the content as text.
+                ``client_ip``, the address it comes from (loopback if absent); ``body``, the content as text.
         Returns:
             See ``gateway.core.explain.explain``; to be awaited.
         Raises:
@@ -93,6 +101,7 @@ class Explainer:
             host=admitted.host,
             started_s=self._clock.time(),
             id="explain",
+            real_ip=self._real_ip(),
         )
         if content is not None:
             exchange.source = _Content(content)

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
 
-from gateway.core.consumers import attach
+from gateway.core.consumers import Identity, attach
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.fields import Pair
 from gateway.core.reasons import AUTH_ANONYMOUS_MISSING
@@ -188,7 +188,7 @@ def anonymous(
             detail=f"failed to get anonymous consumer {username}",
         )
     exchange.context[FAILURE] = failure.reason
-    attach(exchange, consumer, None)
+    attach(exchange, Identity(consumer, None, None))
     return None
 
 

@@ -7,15 +7,18 @@ consumer a request's own.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from attrs import field, frozen
 
 from gateway.core.exchange import Exchange
+from gateway.core.fields import Pair
 
 CONSUMER_FIELDS = (b"x-consumer-username", b"x-credential-identifier", b"x-consumer-custom-id")
 """Fields only the gateway may set. Clients' own are dropped from every request."""
 _CONSUMER_FIELDS = frozenset(CONSUMER_FIELDS)
+_name_of = itemgetter(0)
 
 
 @frozen
@@ -52,34 +55,37 @@ class Identity:
     a cached verification is valid for as long as the index still holds the same one.
 
     Attributes:
-        credential_id: None if the credential is kept on the consumer itself.
+        credential_id: None if the credential is kept on the consumer itself, and for the anonymous one.
         credential: What the plugin made of its credential settings.
+        told: What the upstream is told of it.
     """
 
     consumer: ConsumerEntry
     credential_id: str | None
     credential: Any = field(repr=False)
+    told: tuple[Pair, ...] = field(init=False, repr=False)
+
+    @told.default
+    def _told(self) -> tuple[Pair, ...]:
+        consumer = self.consumer
+        told = [(b"x-consumer-username", consumer.wire_username)]
+        if self.credential_id is not None:
+            told.append((b"x-credential-identifier", self.credential_id.encode("ascii", "replace")))
+        if consumer.wire_custom_id is not None:
+            told.append((b"x-consumer-custom-id", consumer.wire_custom_id))
+        return tuple(told)
 
 
-def attach(exchange: Exchange, consumer: ConsumerEntry, credential_id: str | None) -> None:
+def attach(exchange: Exchange, identity: Identity) -> None:
     """
-    Make *consumer* the one who sent this request, and tell the upstream.
+    Make *identity* the one who sent this request, and tell the upstream.
 
-    Args:
-        credential_id: None for the anonymous consumer and for credentials kept on the consumer.
     Source:
         jwt-auth contract §6: the three fields are set or removed on every success.
     """
-    exchange.consumer = consumer
-    exchange.credential_id = credential_id
+    exchange.consumer = identity.consumer
+    exchange.credential_id = identity.credential_id
     fields = exchange.fields
-    for pair in fields.pairs:
-        if pair[0] in _CONSUMER_FIELDS:
-            fields.pairs = [pair for pair in fields.pairs if pair[0] not in _CONSUMER_FIELDS]
-            break
-    pairs = fields.pairs
-    pairs.append((b"x-consumer-username", consumer.wire_username))
-    if credential_id is not None:
-        pairs.append((b"x-credential-identifier", credential_id.encode("ascii", "replace")))
-    if consumer.wire_custom_id is not None:
-        pairs.append((b"x-consumer-custom-id", consumer.wire_custom_id))
+    if not _CONSUMER_FIELDS.isdisjoint(map(_name_of, fields.pairs)):
+        fields.pairs = [pair for pair in fields.pairs if pair[0] not in _CONSUMER_FIELDS]
+    fields.pairs += identity.told

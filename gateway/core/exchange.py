@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from attrs import define, field, frozen
 
-from gateway.core.fields import Fields, Pair
+from gateway.core.fields import Fields, Pair, read_written, written_bytes
 from gateway.core.patterns import NO_PARAMS
 from gateway.core.recurring import HeadMemory
 
@@ -216,6 +216,29 @@ class ContentSource(Protocol):
         """
 
 
+class WrittenFields(Protocol):
+    """
+    The fields of an upstream's answer that came before: read, and written, once for all.
+
+    Attributes:
+        pairs: Names and values. Nobody may change the list.
+        lines: The same as they are written.
+        names: Theirs, and those of fields that the server says by itself.
+    """
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """See above."""
+
+    @property
+    def lines(self) -> bytes:
+        """See above."""
+
+    @property
+    def names(self) -> frozenset[bytes]:
+        """See above."""
+
+
 @define(eq=False, slots=True, init=False)
 class Exchange:
     """
@@ -245,6 +268,8 @@ class Exchange:
         consumer, credential_id: Who sent it, once an auth plugin knows.
         context: For plugins: values that later plugins may read, such as ``jwt_auth_payload``.
         status, response_fields: The answer's head; valid from ``header_filter`` on.
+        written, added: What the answer's fields are while nobody has asked for ``response_fields``: those of
+            an answer that came before, and lines behind them; None and empty otherwise.
         response_length: Bytes of its content, if that is known; as ``status`` it is there for
             ``header_filter``, and is the length before any body filter.
         from_upstream: Whether that head came from an upstream.
@@ -282,7 +307,9 @@ class Exchange:
     credential_id: str | None
     context: dict[str, Any] = field(repr=False)
     status: int
-    response_fields: Fields
+    written: WrittenFields | None = field(repr=False)
+    added: bytes = field(repr=False)
+    asked_fields: Fields | None
     response_length: int | None
     from_upstream: bool
     attempts: list[Attempt]
@@ -329,8 +356,8 @@ class Exchange:
         self.route = self.match = self.consumer = self.credential_id = self.outcome = None
         self.path_params = NO_PARAMS
         self.context = {}
-        self.response_fields = Fields()
-        self.response_length = None
+        self.response_length = self.written = self.asked_fields = None
+        self.added = b""
         self.from_upstream = False
         self.attempts = []
         self.max_body_bytes = self.status = self.bytes_received = self.bytes_sent = 0
@@ -338,6 +365,49 @@ class Exchange:
         self.memory = memory
         self.sent = self._args = self._cookies = None
         self._args_of = b""
+
+    @property
+    def response_fields(self) -> Fields:
+        """The fields of the answer, to be looked at and changed."""
+        fields = self.asked_fields
+        if fields is None:
+            written = self.written
+            fields = self.asked_fields = Fields(() if written is None else written.pairs)
+            if self.added:
+                fields.pairs += read_written(self.added)
+            self.written, self.added = None, b""
+        return fields
+
+    @response_fields.setter
+    def response_fields(self, fields: Fields) -> None:
+        self.asked_fields = fields
+        self.written, self.added = None, b""
+
+    def add_response_lines(self, names: frozenset[bytes], lines: bytes) -> None:
+        """
+        Add fields to the answer, in place of those that have the same names. For a ``header_filter`` that
+        every request meets: mostly the lines are sent as they are, and nobody reads them.
+
+        Args:
+            names: Theirs, in lower case. lines: ``Name: value``, each with its line end. The caller answers
+                for the grammar: nothing that a client had a say in.
+        """
+        written = self.written
+        if written is not None and not self.added and written.names.isdisjoint(names):
+            self.added = lines
+            return
+        fields = self.response_fields
+        if not names.isdisjoint([name for name, _ in fields.pairs]):
+            fields.pairs = [pair for pair in fields.pairs if pair[0] not in names]
+        fields.pairs += read_written(lines)
+
+    @property
+    def response_fields_bytes(self) -> int:
+        """How many bytes those are as HTTP/1.1 writes them."""
+        written = self.written
+        if written is not None:
+            return len(written.lines) + len(self.added)
+        return written_bytes(self.response_fields.pairs)
 
     async def read_content(self, max_bytes: int) -> bytes:
         """

@@ -140,6 +140,20 @@ class Fields:
         return Fields(self.pairs)
 
 
+def read_written(lines: bytes) -> list[Pair]:
+    """Field lines as pairs. Only for such as are written here: ``Name: value``, each with its line end."""
+    pairs = []
+    for line in lines.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b": ")
+        pairs.append((name.lower(), value))
+    return pairs
+
+
+def written_bytes(pairs: Iterable[Pair]) -> int:
+    """How many bytes field lines are as HTTP/1.1 writes them."""
+    return sum([len(name) + len(value) + 4 for name, value in pairs])
+
+
 def configured_name(text: str) -> bytes:
     """
     A field name from the configuration, as ``Fields`` spells it.

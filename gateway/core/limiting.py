@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from gateway.core.exchange import Exchange, Reply
@@ -191,9 +192,9 @@ SECRETS = ("redis_password", "sentinel_password")
 KeyReader = Callable[[Exchange], str]
 
 
-def key_reader(key: str, key_type: str) -> KeyReader:
+def key_source(key: str, key_type: str) -> Callable[[Exchange], object]:
     """
-    What tells a request's key. Where there is none, the client's address is.
+    What reads a request's key, not spelt yet: see ``key_reader``.
 
     Args:
         key: As configured; for ``var`` a leading ``$`` is passed over.
@@ -203,21 +204,30 @@ def key_reader(key: str, key_type: str) -> KeyReader:
     if key_type == "var_combination":
         template = compile_template(key)
 
-        def combined(exchange: Exchange) -> str:
+        def combined(exchange: Exchange) -> str | None:
             text, found = template.resolve(exchange)
-            return short(text) if found and text else exchange.client_ip
+            return text if found else None
 
         return combined
     read = getter(key.removeprefix("$"))
-    if read is REMOTE_ADDR:
-        return lambda exchange: exchange.client_ip
+    return attrgetter("client_ip") if read is REMOTE_ADDR else read
 
-    def single(exchange: Exchange) -> str:
+
+def key_reader(key: str, key_type: str) -> KeyReader:
+    """
+    What tells a request's key. Where there is none, the client's address is.
+
+    Args:
+        key, key_type: As for ``key_source``.
+    """
+    read = key_source(key, key_type)
+
+    def spelt(exchange: Exchange) -> str:
         value = read(exchange)
         text = value if isinstance(value, str) else spell(value)
-        return (text if len(text) <= MAX_KEY else short(text)) or spell(REMOTE_ADDR(exchange))
+        return short(text) if text else exchange.client_ip
 
-    return single
+    return spelt
 
 
 def rule_key_reader(key: str) -> Callable[[Exchange], str | None]:

@@ -290,14 +290,14 @@ def _limits(exchange: Exchange) -> object:
     told = exchange.context.get("rate_limiting_info")
     rows: list[dict[str, object]] = []
     while told is not None:
-        policy, _, key, limit, quota, told = told
+        policy, _, key, limit, (admitted, remaining, reset_s), told = told
         row = {
             "policy": policy,
             "key": key,
             "limit": limit,
-            "remaining": quota.remaining,
-            "reset": round(quota.reset_s, 2),
-            "rejected": not quota.admitted,
+            "remaining": remaining,
+            "reset": round(reset_s, 2),
+            "rejected": not admitted,
         }
         rows.insert(0, row)
     return json.dumps(rows, separators=(",", ":")) if rows else None

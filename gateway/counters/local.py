@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from gateway.counters.table import ENDS, VALUES, WAYS, SharedMemory, Table
 from gateway.interfaces import CountersFailed, Quota, Window
@@ -23,14 +22,12 @@ _BAD, _GOOD, _OPENED = VALUES, VALUES + 1, VALUES + 2
 _FOR_EVER = 1e300
 _NEW = memoryview(bytes(8 * (_METER_WORDS - ENDS))).cast("q")
 """What a row says of a key that was not there."""
-_quota = partial(tuple.__new__, Quota)
-"""A ``Quota`` of a tuple of its members, for less than its own constructor."""
 _BREAKER_S = 86400.0
 """How long a breaker is remembered that nothing happens to."""
 
 
 class LocalCounters:
-    """``gateway.interfaces.Counters`` and ``Breakers`` whose methods return at once."""
+    """``gateway.interfaces.CountersAtHand`` and ``Breakers`` whose methods return at once."""
 
     def __init__(self, memory: SharedMemory, now: Callable[[], float], *, shared: bool) -> None:
         """
@@ -56,7 +53,7 @@ class LocalCounters:
             lock_start=0,
             shared=shared,
         )
-        self._places = self._meters.known
+        self._sure = self._meters.sure
         self._rooms = Table(
             memory,
             start=_HEADER_WORDS + rows * _METER_WORDS,
@@ -119,24 +116,27 @@ class LocalCounters:
     def take(self, key: str, limit: int, window_s: float, cost: int = 1, sliding: bool = False) -> Quota:
         """See ``Counters.take``."""
         now = self._now()
-        if not self._shared:
-            known = self._places.get(key)
-            if known is not None:
-                place, _, high, low = known
-                words = self._words
-                if words[place] == high and words[place + 1] == low and not sliding:
-                    # A window of a key that was asked for before: the case that there is most of.
-                    ends = self._floats[place + ENDS]
-                    count = words[place + _COUNT] + cost
-                    if now < ends and count <= limit:
-                        words[place + _COUNT] = count
-                        return _quota((True, limit - count, ends - now))
-            return self._take(self._meters.acquire(key, now)[0], now, limit, window_s, cost, sliding)
         place, lock = self._meters.acquire(key, now)
+        if not self._shared:
+            self._meters.settle(key, place)
+            return self._take(place, now, limit, window_s, cost, sliding)
         try:
             return self._take(place, now, limit, window_s, cost, sliding)
         finally:
             self._meters.release(lock)
+
+    def at_hand(self, key: str, limit: int) -> tuple[bool, int, float] | None:
+        """See ``CountersAtHand.at_hand``."""
+        place = self._sure.get(key)
+        if place is None:
+            return None
+        words = self._words
+        count = words[place + _COUNT] + 1
+        left_s = self._floats[place + ENDS] - self._now()
+        if count > limit or left_s <= 0:
+            return None
+        words[place + _COUNT] = count
+        return True, limit - count, left_s
 
     def _take(self, place: int, now: float, limit: int, window_s: float, cost: int, sliding: bool) -> Quota:
         if sliding:

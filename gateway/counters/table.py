@@ -150,6 +150,9 @@ class Table:
         self._shared = shared
         # Where a key stood last, its lock, and its hash: most requests are of few keys. It stays this dict.
         self.known: dict[str, tuple[int, int, int, int]] = {}
+        # The same of rows that nobody can take without this table's noticing. It stays this dict, too.
+        self.sure: dict[str, int] = {}
+        self._sure_of: dict[int, str] = {}
 
     @contextmanager
     def row(self, key: str, now: float) -> Iterator[int]:
@@ -189,6 +192,14 @@ class Table:
             self.release(lock)
             raise
         return place, lock
+
+    def settle(self, key: str, place: int) -> None:
+        """Be sure that *key* stands at *place*, until another takes it. No other process uses the table."""
+        if len(self.sure) >= _KNOWN:
+            self.sure.clear()
+            self._sure_of.clear()
+        self.sure[key] = place
+        self._sure_of[place] = key
 
     def release(self, lock: int) -> None:
         """Let others have it."""
@@ -251,6 +262,9 @@ class Table:
             return -1
         if victim_ends > now:
             self.evictions += 1
+        unsettled = self._sure_of.pop(victim, None)
+        if unsettled is not None:
+            del self.sure[unsettled]
         # Whoever dies in here leaves a row of nobody: its name comes last.
         words[victim] = 0
         for place in range(victim + 1, victim + step):

@@ -120,7 +120,8 @@ def write_lines(pairs: Iterable[Pair]) -> bytes:
     return b"".join([written[pair] for pair in pairs])
 
 
-_OWN_OF_ANSWERS = frozenset((b"connection", b"date"))
+OWN_OF_ANSWERS = frozenset((b"connection", b"date")) | _FRAMING
+"""What the server says by itself; a Date only if nobody else has."""
 _frames: dict[tuple[bytes, ...], bytes] = {}
 """Names → their lines, with ``%b`` where values stand."""
 _MARKED = bytes(0x3F if byte in CONTROL_BYTES else byte for byte in range(256))
@@ -146,7 +147,7 @@ def added_lines(pairs: Sequence[Pair]) -> bytes:
 
 
 def _frame(names: tuple[bytes, ...]) -> bytes:
-    if not _OWN_OF_ANSWERS.isdisjoint(names):
+    if not OWN_OF_ANSWERS.isdisjoint(names):
         raise BadLine("what the server says by itself is not for the caller to set")
     frame = b"".join([_beginnings[name].replace(b"%", b"%%") + b"%b\r\n" for name in names])
     if len(frame) <= MAX_LINE_BYTES:

@@ -71,7 +71,7 @@ class BasicAuth:
             return reply
         if self.hide_credentials:
             exchange.fields.remove(b"authorization")
-        attach(exchange, found.consumer, found.credential_id)
+        attach(exchange, found)
         return None
 
     def _authenticate(self, exchange: Exchange) -> Identity | str:

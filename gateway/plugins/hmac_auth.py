@@ -222,7 +222,7 @@ class HmacAuth:
     def _accept(self, exchange: Exchange, identity: Identity) -> Reply | None:
         if self.config.hide_credentials:
             exchange.fields.remove(b"authorization")
-        attach(exchange, identity.consumer, identity.credential_id)
+        attach(exchange, identity)
         return None
 
     def _refuse(self, exchange: Exchange, reason: str, detail: str) -> Reply | None:

@@ -175,8 +175,11 @@ class Verified:
 
 _NEVER = (inf, -inf)
 
-Cache = TokenCache[tuple[bytes, str], Verified]
-"""(token, name of the key claim) → what was verified."""
+Cache = TokenCache[tuple[bytes, str, bool], Verified]
+"""
+(token as it was sent, name of the key claim, whether it stood in the header field, where a scheme may precede
+it) → what was verified. Values of fields are the same objects in many requests: their hashes are known.
+"""
 
 
 @frozen
@@ -231,26 +234,28 @@ class JwtAuth:
 
     def rewrite(self, exchange: Exchange) -> Reply | None:
         """See ``IRewritePhase``. Attaches the token's consumer, or the anonymous one, or answers 401."""
-        token = self._token(exchange)
-        if token is None:
-            refusal: Refusal | None = Refusal("jwt_missing", "")
-        else:
-            refusal = self._authenticate(exchange, token)
-        if refusal is None:
-            return None
-        failure = self._reply(refusal)
-        if self.config.anonymous_consumer is None:
-            return failure
-        return auth.anonymous(exchange, self.config.anonymous_consumer, failure, self.config.challenge)
-
-    def _token(self, exchange: Exchange) -> bytes | None:
         config = self.config
         auth.redact_argument(exchange, config.query)
         value = exchange.fields.get(config.header)
+        refusal: Refusal | None
         if value is not None:
             if config.hide_credentials:
                 exchange.fields.remove(config.header)
-            return without_scheme(value)
+            refusal = self._authenticate(exchange, value, True)
+        elif (token := self._elsewhere(exchange)) is not None:
+            refusal = self._authenticate(exchange, token, False)
+        else:
+            refusal = Refusal("jwt_missing", "")
+        if refusal is None:
+            return None
+        failure = self._reply(refusal)
+        if config.anonymous_consumer is None:
+            return failure
+        return auth.anonymous(exchange, config.anonymous_consumer, failure, config.challenge)
+
+    def _elsewhere(self, exchange: Exchange) -> bytes | None:
+        """The token of the query or of a cookie."""
+        config = self.config
         if query := exchange.query:
             values = auth.query_values(query, config.query)
             if values:
@@ -263,11 +268,12 @@ class JwtAuth:
             auth.hide_cookie(exchange, config.cookie)
         return cookie
 
-    def _authenticate(self, exchange: Exchange, text: bytes) -> Refusal | None:
+    def _authenticate(self, exchange: Exchange, value: bytes, in_field: bool) -> Refusal | None:
         config = self.config
         cache = self.cache
         identities: Mapping[str, Identity] | None = exchange.snapshot.identities.get(NAME)
-        known = None if cache is None else cache.get((text, config.key_claim_name))
+        mark = (value, config.key_claim_name, in_field)
+        known = None if cache is None else cache.get(mark)
         if known is not None and cache is not None:
             identity = known.identity
             if identities is not None and identities.get(known.key) is identity:
@@ -279,25 +285,26 @@ class JwtAuth:
                 if refusal is None:
                     if config.store_in_ctx:
                         # Read anew, so that no plugin changes what another request sees.
-                        token = jose.parse(text)
+                        token = jose.parse(without_scheme(value) if in_field else value)
                         exchange.context["jwt_auth_payload"] = (
                             token.claims if isinstance(token, Token) else {}
                         )
-                    attach(exchange, identity.consumer, identity.credential_id)
+                    attach(exchange, identity)
                 return refusal
-            cache.discard((text, config.key_claim_name))
+            cache.discard(mark)
 
+        text = without_scheme(value) if in_field else value
         token = jose.parse(text)
         if isinstance(token, Refusal):
             return token
         verified = self._verify(text, token, identities)
         if isinstance(verified, Refusal):
             return verified
-        if cache is not None and len(text) <= MAX_CACHED_TOKEN_BYTES:
-            cache.put((text, config.key_claim_name), verified)
+        if cache is not None and len(value) <= MAX_CACHED_TOKEN_BYTES:
+            cache.put(mark, verified)
         if config.store_in_ctx:
             exchange.context["jwt_auth_payload"] = token.claims
-        attach(exchange, verified.identity.consumer, verified.identity.credential_id)
+        attach(exchange, verified.identity)
         return None
 
     def _verify(

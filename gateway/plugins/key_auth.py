@@ -94,14 +94,21 @@ class KeyAuth:
                 value = (values[0] or b"") if len(values) == 1 else b""
         if value is not None:
             reason = "key_unknown"
-            identity = self._owner(exchange, value)
+            identities: Mapping[str, Identity] | None = exchange.snapshot.identities.get(NAME)
+            identity = None
+            try:
+                # An empty key would let everybody in who sends an empty field; it never counts.
+                if identities and value:
+                    identity = identities.get(value.decode("utf-8"))
+            except UnicodeDecodeError:
+                pass  # Keys are text.
             if identity is not None:
                 if config.hide_credentials:
                     if in_header:
                         exchange.fields.remove(config.header)
                     else:
                         auth.hide_argument(exchange, config.query)
-                attach(exchange, identity.consumer, identity.credential_id)
+                attach(exchange, identity)
                 return None
         failure = Reply.json(401, {"message": MESSAGES[reason]}, fields=config.challenge, reason=reason)
         if config.anonymous_consumer is None:
@@ -111,16 +118,6 @@ class KeyAuth:
             exchange.fields.remove(config.header)
             auth.hide_argument(exchange, config.query)
         return reply
-
-    def _owner(self, exchange: Exchange, value: bytes) -> Identity | None:
-        identities: Mapping[str, Identity] | None = exchange.snapshot.identities.get(NAME)
-        # An empty key would let everybody in who sends an empty field; it never counts.
-        if not identities or not value:
-            return None
-        try:
-            return identities.get(value.decode("utf-8"))
-        except UnicodeDecodeError:
-            return None
 
 
 def _make(config: Mapping[str, Any], services: PluginServices) -> KeyAuth:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from operator import itemgetter
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -13,6 +12,8 @@ from zope.interface import implementer
 from gateway.core import limiting
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.explanation import Explanation, in_seconds
+from gateway.core.fields import wire_name
+from gateway.core.variables import spell
 from gateway.interfaces import (
     Counters,
     CountersFailed,
@@ -104,7 +105,6 @@ _METADATA_SCHEMA: dict[str, Any] = {
 _BROKEN = Reply(500, None, reason="limit_unresolved")
 _FAILED = Reply.json(500, {"error_msg": "failed to limit count"}, reason="limit_unavailable")
 
-_name_of = itemgetter(0)
 _KEYS = 1024
 
 Number = int | Callable[[Exchange], int | None]
@@ -119,8 +119,9 @@ class Rule:
         prefix: What its counters' keys start with.
         key: Tells the rest; None if the rule is not for this request.
         limit, window_s: Numbers, or what reads them from a request.
-        spelt: The names of the response fields: limit, remaining, reset. names: The same, to look them up.
-        shown: The limit as it is told; empty if it is not the same for all requests.
+        spelt: The names of the response fields in lower case: limit, remaining, reset. names: The same, to
+            look them up. frame: Their lines, to put limit, rest and seconds in. whole_frame: The same, for
+            seconds that are spelt already.
     """
 
     prefix: str
@@ -129,42 +130,50 @@ class Rule:
     window_s: Number
     spelt: tuple[bytes, ...]
     names: frozenset[bytes] = field(init=False)
-    shown: bytes = field(init=False)
-
-    @shown.default
-    def _shown(self) -> bytes:
-        return b"" if callable(self.limit) else b"%d" % self.limit
+    frame: bytes = field(init=False)
+    whole_frame: bytes = field(init=False)
 
     @names.default
     def _names(self) -> frozenset[bytes]:
         return frozenset(self.spelt)
 
+    @frame.default
+    def _frame(self) -> bytes:
+        limit, remaining, reset = [wire_name(name).replace(b"%", b"%%") for name in self.spelt]
+        return b"%b: %%d\r\n%b: %%d\r\n%b: %%.2f\r\n" % (limit, remaining, reset)
+
+    @whole_frame.default
+    def _whole_frame(self) -> bytes:
+        return self.frame.removesuffix(b"%.2f\r\n") + b"%b\r\n"
+
 
 class Keys(dict[str, str]):
-    """What tells a request's counter → the counter's key. Some are remembered: their hashes are, too."""
+    """What a request's counter is told by → the counter's key. Some are remembered: their hashes are, too."""
 
     def __init__(self, prefix: str) -> None:
         super().__init__()
         self._prefix = prefix
 
     def __missing__(self, told: str) -> str:
-        if len(self) >= _KEYS:
-            self.clear()
-        key = self[told] = self._prefix + told
+        key = self._prefix + limiting.short(told)
+        if len(told) <= limiting.MAX_KEY:
+            if len(self) >= _KEYS:
+                self.clear()
+            self[told] = key
         return key
 
 
-Only = tuple[Rule, Keys, Callable[[Exchange], str], int, int]
+Only = tuple[Rule, Keys, Callable[[Exchange], object], int, int]
 
 
 class _Unresolved(Exception):
     """A request lacks what its limit is made of."""
 
 
-Told = tuple[str, "Rule", str, int, Quota, Any]
+Told = tuple[str, "Rule", str, int, tuple[bool, int, float], Any]
 """
-What one limit said of a request: where the counter is, which limit, its key and number, the answer; and
-what was said before, or None. A plain tuple: one is made for each request.
+What one limit said of a request: where the counter is, which limit, its key and number, a ``Quota``; and
+what was said before, or None. Plain tuples: they are made for each request.
 """
 
 
@@ -176,6 +185,7 @@ class LimitCount:
 
     Attributes:
         only: The rule, if it is the only one and the same for every request: what most routes have.
+        at_hand: Takes from its counter if that needs nobody else.
     """
 
     rules: Sequence[Rule]
@@ -183,9 +193,9 @@ class LimitCount:
     refused: Reply
     allow_degradation: bool
     counters: Counters = field(repr=False)
-    memory: str
     policy: str
     only: Only | None
+    at_hand: Callable[[str, int], tuple[bool, int, float] | None] = field(repr=False)
 
     def access(self, exchange: Exchange) -> Reply | Coroutine[Any, Any, Reply | None] | None:
         """See ``IAccessPhase``."""
@@ -197,14 +207,18 @@ class LimitCount:
             only = self.only
             if only is not None:
                 rule, keys, read, limit, window_s = only
-                key = keys[read(exchange)]
+                told = read(exchange)
+                if type(told) is not str or not told:
+                    told = spell(told) or exchange.client_ip
+                key = keys[told]
+                quota = self.at_hand(key, limit)
+                if quota is not None:
+                    context[INFO] = (self.policy, rule, key, limit, quota, context.get(INFO))
+                    return None
                 found = self.counters.take(key, limit, window_s, 1, self.sliding)
-                if type(found) is Quota:
-                    told: Told = (self.policy, rule, key, limit, found, context.get(INFO))
-                    context[INFO] = told
-                    context[self.memory] = (told,)
-                    return None if found[0] else self.refused
                 asked: Sequence[tuple[Rule, Window]] = ((rule, Window(key, limit, window_s)),)
+                if type(found) is Quota:
+                    return self._decide(exchange, asked, (found,))
             else:
                 asked = self._asked(exchange)
                 found = self.counters.take_all([window for _, window in asked])
@@ -250,14 +264,11 @@ class LimitCount:
         self, exchange: Exchange, asked: Sequence[tuple[Rule, Window]], quotas: Sequence[Quota]
     ) -> Reply | None:
         context = exchange.context
-        said = []
         last: Told | None = context.get(INFO)
         # The first that refuses is the last that was asked.
         for (rule, window), quota in zip(asked, quotas, strict=False):
             last = (self.policy, rule, window.key, window.limit, quota, last)
-            said.append(last)
         context[INFO] = last
-        context[self.memory] = said
         return None if quotas[-1].admitted else self.refused
 
     async def explain(self, exchange: Exchange, phase: str) -> Explanation:
@@ -286,21 +297,26 @@ class TellingLimitCount(LimitCount):
 
     def header_filter(self, exchange: Exchange) -> None:
         """See ``IHeaderFilterPhase``."""
-        said: Sequence[Told] | None = exchange.context.get(self.memory)
-        if said is None:
-            return
-        fields = exchange.response_fields
-        for _, rule, _, number, quota, _ in said:
-            names = rule.names
-            if not names.isdisjoint(map(_name_of, fields.pairs)):
-                # An upstream that limits, too, or a limit that this one comes after.
-                fields.pairs = [pair for pair in fields.pairs if pair[0] not in names]
-            limit, remaining, reset = rule.spelt
-            left_s = b"%.2f" % quota[2]
-            if left_s.endswith(b"0"):
-                left_s = limiting.decimal(quota[2])
-            shown = rule.shown or b"%d" % number
-            fields.pairs += ((limit, shown), (remaining, b"%d" % quota[1]), (reset, left_s))
+        told: Told | None = exchange.context.get(INFO)
+        if told is not None:
+            _, rule, _, number, (_, left, reset_s), before = told
+            if before is None and rule is self.rules[0]:
+                lines = rule.frame % (number, left, reset_s)
+                if lines.endswith(b"0\r\n"):
+                    lines = rule.whole_frame % (number, left, limiting.decimal(reset_s))
+                exchange.add_response_lines(rule.names, lines)
+            else:
+                self._show(exchange, told)
+
+    def _show(self, exchange: Exchange, told: Told | None) -> None:
+        """Several limits have said something: tell what those of this plugin did, the first one first."""
+        own = []
+        while told is not None:
+            _, rule, _, number, (_, left, reset_s), told = told
+            if rule in self.rules:
+                own.append((rule, (number, left, limiting.decimal(reset_s))))
+        for rule, values in reversed(own):
+            exchange.add_response_lines(rule.names, rule.whole_frame % values)
 
 
 def _left(window: Window, quota: Quota) -> str:
@@ -341,8 +357,12 @@ def _only(config: Mapping[str, Any], rules: Sequence[Rule]) -> Only | None:
     rule = rules[0]
     if callable(rule.limit) or callable(rule.window_s):
         return None
-    read = limiting.key_reader(config["key"], config["key_type"])
+    read = limiting.key_source(config["key"], config["key_type"])
     return rule, Keys(rule.prefix), read, rule.limit, rule.window_s
+
+
+def _never(key: str, limit: int) -> None:
+    return None
 
 
 @implementer(IPlugin, IPluginFactory, ISharedSettings)
@@ -392,15 +412,17 @@ class Factory:
         prefix = limiting.identity(NAME, services.origin, config, filled.get("group"))
         kind = TellingLimitCount if filled["show_limit_quota_header"] else LimitCount
         rules = _rules(filled, prefix, services.metadata)
+        sliding = filled["window_type"] == "sliding"
+        counters = services.counters(filled)
         return kind(
             rules=rules,
-            sliding=filled["window_type"] == "sliding",
+            sliding=sliding,
             refused=limiting.refusal(filled, "limit_count_exceeded"),
             allow_degradation=filled["allow_degradation"],
-            counters=services.counters(filled),
-            memory=f"{NAME} {services.origin}",
+            counters=counters,
             policy=filled["policy"],
             only=_only(filled, rules),
+            at_hand=_never if sliding else getattr(counters, "at_hand", _never),
         )
 
 

@@ -20,6 +20,7 @@ from gateway.core.exchange import Exchange, Outcome, Reply
 from gateway.core.fields import Fields
 from gateway.core.pages import error_page
 from gateway.core.regex_limits import MatchTimeout
+from gateway.http1.field_lines import BadLine, added_lines
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.health import WatchedTry
 from gateway.proxy.known_answer import KnownAnswer
@@ -157,7 +158,8 @@ class Answering:
                 hook(exchange)
             for _, hook in chain.header_filter:
                 hook(exchange)
-            if known is not None and exchange.response_fields.pairs[: known.count] != known.pairs:
+            asked = exchange.asked_fields
+            if known is not None and asked is not None and asked.pairs[: known.count] != known.pairs:
                 known = None
         if content and known is not None and self._pass_on(known, content):
             return True
@@ -179,7 +181,12 @@ class Answering:
         chain, general = self._chain, exchange.snapshot.global_chain
         if not (chain.keeps_content and general.keeps_content and exchange.status == known.status):
             return False
-        if not self.downstream.pass_on(known, exchange.response_fields.pairs[known.count :], content):
+        asked = exchange.asked_fields
+        try:
+            added = exchange.added if asked is None else added_lines(asked.pairs[known.count :])
+        except BadLine:
+            return False
+        if not self.downstream.pass_on(known, added, content):
             return False
         self._responded = True
         exchange.bytes_sent = len(content)

@@ -40,12 +40,12 @@ class Downstream(Protocol):
             known: What the fields begin with, written already; None if there is no such thing.
         """
 
-    def pass_on(self, known: KnownAnswer, added: list[Pair], content: bytes) -> bool:
+    def pass_on(self, known: KnownAnswer, added: bytes, content: bytes) -> bool:
         """
         Send a complete answer: ``respond``, ``write`` and ``finish`` in one.
 
         Args:
-            added: Fields after those that are known. They need not be clean.
+            added: Field lines after those that are known, as they are written.
             content: All of it; as many bytes as *known* says.
         Returns:
             False if nothing was sent: the three are to be called.

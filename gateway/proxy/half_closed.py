@@ -22,7 +22,7 @@ _DONE = Failure(ConnectionDone())
 
 @implementer(IHalfCloseableProtocol)
 class HalfClosed:
-    """Over ``gateway.proxy.lean.LeanConnection``."""
+    """Over ``gateway.proxy.lean_connection.LeanConnection``."""
 
     factory: Any
     transport: Any

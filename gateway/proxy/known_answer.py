@@ -7,11 +7,14 @@ from http import HTTPStatus
 from attrs import define
 
 from gateway.core.fields import Pair
-from gateway.http1.field_lines import write_lines
+from gateway.core.pages import REASON_PHRASES
+from gateway.http1.field_lines import OWN_OF_ANSWERS, write_lines
 from gateway.http1.response import ResponseHead
 
+STATUS_PHRASES = {status.value: status.phrase for status in HTTPStatus} | dict(REASON_PHRASES)
+"""What status lines say, by number: the pages' names, and the standard library's for the others."""
 STATUS_LINES = {
-    status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() for status in map(int, HTTPStatus)
+    status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in STATUS_PHRASES.items()
 }
 
 
@@ -29,7 +32,8 @@ class KnownAnswer:
         pairs: Its field lines, with the gateway's own ``Server``: none about framing or the connection.
             Nobody may change the list.
         count: How many those are.
-        lines: The same as they are written. dated: Whether there is a Date among them.
+        lines: The same as they are written. names: Theirs, and of what the server says by itself
+            (``gateway.core.exchange.WrittenFields``). dated: Whether there is a Date among them.
         start: Status line and fields. end: What follows them, and a Date, in the usual case: the
             content's length, and the end of the head.
         server: The value of ``Server`` it was made with.
@@ -40,6 +44,7 @@ class KnownAnswer:
     pairs: list[Pair]
     count: int
     lines: bytes
+    names: frozenset[bytes]
     dated: bool
     start: bytes
     end: bytes
@@ -65,13 +70,15 @@ def known_answer(head: ResponseHead, server: bytes) -> KnownAnswer | None:
         return None
     pairs.append((b"server", server))
     lines = write_lines(pairs)
-    dated = any(name == b"date" for name, _ in pairs)
+    names = frozenset([name for name, _ in pairs])
+    dated = b"date" in names
     made = head.memory = KnownAnswer(
         head.status,
         length,
         pairs,
         len(pairs),
         lines,
+        names | OWN_OF_ANSWERS,
         dated,
         status_line(head.status) + lines,
         b"Content-Length: %d\r\n\r\n" % length,

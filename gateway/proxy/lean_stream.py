@@ -11,7 +11,7 @@ from gateway.core.exchange import RequestHead
 from gateway.core.fields import Pair
 from gateway.http1.body_sender import BodySender
 from gateway.http1.conduit import WORTH_BYTES, Conduit
-from gateway.http1.field_lines import BadLine, added_lines, write_lines
+from gateway.http1.field_lines import OWN_OF_ANSWERS, write_lines
 from gateway.http1.request import BadChunks, ChunkReader, Framing
 from gateway.proxy.known_answer import KnownAnswer, status_line
 from gateway.proxy.limits import ProxyLimits
@@ -20,13 +20,11 @@ from gateway.proxy.run import Run
 from gateway.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    from gateway.proxy.lean import LeanConnection
+    from gateway.proxy.lean_connection import LeanConnection
 
 _JOINED_BYTES = 16384
 """Content up to this size is joined with the head; more is not copied for that."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_OWN = frozenset((b"connection", b"content-length", b"transfer-encoding", b"date"))
-"""What this side of the connection says by itself; a Date only if nobody else has."""
 
 
 class LeanStream:
@@ -225,7 +223,7 @@ class LeanStream:
             fields = fields[known.count :]
         own = False
         for name, value in fields:
-            if name in _OWN:
+            if name in OWN_OF_ANSWERS:
                 if name == b"date":
                     dated = True
                     continue
@@ -233,7 +231,7 @@ class LeanStream:
                 if name == b"connection" and value.lower() == b"close":
                     self._keep = False
         if own:
-            fields = [pair for pair in fields if pair[0] not in _OWN or pair[0] == b"date"]
+            fields = [pair for pair in fields if pair[0] not in OWN_OF_ANSWERS or pair[0] == b"date"]
         out = [start, write_lines(fields)]
         if not dated:
             out.append(self._connection.factory.date())
@@ -262,7 +260,7 @@ class LeanStream:
         out.append(b"\r\n")
         self._out = out
 
-    def pass_on(self, known: KnownAnswer, added: list[Pair], content: bytes) -> bool:
+    def pass_on(self, known: KnownAnswer, added: bytes, content: bytes) -> bool:
         connection = self._connection
         if (
             not self._keep
@@ -272,16 +270,11 @@ class LeanStream:
             or connection.factory.draining
         ):
             return False
-        out = [known.start]
-        if added:
-            try:
-                out.append(added_lines(added))
-            except BadLine:
-                return False
+        out: tuple[bytes, ...]
         if known.dated:
-            out += (known.end, content)
+            out = (known.start, added, known.end, content)
         else:
-            out += (connection.factory.date(), known.end, content)
+            out = (known.start, added, connection.factory.date(), known.end, content)
         self._finished = True
         if len(content) > _JOINED_BYTES:
             connection.transport.writeSequence(out)

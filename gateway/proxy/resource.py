@@ -20,7 +20,7 @@ from gateway.core.exchange import Connection, Reply, RequestHead
 from gateway.core.fields import Pair
 from gateway.http1.request import Refused
 from gateway.proxy.admission import admit
-from gateway.proxy.known_answer import KnownAnswer
+from gateway.proxy.known_answer import STATUS_PHRASES, KnownAnswer
 from gateway.proxy.limits import ProxyLimits
 from gateway.proxy.request_body import RequestBody
 from gateway.proxy.run import Run
@@ -117,7 +117,7 @@ class WebDownstream:
         if self._gone:
             return
         request = self._request
-        request.setResponseCode(status)
+        request.setResponseCode(status, STATUS_PHRASES.get(status, "Unknown").encode())
         headers = request.responseHeaders
         close = False
         for name, value in fields:
@@ -141,7 +141,7 @@ class WebDownstream:
         # How much a chunked request still has to come nobody knows.
         return body.expected is not None and body.expected - body.received <= self._limits.linger_bytes
 
-    def pass_on(self, known: KnownAnswer, added: list[Pair], content: bytes) -> bool:
+    def pass_on(self, known: KnownAnswer, added: bytes, content: bytes) -> bool:
         return False
 
     def write(self, data: bytes) -> None:

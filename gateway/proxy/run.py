@@ -465,7 +465,7 @@ class Run(Answering):
         known = known_answer(head, runner.server) if head.shared else None
         if known is not None:
             length: int | None = known.length
-            exchange.response_fields = Fields(known.pairs)
+            exchange.written = known
         else:
             pairs, length = head.passed_on()
             pairs.append((b"server", runner.server))

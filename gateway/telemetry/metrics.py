@@ -23,6 +23,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.core.exchange import Exchange, Outcome
+from gateway.core.fields import written_bytes
 from gateway.core.metric_options import CountOptions
 from gateway.interfaces import Clock
 
@@ -153,8 +154,8 @@ class Metrics:
         group.gateway(total_s * 1000.0)
         head = exchange.request
         line = 14 + len(head.method) + len(head.target)
-        group.ingress(_size(head.fields, line) + exchange.bytes_received)
-        group.egress(_size(exchange.response_fields.pairs, 19) + exchange.bytes_sent)
+        group.ingress(line + written_bytes(head.fields) + exchange.bytes_received)
+        group.egress(19 + exchange.response_fields_bytes + exchange.bytes_sent)
         reason = (outcome.decided_by, outcome.reason)
         decided = self._decided.get(reason)
         (decided if decided is not None else self._decided_by(reason))()
@@ -225,11 +226,6 @@ def _source(exchange: Exchange, outcome: Outcome) -> str:
     if exchange.from_upstream:
         return "upstream"
     return "nginx" if exchange.attempts and outcome.decided_by in ("upstream", "balancer") else "apisix"
-
-
-def _size(fields: Iterable[tuple[bytes, bytes]], rest: int) -> int:
-    """Bytes of a head as HTTP/1.1 writes it."""
-    return rest + sum([len(name) + len(value) + 4 for name, value in fields])
 
 
 _STATUS_PLACES = {

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.control.certificate_expiry import CertificateExpiry
 from gateway.control.state import State
+from gateway.core.secrets import UnresolvedReference
 from gateway.model.record import Record, StoreView
 from gateway.telemetry.facts import expiry_of
 from tests.certs import pair
@@ -30,11 +31,17 @@ class CertificateExpiryTests(SynchronousTestCase):
             lambda: self.now,
             files={},
             environ={"CERT": A.cert},
+            secrets=self.secret,
             notice_days=14,
         )
         self.logged: list[Any] = []
         globalLogPublisher.addObserver(self.logged.append)
         self.addCleanup(globalLogPublisher.removeObserver, self.logged.append)
+
+    def secret(self, reference: str) -> str:
+        if reference != "$secret://vault/v/shop/cert":
+            raise UnresolvedReference(reference)
+        return B.cert
 
     def put(self, id: str, kind: str = "ssl", group: str = "default", **value: Any) -> None:
         self.records.append(Record(group, kind, id, value, "apisix", 0, 0, 5, 5))
@@ -55,13 +62,23 @@ class CertificateExpiryTests(SynchronousTestCase):
         self.put("off", cert=A.cert, status=0)
         self.put("ref", cert="$env://CERT")
         self.put("lost", cert="$env://NONE")
+        self.put("kept", cert="$secret://vault/v/shop/cert")
+        self.put("gone", cert="$secret://vault/v/shop/none")
         self.put("other", group="g", cert=A.cert)
         self.put("c", "certificate", cert=A.cert)
         self.put("ca", "ca_certificate", cert=A.cert)
         self.expiry.files = {"proxy": self.file(A.cert), "admin": Path("nowhere"), "odd": self.file("no PEM")}
         for _ in range(2):
             found = sorted(one.name for one in self.expiry.all())
-            wanted = ["ca_certificate/ca", "certificate/c", "proxy", "ssl/one", "ssl/one", "ssl/ref"]
+            wanted = [
+                "ca_certificate/ca",
+                "certificate/c",
+                "proxy",
+                "ssl/kept",
+                "ssl/one",
+                "ssl/one",
+                "ssl/ref",
+            ]
             self.assertEqual(found, wanted)
         self.assertEqual({round(one.at - self.ends) // 60 for one in self.expiry.all()}, {0})
 

@@ -11,7 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.binding import PluginBinder
 from gateway.control.explainer import Explainer
+from gateway.core.addresses import AddressSet
 from gateway.core.compiler import Compiler
+from gateway.core.real_ip import RealIp
 from gateway.model.problems import ConfigErrors
 from gateway.plugins import request_validation
 from gateway.registry import PluginRegistry
@@ -29,6 +31,8 @@ class ExplainerTests(SynchronousTestCase):
             service("t"),
             route("r", "/x"),
             route("q", "/x", "t", vars=[["http_x_a", "==", "1"]]),
+            route("far", "/where", "t", remote_addrs=["192.0.2.7"]),
+            route("near", "/where", "t"),
             route("f", "/form", "t", vars=[["post_arg_a", "==", "é"]]),
         ]
         gateway = InMemoryGateway(compiler.load(records(*changes), 1), TestClock())
@@ -49,6 +53,16 @@ class ExplainerTests(SynchronousTestCase):
         self.assertEqual(self.route(method="GET", url="/x", headers=[("Host", "a.example")]), "r")
         self.assertEqual(self.route(method="GET", url="/x", headers=[("X-A", "1")]), "q")
         self.assertIsNone(self.route(method="GET", url="/x"))
+
+    def test_proxy_in_front(self) -> None:
+        """The address comes from the peer, or from the field that those who are trusted send."""
+        real_ip = RealIp(b"x-real-ip", AddressSet.parse(["127.0.0.1"]), False)
+        told = [("X-Real-IP", "192.0.2.7")]
+        self.assertEqual(self.route(url="/where", headers=told), "near")
+        self.explainer = Explainer(self.gateway.runner, TestClock(), lambda: real_ip)
+        self.assertEqual(self.route(url="/where", headers=told), "far")
+        self.assertEqual(self.route(url="/where", headers=told, client_ip="192.0.2.1"), "near")
+        self.assertEqual(self.route(url="/where", client_ip="192.0.2.7"), "far")
 
     def test_content(self) -> None:
         """Variables that are read from content are there if the question has content of the right type."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.chash import MAX_POINTS, POINTS_PER_UNIT, ConsistentHash, Ring, key_of
-from gateway.core.consumers import attach
+from gateway.core.consumers import Identity, attach
 from gateway.model.upstream import Node
 from gateway.testing.exchanges import consumer, exchange
 
@@ -112,7 +112,7 @@ class KeyTests(SynchronousTestCase):
     def test_consumer(self) -> None:
         """A consumer's requests go by its name."""
         asked = exchange()
-        attach(asked, consumer("jack"), None)
+        attach(asked, Identity(consumer("jack"), None, None))
         self.assertEqual(key_of("consumer", None)(asked), b"jack")
 
     def test_bytes_that_are_no_text(self) -> None:

@@ -15,7 +15,7 @@ class AttachTests(SynchronousTestCase):
         for name in CONSUMER_FIELDS:
             ex.fields.add(name, b"spoofed")
         jack = consumer("jack", labels={} if custom_id is None else {"custom_id": custom_id})
-        attach(ex, jack, credential_id)
+        attach(ex, Identity(jack, credential_id, None))
         self.assertIs(ex.consumer, jack)
         self.assertEqual(ex.credential_id, credential_id)
         return ex.fields.pairs

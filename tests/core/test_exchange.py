@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.exchange import MAX_ARGS, Connection, Outcome, Reply, RequestHead
+from gateway.core.fields import Fields
 from gateway.testing.exchanges import exchange
 
 
@@ -35,6 +38,57 @@ class ReplyTests(SynchronousTestCase):
         """Without a body it is the standard page of its status."""
         self.assertIsNone(Reply(503).body)
         self.assertEqual(Reply(503).reason, "plugin_replied")
+
+
+class _Written:
+    """Of an upstream's answer: ``WrittenFields``."""
+
+    pairs: ClassVar = [(b"x-a", b"1"), (b"x-b", b"22")]
+    lines = b"X-A: 1\r\nX-B: 22\r\n"
+    names = frozenset((b"x-a", b"x-b", b"date"))
+
+
+class ResponseFieldsTests(SynchronousTestCase):
+    """The fields of the answer, written long ago or asked for."""
+
+    def setUp(self) -> None:
+        self.exchange = exchange()
+        self.exchange.written = _Written()
+
+    def test_untouched(self) -> None:
+        """Lines that are added are kept as they are; their bytes count."""
+        self.exchange.add_response_lines(frozenset((b"x-c",)), b"X-C: 3\r\n")
+        self.assertEqual(self.exchange.response_fields_bytes, len(b"X-A: 1\r\nX-B: 22\r\nX-C: 3\r\n"))
+        self.assertIsNone(self.exchange.asked_fields)
+        self.assertEqual(self.exchange.added, b"X-C: 3\r\n")
+
+    def test_asked(self) -> None:
+        """Whoever asks sees all of them, and what is done to them is done to this answer alone."""
+        self.exchange.add_response_lines(frozenset((b"x-c", b"x-d")), b"X-C: 3\r\nX-D: a: b\r\n")
+        fields = self.exchange.response_fields
+        self.assertEqual(fields.pairs, [*_Written.pairs, (b"x-c", b"3"), (b"x-d", b"a: b")])
+        fields.remove(b"x-a")
+        self.assertIs(self.exchange.response_fields, fields)
+        self.assertEqual(len(_Written.pairs), 2)
+        self.assertEqual(self.exchange.response_fields_bytes, len(b"X-B: 22\r\nX-C: 3\r\nX-D: a: b\r\n"))
+        self.exchange.add_response_lines(frozenset((b"x-c",)), b"X-C: 4\r\n")
+        self.assertEqual(fields.pairs, [(b"x-b", b"22"), (b"x-d", b"a: b"), (b"x-c", b"4")])
+
+    def test_same_names(self) -> None:
+        """Lines take the place of those with the same names: the answer's, those added before, a Date."""
+        self.exchange.add_response_lines(frozenset((b"x-b",)), b"X-B: 3\r\n")
+        self.exchange.add_response_lines(frozenset((b"x-b",)), b"X-B: 4\r\n")
+        self.exchange.add_response_lines(frozenset((b"date",)), b"Date: now\r\n")
+        self.assertEqual(
+            self.exchange.response_fields.pairs, [(b"x-a", b"1"), (b"x-b", b"4"), (b"date", b"now")]
+        )
+
+    def test_replaced(self) -> None:
+        """An answer of the gateway's own has its own fields alone."""
+        self.exchange.add_response_lines(frozenset((b"x-c",)), b"X-C: 3\r\n")
+        self.exchange.response_fields = Fields([(b"x-z", b"9")])
+        self.assertEqual(self.exchange.response_fields.pairs, [(b"x-z", b"9")])
+        self.assertEqual(exchange().response_fields.pairs, [])
 
 
 class ArgumentTests(SynchronousTestCase):

@@ -121,6 +121,34 @@ class RoomTests(SynchronousTestCase):
         admitted = sum(counters.take(f"long{number}", 1, 1e6).admitted for number in range(500))
         self.assertEqual(admitted, 0)
 
+    def test_at_hand(self) -> None:
+        """A counter that was asked for before is at hand, until its window ends or its row is another's."""
+        time = Time()
+        counters = LocalCounters.make(16, time)
+        self.assertIsNone(counters.at_hand("k", 3))
+        counters.take("k", 3, 60.0)
+        time.now += 10
+        self.assertEqual(counters.at_hand("k", 3), (True, 1, 50.0))
+        self.assertEqual(counters.take("k", 3, 60.0), (True, 0, 50.0))
+        self.assertIsNone(counters.at_hand("k", 3))
+        time.now += 50
+        self.assertIsNone(counters.at_hand("k", 3))
+        self.assertEqual(counters.take("k", 3, 60.0), (True, 2, 60.0))
+        for number in range(10_000):
+            counters.take(f"k{number}", 3, 60.0)
+        self.assertIsNone(counters.at_hand("k", 3))
+        at_hand = [number for number in range(10_000) if counters.at_hand(f"k{number}", 3) is not None]
+        self.assertLessEqual(len(at_hand), 32)
+        self.assertIn(9_999, at_hand)
+        for number in at_hand:
+            self.assertEqual(counters.take(f"k{number}", 3, 60.0).remaining, 0)
+
+    def test_shared(self) -> None:
+        """Where other processes count, too, nothing is at hand."""
+        counters = LocalCounters.make(16, Time(), processes=2)
+        counters.take("k", 3, 60.0)
+        self.assertIsNone(counters.at_hand("k", 3))
+
     def test_those_who_left(self) -> None:
         """Keys that nobody is in any more make room."""
         counters = LocalCounters.make(16, Time())

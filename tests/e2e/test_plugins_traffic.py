@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import select
 import selectors
@@ -122,6 +123,62 @@ class LocalTests(TrafficCase):
         self.assertEqual([second.headers[name] for name in names[:2]], ["1", "0"])
         self.assertLessEqual(float(second.headers["x-ratelimit-reset"]), 600)
 
+    def test_fields(self) -> None:
+        """The fields stand once in each answer, whoever else writes, removes or reads some, however often."""
+        gateway = self.gateway(environ={"GATEWAY_PROXY_WORKERS": "0"}).start()
+        own = b"HTTP/1.1 200 OK\r\nX-RateLimit-Limit: 7\r\nX-A: 1\r\nContent-Length: 2\r\n\r\nok"
+        plain, limiting = self.raw_upstream(OK).port, self.raw_upstream(answering(own)).port
+        limit = {"limit-count": COUNT}
+        second = {"count": 50, "time_window": 60, "key": "$remote_addr second"}
+        rules = {**COUNT, "rules": [{"count": 100, "time_window": 600, "key": "$remote_addr"}, second]}
+        del rules["count"], rules["time_window"]
+        changes = {"remove": ["X-RateLimit-Limit"], "set": {"X-Left": "$sent_http_x_ratelimit_remaining"}}
+        removed = {**limit, "response-rewrite": {"headers": changes}}
+        shown = {"x-ratelimit-limit": "100"}
+        cases: dict[str, tuple[int, dict[str, Any], dict[str, str | None]]] = {
+            "alone": (plain, limit, shown),
+            "upstream": (limiting, limit, {**shown, "x-a": "1"}),
+            "removed": (plain, removed, {"x-ratelimit-limit": None, "x-a": None}),
+            "id": (plain, {**limit, "request-id": {}}, shown),
+            "rules": (
+                plain,
+                {"limit-count": rules},
+                {"x-1-ratelimit-limit": "100", "x-ratelimit-limit": None},
+            ),
+            "log": (plain, {**limit, "file-logger": {"path": "some.log"}}, shown),
+        }
+        for name, (port, plugins, _) in cases.items():
+            self.route(gateway, port, plugins, name)
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.ports["proxy"], timeout=LIMIT_S)
+        self.addCleanup(connection.close)
+        for number in range(5):
+            for name, (_, _, wanted) in cases.items():
+                connection.request("GET", f"/{name}")
+                response = connection.getresponse()
+                response.read()
+                pairs = [(field.lower(), value) for field, value in response.getheaders()]
+                values = dict(pairs)
+                self.assertEqual(len(values), len(pairs), pairs)
+                self.assertEqual({field: values.get(field) for field in wanted}, wanted, (name, number))
+                if name == "rules":
+                    left = (values["x-1-ratelimit-remaining"], values["x-2-ratelimit-remaining"])
+                    self.assertEqual(left, (str(99 - number), str(49 - number)))
+                else:
+                    self.assertEqual(values["x-ratelimit-remaining"], str(99 - number))
+                if name == "removed":
+                    self.assertEqual(values["x-left"], str(99 - number))
+        connection.request("GET", "/log")
+        self.assertEqual(connection.getresponse().status, 200)
+
+        def logged() -> list[str]:
+            log = gateway.directory / "some.log"
+            lines = log.read_text().splitlines() if log.exists() else []
+            return lines if len(lines) > 5 else []
+
+        lines = [json.loads(line) for line in wait_for(logged, "six lines")]
+        left = [line["response"]["headers"]["x-ratelimit-remaining"] for line in lines]
+        self.assertEqual(left, [str(99 - number) for number in range(6)])
+
     def test_together(self) -> None:
         """No more than conn requests are in both workers; who leaves makes room, and so does who dies."""
         release = threading.Event()
@@ -220,9 +277,7 @@ class RedisTests(TrafficCase):
         self.assertEqual(set(seen["/strict"]), {200, 500})
         self.assertEqual(set(seen["/lenient"]), {200})
         # Each worker finds out for itself, by its own retry, that Redis is back.
-        wait_for(
-            lambda: {gateway.get("/strict").status for _ in range(20)} == {200}, "every worker to use it"
-        )
+        wait_for(lambda: {gateway.get("/strict").status for _ in range(20)} == {200}, "all workers to use it")
         self.assertIn("is down", gateway.logs())
         self.assertNotIn("Traceback", gateway.logs())
 

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from tests.certs import pair
 from tests.e2e.gateway_process import EndToEndCase, GatewayProcess, UpstreamProcess, wait_for
 from tests.e2e.vault_server import TOKEN
 
@@ -33,9 +34,13 @@ class SecretTests(EndToEndCase):
         directory = Path(self.mktemp())
         directory.mkdir()
         file = directory / "secrets.json"
-        file.write_text(json.dumps({"jack": {"key": "first"}}))
+        shop = pair("shop.test")
+        file.write_text(json.dumps({"jack": {"key": "first"}, "shop": {"cert": shop.cert, "key": shop.key}}))
         port, upstream = self.vault(file), self.upstream().port
-        settings = f"[proxy]\nworkers = {workers}\n[secrets]\nttl_s = 1\nfailure_ttl_s = 1\n"
+        settings = (
+            "[gateway]\ncertificate_notice_days = 3650\n"
+            f"[proxy]\nworkers = {workers}\n[secrets]\nttl_s = 1\nfailure_ttl_s = 1\n"
+        )
         gateway = self.gateway(settings=settings, environ={"VAULT_TOKEN": TOKEN}).start()
         nodes = [{"host": "127.0.0.1", "port": upstream, "weight": 1}]
         self.put(gateway, "services/s", {"name": "s", "upstream": {"nodes": nodes}})
@@ -55,6 +60,10 @@ class SecretTests(EndToEndCase):
         self.assertEqual(answer["headers"]["X-Secret"], "first")
         shown = gateway.admin("GET", "/apisix/admin/consumers/jack/credentials/c")[1]["value"]
         self.assertEqual(shown["plugins"], credential["plugins"])
+        references = {name: f"$secret://vault/1/shop/{name}" for name in ("cert", "key")}
+        self.put(gateway, "ssls/shop", {"snis": ["shop.test"], **references})
+        notices = gateway.admin("GET", "/api/status")[1]["value"]["notices"]
+        self.assertIn(("ssl", "shop"), [(one["kind"], one["id"]) for one in notices])
         file.write_text(json.dumps({"jack": {"key": "second"}}))
         wait_for(lambda: self.keys(gateway, "first", "second") == [401, 200], "the new value", gateway.logs)
         gateway.end()

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.core.consumers import attach
+from gateway.core.consumers import Identity, attach
 from gateway.core.exchange import Reply
 from gateway.plugins.acl import plugin, values_of
 from gateway.testing.exchanges import consumer, exchange
@@ -20,7 +20,7 @@ def access(labels: dict[str, str] | None, user: Any = None, **config: Any) -> Re
     assert hook is not None
     sent = exchange()
     if labels is not None:
-        attach(sent, consumer("jack", labels=labels), None)
+        attach(sent, Identity(consumer("jack", labels=labels), None, None))
     if user is not None:
         sent.context["external_user"] = user
     return finish(hook(sent))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.core.consumers import attach
+from gateway.core.consumers import Identity, attach
 from gateway.core.exchange import Exchange
 from gateway.plugins.attach_consumer_label import plugin
 from gateway.testing.exchanges import consumer, exchange
@@ -24,7 +24,7 @@ class BeforeProxyTests(SynchronousTestCase):
     def test_labels(self) -> None:
         """The upstream is told labels; a header without a label is removed, whoever has sent it."""
         sent = exchange(headers=[("X-Consumer-Role", "root"), ("X-Dept", "root"), ("X-Other", "1")])
-        attach(sent, consumer("jack", labels={"role": "admin\r\nX: y"}), None)
+        attach(sent, Identity(consumer("jack", labels={"role": "admin\r\nX: y"}), None, None))
         fields = self.run_it(sent).fields
         self.assertEqual(fields.get_all(b"x-consumer-role"), [b"adminX: y"])
         self.assertNotIn(b"x-dept", fields)

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.core.consumers import attach
+from gateway.core.consumers import Identity, attach
 from gateway.core.exchange import Reply
 from gateway.plugins.consumer_restriction import plugin
 from gateway.testing.exchanges import consumer, exchange
@@ -23,7 +23,7 @@ def access(
     route: Any = SimpleNamespace(id="r1", service_id="s1")
     sent.route = route
     if username is not None:
-        attach(sent, consumer(username, group_id=group), None)
+        attach(sent, Identity(consumer(username, group_id=group), None, None))
     return finish(hook(sent))
 
 

@@ -668,6 +668,19 @@ class CacheTests(JwtAuthTestCase):
         named = gateway.route(key_claim_name="sub")
         self.refused(gateway.send(token, named), NO_KEY, "jwt_key_missing")
 
+    def test_places_differ(self) -> None:
+        """The scheme that may precede a token in the field is none elsewhere, whatever was remembered."""
+        gateway = Gateway()
+        token = known(GOOD)
+        self.accepted(*gateway.send(token))
+        for target, headers in ((f"/?jwt=Bearer%20{token}", []), ("/", [("Cookie", f"jwt=Bearer {token}")])):
+            request = gateway.request(target, headers)
+            reply = gateway.plugin.rewrite(request)
+            self.assertEqual(reply and reply.status, 401, target)
+        request = gateway.request(f"/?jwt={token}")
+        self.accepted(request, gateway.plugin.rewrite(request))
+        self.assertEqual(len(gateway.factory.cache), 2)
+
     def test_revocation(self) -> None:
         """A credential that is deleted or replaced takes its remembered tokens with it, at once."""
         gateway = Gateway()

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from gateway.core.consumers import attach
+from gateway.core.consumers import Identity, attach
 from gateway.core.exchange import Exchange
 from gateway.core.explanation import Explanation
 from gateway.core.limiting import SKIPPED
@@ -151,7 +151,7 @@ class KeyTests(LimitCase):
 
         def one(username: str) -> Exchange:
             made = exchange(client_ip="10.0.0.1")
-            attach(made, consumer(username), None)
+            attach(made, Identity(consumer(username), None, None))
             return made
 
         seen = [access(plugin, one(name)) is None for name in ("a", "a", "b", "a", "b", "b")]

@@ -42,7 +42,7 @@ class FakeClient:
         assert self.status is None, "two answers to one request"
         self.status, self.fields, self.length = status, dict(fields), length
 
-    def pass_on(self, known: KnownAnswer, added: list[Pair], content: bytes) -> bool:
+    def pass_on(self, known: KnownAnswer, added: bytes, content: bytes) -> bool:
         return False
 
     def write(self, data: bytes) -> None:

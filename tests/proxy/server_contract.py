@@ -1,8 +1,8 @@
 """
 The contract of every HTTP/1.1 server in front of the runner: what a client sends, and what it reads.
 
-``tests.proxy.test_site`` runs it over twisted.web, ``tests.proxy.test_lean`` and ``test_lean_stream`` over
-the lean server.
+``tests.proxy.test_site`` runs it over twisted.web, ``tests.proxy.test_lean_connection`` and
+``test_lean_stream`` over the lean server.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ class KnownAnswerTests(SynchronousTestCase):
         (alone,) = _heads(_ANSWER, 1, known=Recurring(0))
         self.assertIsNone(known_answer(alone, b"gateway"))
         self.assertEqual(made.pairs, [(b"x-b", b"2"), (b"server", b"gateway")])
+        self.assertLessEqual({b"x-b", b"server", b"date", b"content-length", b"connection"}, made.names)
         self.assertEqual(made.lines, b"X-B: 2\r\nServer: gateway\r\n")
         self.assertEqual(made.start, b"HTTP/1.1 200 OK\r\nX-B: 2\r\nServer: gateway\r\n")
         self.assertEqual((made.end, made.length, made.count), (b"Content-Length: 2\r\n\r\n", 2, 2))
@@ -74,3 +75,8 @@ class StatusLineTests(SynchronousTestCase):
         """Statuses that nobody has registered have a line, too."""
         self.assertEqual(status_line(404), b"HTTP/1.1 404 Not Found\r\n")
         self.assertEqual(status_line(299), b"HTTP/1.1 299 Unknown\r\n")
+
+    def test_as_the_page(self) -> None:
+        """The line says what the page says, whatever names the standard library has."""
+        self.assertEqual(status_line(413), b"HTTP/1.1 413 Content Too Large\r\n")
+        self.assertEqual(status_line(503), b"HTTP/1.1 503 Service Temporarily Unavailable\r\n")
