@@ -235,7 +235,8 @@ class JwtAuth:
     def rewrite(self, exchange: Exchange) -> Reply | None:
         """See ``IRewritePhase``. Attaches the token's consumer, or the anonymous one, or answers 401."""
         config = self.config
-        auth.redact_argument(exchange, config.query)
+        if b"?" in exchange.request.target:
+            auth.redact_argument(exchange, config.query)
         value = exchange.fields.get(config.header)
         refusal: Refusal | None
         if value is not None:
