@@ -8,7 +8,7 @@ import struct
 
 from tests.e2e.gateway_process import LIMIT_S, wait_for
 from tests.e2e.raw_upstream import OK, answering, silent
-from tests.e2e.test_proxying import HELD, ProxyCase, peak
+from tests.e2e.test_proxying import HELD, ProxyCase, new_peak, peak
 
 HEAD = b"POST /s HTTP/1.1\r\nHost: a\r\n"
 
@@ -80,7 +80,7 @@ class LimitTests(ClientCase):
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
         large = self.raw_upstream(answering(answer))
         self.serve("large", (large.port, 1))
-        before = peak(self.served)
+        before = new_peak(self.served)
         greedy = self.connect()
         greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         greedy.settimeout(1)

@@ -20,7 +20,7 @@ from websockets.typing import Subprotocol
 from tests import certs
 from tests.e2e.gateway_process import LIMIT_S, AdminClient, wait_for
 from tests.e2e.raw_upstream import Peer, RawUpstream
-from tests.e2e.test_proxying import HELD, ProxyCase, peak
+from tests.e2e.test_proxying import HELD, ProxyCase, new_peak, peak
 
 LARGE = 1 << 26
 TALK = Subprotocol("talk")
@@ -265,7 +265,7 @@ class OtherProtocolTests(TunnelCase):
     def test_back_pressure(self) -> None:
         """Whoever reads slowly holds the other side back: little is held in between."""
         self.route("flood", self.raw_upstream(floods).port)
-        before = peak(self.served)
+        before = new_peak(self.served)
         connection = self.connection()
         connection.sendall(ASK % b"/flood")
         time.sleep(0.3)  # Let it fill what can be filled; nothing is concluded from how far it gets.
