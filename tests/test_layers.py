@@ -33,11 +33,12 @@ TABLE: Mapping[str, frozenset[str]] = {
     "files": frozenset(),
     "heap": frozenset(),
     "threads": frozenset(),
+    "answer_timer": frozenset(),
     "certificates": frozenset({"files"}),
     "http1": _VALUES,
     "upstream": _VALUES | {"http1"},
     "proxy": _VALUES | {"http1", "upstream"},
-    "counters": _VALUES | {"upstream"},
+    "counters": _VALUES | {"upstream", "answer_timer"},
     "store": _VALUES | {"files"},
     "telemetry": _VALUES,
     "secrets": _VALUES,
@@ -53,7 +54,7 @@ TABLE: Mapping[str, frozenset[str]] = {
     "registry": _VALUES | {"plugins"},
     "binding": _VALUES | {"registry"},
     # A change on its way, and the API.
-    "control": _VALUES | _SHELLS | {"settings_fields"},
+    "control": _VALUES | _SHELLS | {"settings_fields", "answer_timer"},
     "admin": _VALUES | _SHELLS | {"control", "registry"},
     # What serves requests in one process, put together.
     "settings_text": frozenset({"settings", "settings_fields"}),

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from gateway.answer_timer import AnswerTimer
 from gateway.control import amp_commands as commands
 from gateway.control.amp_commands import Packed
 from gateway.control.slot import Slot
@@ -19,8 +20,6 @@ log = Logger()
 
 START_LIMIT_S = 60.0
 """From the start of a process to its hello, and from being told the configuration to serving it."""
-LAST_LOOK_S = 0.05
-"""An answer may wait unread while this process was held up: it is looked for once more."""
 STOP_MARGIN_S = 5.0
 """What workers get beyond the grace period before they are killed."""
 
@@ -150,10 +149,7 @@ class Worker:
         """
         result: Deferred[dict[str, Any] | None] = Deferred()
 
-        def overdue(last: bool = False) -> None:
-            if not last:
-                timers.append(self._clock.callLater(LAST_LOOK_S, overdue, True))
-                return
+        def overdue() -> None:
             log.error(
                 "{worker} did not answer {command} within {limit} s and is killed",
                 worker=self.name,
@@ -163,8 +159,7 @@ class Worker:
             self.kill()
 
         def over(response: Any) -> Any:
-            if timers[-1].active():
-                timers[-1].cancel()
+            timer.stop()
             return response
 
         def failed(failure: Failure) -> None:
@@ -179,7 +174,7 @@ class Worker:
             dead.addCallback(result.callback)
             self._waiting.append(dead)
 
-        timers: list[IDelayedCall] = [self._clock.callLater(limit_s, overdue)]
+        timer = AnswerTimer(self._clock, limit_s, overdue)
         sent = self.link.send(command, document, **arguments).addBoth(over)
         sent.addCallbacks(result.callback, failed)
         return result

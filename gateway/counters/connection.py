@@ -25,6 +25,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from gateway.answer_timer import AnswerTimer
 from gateway.interfaces import CountersFailed
 from gateway.upstream.request import Peer
 from gateway.upstream.tls import ClientTLS
@@ -32,8 +33,6 @@ from gateway.upstream.tls import ClientTLS
 log = Logger()
 
 FIRST_PAUSE_S = 0.1
-LAST_LOOK_S = 0.05
-"""An answer may wait unread while this process was held up: it is looked for once more."""
 
 
 @frozen
@@ -150,18 +149,10 @@ class RedisServer:
             return fail(CountersFailed(self._why))
         self._used_s = self._reactor.seconds()
         answered: Deferred[Any] = Deferred()
-
-        def overdue(last: bool = False) -> None:
-            if last:
-                self._too_slow(answered)
-            else:
-                timers.append(self._reactor.callLater(LAST_LOOK_S, overdue, True))
-
-        timers: list[IDelayedCall] = [self._reactor.callLater(self.target.timeout_s, overdue)]
+        timer = AnswerTimer(self._reactor, self.target.timeout_s, lambda: self._too_slow(answered))
 
         def over(result: Any) -> Any:
-            if timers[-1].active():
-                timers[-1].cancel()
+            timer.stop()
             self._sent.discard(answered)
             return result
 
