@@ -235,8 +235,7 @@ class JwtAuth:
     def rewrite(self, exchange: Exchange) -> Reply | None:
         """See ``IRewritePhase``. Attaches the token's consumer, or the anonymous one, or answers 401."""
         config = self.config
-        if b"?" in exchange.request.target:
-            auth.redact_argument(exchange, config.query)
+        auth.redact_argument(exchange, config.query)
         value = exchange.fields.get(config.header)
         refusal: Refusal | None
         if value is not None:

@@ -6,7 +6,7 @@ included, is ``gateway.proxy.answering``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import define
@@ -109,28 +109,17 @@ class Run(Answering):
             self._hooks = iter(general.rewrite)
             self._walk()
             return
-        # What _walk comes to, without the stages on the way where nobody has a say. And without calls of
-        # _pass: most requests come this way.
+        # What _walk comes to, without the stages on the way where nobody has a say.
         chain = self._chain = route.chain
         if chain.rewrite:
-            hooks = iter(chain.rewrite)
-            for name, hook in hooks:
-                verdict = hook(exchange)
-                if verdict is not None:
-                    self._held_up(_ROUTE_REWRITE, hooks, name, verdict)
-                    return
+            if not self._pass(_ROUTE_REWRITE, iter(chain.rewrite)):
+                return
             if exchange.consumer is not None and exchange.consumer.adds:
                 self._stage = _ROUTE_REWRITE
                 self._walk()
                 return
-        if chain.access:
-            hooks = iter(chain.access)
-            for name, hook in hooks:
-                verdict = hook(exchange)
-                if verdict is not None:
-                    self._held_up(_ACCESS, hooks, name, verdict)
-                    return
-        self._first_try()
+        if not chain.access or self._pass(_ACCESS, iter(chain.access)):
+            self._first_try()
 
     def _gather(self, then: Callable[[], None]) -> None:
         """Have the content there for variables that are read from it; what is too large stays unread."""
@@ -159,25 +148,21 @@ class Run(Answering):
         exchange = self.exchange
         for name, hook in hooks:
             verdict = hook(exchange)
-            if verdict is not None:
-                self._held_up(stage, hooks, name, verdict)
-                return False
+            if verdict is None:
+                continue
+            if type(verdict) is Reply:
+                self._answer(f"plugin:{name}", verdict)
+            else:
+                self._stage = stage
+                self._hooks = hooks
+                self._wait(
+                    Deferred.fromCoroutine(verdict),  # type: ignore[arg-type]
+                    self._resumed,
+                    name,
+                    errors=self._hook_failed,
+                )
+            return False
         return True
-
-    def _held_up(
-        self,
-        stage: int,
-        hooks: Iterator[tuple[str, Hook]],
-        name: str,
-        verdict: Reply | Coroutine[Any, Any, Reply | None],
-    ) -> None:
-        """A hook answers, or has to wait: then ``_walk`` goes on with the others."""
-        if isinstance(verdict, Reply):
-            self._answer(f"plugin:{name}", verdict)
-            return
-        self._stage = stage
-        self._hooks = hooks
-        self._wait(Deferred.fromCoroutine(verdict), self._resumed, name, errors=self._hook_failed)
 
     def _walk(self) -> None:
         """Go on from where it is, stage by stage, until the request can be sent."""
