@@ -119,7 +119,6 @@ class LocalCounters:
         place, lock = self._meters.acquire(key, now)
         if not self._shared:
             self._meters.settle(key, place)
-            return self._take(place, now, limit, window_s, cost, sliding)
         try:
             return self._take(place, now, limit, window_s, cost, sliding)
         finally:
