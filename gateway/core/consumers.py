@@ -7,7 +7,6 @@ consumer a request's own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import itemgetter
 from typing import Any
 
 from attrs import field, frozen
@@ -18,7 +17,6 @@ from gateway.core.fields import Pair
 CONSUMER_FIELDS = (b"x-consumer-username", b"x-credential-identifier", b"x-consumer-custom-id")
 """Fields only the gateway may set. Clients' own are dropped from every request."""
 _CONSUMER_FIELDS = frozenset(CONSUMER_FIELDS)
-_name_of = itemgetter(0)
 
 
 @frozen
@@ -86,6 +84,5 @@ def attach(exchange: Exchange, identity: Identity) -> None:
     exchange.consumer = identity.consumer
     exchange.credential_id = identity.credential_id
     fields = exchange.fields
-    if not _CONSUMER_FIELDS.isdisjoint(map(_name_of, fields.pairs)):
-        fields.pairs = [pair for pair in fields.pairs if pair[0] not in _CONSUMER_FIELDS]
+    fields.remove_all(_CONSUMER_FIELDS)
     fields.pairs += identity.told

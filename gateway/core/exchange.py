@@ -397,8 +397,7 @@ class Exchange:
             self.added = lines
             return
         fields = self.response_fields
-        if not names.isdisjoint([name for name, _ in fields.pairs]):
-            fields.pairs = [pair for pair in fields.pairs if pair[0] not in names]
+        fields.remove_all(names)
         fields.pairs += read_written(lines)
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME_BYTES = bytes(byte for byte in range(256) if _NAME.fullmatch(bytes([byte])))
@@ -15,6 +16,7 @@ CONTROL_BYTES = bytes(byte for byte in range(256) if _CONTROL.fullmatch(bytes([b
 """What no field value may have (RFC 9110 section 5.5)."""
 
 Pair = tuple[bytes, bytes]
+_name_of = itemgetter(0)
 
 _SPELLINGS: dict[bytes, bytes] = {
     b"etag": b"ETag",
@@ -106,6 +108,11 @@ class Fields:
             if have == name:
                 self.pairs = [pair for pair in self.pairs if pair[0] != name]
                 return
+
+    def remove_all(self, names: frozenset[bytes]) -> None:
+        """Drop every line that has one of *names*."""
+        if not names.isdisjoint(map(_name_of, self.pairs)):
+            self.pairs = [pair for pair in self.pairs if pair[0] not in names]
 
     def clean(self, start: int = 0) -> None:
         """

@@ -52,7 +52,7 @@ class Echo:
         # A text beside coded content would be none of that coding: then the content stays alone.
         coded = fields.get(b"content-encoding") not in (None, b"identity")
         if not coded or self.body is not None:
-            fields.pairs = [pair for pair in fields.pairs if pair[0] not in _ABOUT_CONTENT]
+            fields.remove_all(_ABOUT_CONTENT)
             exchange.context[self.key] = self.before
         for name, value in resolved(self.fields, exchange):
             fields.set(name, value)

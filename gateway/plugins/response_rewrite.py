@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import define, frozen
@@ -83,8 +83,10 @@ SCHEMA: dict[str, Any] = {
     "dependencies": {"body": {"not": {"required": ["filters"]}}, "filters": {"not": {"required": ["body"]}}},
 }
 
-_ABOUT_CONTENT = (b"content-length", b"content-encoding", b"etag", b"last-modified")
-_CONTENT_DIGESTS = (b"content-md5", b"digest", b"content-digest", b"repr-digest", b"accept-ranges")
+_ABOUT_CONTENT = frozenset(
+    {b"content-length", b"content-encoding", b"etag", b"last-modified", b"accept-ranges"}
+    | {b"content-md5", b"digest", b"content-digest", b"repr-digest"}
+)
 
 
 @frozen(eq=False)
@@ -159,11 +161,6 @@ class ResponseRewrite:
         """Prepare for the content of an answer that is rewritten."""
 
 
-def _drop(exchange: Exchange, names: Sequence[bytes]) -> None:
-    fields = exchange.response_fields
-    fields.pairs = [pair for pair in fields.pairs if pair[0] not in names]
-
-
 @implementer(IBodyFilterPhase)
 @frozen(eq=False)
 class BodyRewrite(ResponseRewrite):
@@ -173,7 +170,7 @@ class BodyRewrite(ResponseRewrite):
 
     def begin(self, exchange: Exchange) -> None:
         """What was said of the old content does not hold for the new one."""
-        _drop(exchange, _ABOUT_CONTENT + _CONTENT_DIGESTS)
+        exchange.response_fields.remove_all(_ABOUT_CONTENT)
         exchange.context[self.key] = self.body
 
     def body_filter(self, exchange: Exchange, data: bytes, last: bool) -> bytes:
@@ -208,7 +205,7 @@ class FilterRewrite(ResponseRewrite):
                 coding=codings.decode("latin-1"),
             )
             return
-        _drop(exchange, _ABOUT_CONTENT + _CONTENT_DIGESTS)
+        exchange.response_fields.remove_all(_ABOUT_CONTENT)
         exchange.context[self.key] = _Pass(decoder, [], [])
 
     def body_filter(self, exchange: Exchange, data: bytes, last: bool) -> bytes:

@@ -88,6 +88,14 @@ class FieldsTests(SynchronousTestCase):
         self.fields.remove(b"zzz")
         self.assertEqual(self.fields.pairs, [(b"b", b"2")])
 
+    def test_remove_all(self) -> None:
+        """Removing several names drops the lines of each; where none is there, all stays as it is."""
+        pairs = self.fields.pairs
+        self.fields.remove_all(frozenset((b"zzz",)))
+        self.assertIs(self.fields.pairs, pairs)
+        self.fields.remove_all(frozenset((b"a", b"zzz")))
+        self.assertEqual(self.fields.pairs, [(b"b", b"2")])
+
     def test_copies(self) -> None:
         """A copy has lines of its own, and the pairs it was made of stay as they are."""
         source = ((b"a", b"1"),)
