@@ -1,9 +1,11 @@
 """``python -m bench.plugins``: what plugins cost, as a ratio to the same route without them.
 
-One gateway, interleaved rounds: the bare route is measured before and after each route with plugins, and CPU
-time per request of the gateway's process tree is compared with the mean of the two, so that the drift of a
-machine that does other work meets both alike. The median over the rounds is printed. Needs wrk and nginx.
-Loopback only, bounded in time.
+One load takes the routes of a gateway in turn, a quarter of a second each, the bare route between any two.
+CPU time per request of the gateway's process tree is compared with the mean of the bare route's before and
+after, so that the drift of a machine that does other work meets both alike. Where its objects come to lie
+in memory matters as well, so the gateway is started several times: the median of all is printed, and that
+of each start. A second bare route takes part like those with plugins: what it costs over the first is what
+the machine cannot tell apart. Needs wrk and nginx. Loopback only, bounded in time.
 """
 
 from __future__ import annotations
@@ -13,25 +15,28 @@ import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from bench import servers
 from bench.processes import Server
-from bench.workloads import Result, Workload, run
+from bench.slices import Slice, run
 
 KEY = "bench-api-key"
 COUNT: dict[str, Any] = {"count": 1_000_000_000, "time_window": 3600, "policy": "local"}
 BARE = "bare"
+AGAIN = "again"
 
-Pair = tuple[Result, float]
-"""A run, and what the bare route took beside it: CPU microseconds per request."""
+Pair = tuple[Slice, float]
+"""A slice, and what the bare route took beside it: CPU microseconds per request."""
 
 
 def shapes(redis_port: int) -> dict[str, tuple[str, dict[str, Any]]]:
     """Name → what it is, and the plugins of its route."""
     found: dict[str, tuple[str, dict[str, Any]]] = {
         BARE: ("no plugin", {}),
+        AGAIN: ("no plugin, a second route", {}),
         "key": ("key-auth", {"key-auth": {}}),
         "count": ("limit-count", {"limit-count": COUNT}),
         "both": (
@@ -74,15 +79,15 @@ def shapes(redis_port: int) -> dict[str, tuple[str, dict[str, Any]]]:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.plugins", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=int, default=1, help="per run")
+    parser.add_argument("--starts", type=int, default=5, help="of the gateway")
+    parser.add_argument("--seconds", type=int, default=40, help="of the load on each")
     parser.add_argument("--routes", type=int, default=200, help="routes besides the measured ones")
     parser.add_argument("--only", default="", help="names, such as key,count,both")
     parser.add_argument("--redis", type=int, default=0, help="port of a Redis on loopback")
     parser.add_argument("--set", action="append", default=[], metavar="GATEWAY_X_Y=VALUE", help="a setting")
     given = parser.parse_args()
-    if given.rounds * given.seconds > 600:
-        parser.error("at most 600 seconds per plugin")
+    if given.seconds < 10 or not 0 < given.starts * given.seconds <= 1200:
+        parser.error("at least 10 seconds for each start, and 1200 in all")
     return given
 
 
@@ -93,24 +98,37 @@ def main() -> int:
     if missing:
         print(f"needed, and not installed: {', '.join(missing)}", file=sys.stderr)
         return 2
-    only = [BARE, *filter(None, given.only.split(","))]
-    chosen = {name: shape for name, shape in shapes(given.redis).items() if len(only) == 1 or name in only}
+    only = {BARE, AGAIN, *given.only.split(",")} if given.only else None
+    chosen = {name: shape for name, shape in shapes(given.redis).items() if only is None or name in only}
     environ = dict(pair.split("=", 1) for pair in given.set)
+    found: list[dict[str, list[Pair]]] = []
+    errors = 0
+    for _ in range(given.starts):
+        results, failed = one_start(chosen, given.seconds, given.routes, environ)
+        found.append(results)
+        errors += failed
+    print(table(chosen, found))
+    print(f"\n{errors} errors")
+    return 1 if errors else 0
+
+
+def one_start(
+    chosen: dict[str, tuple[str, dict[str, Any]]], seconds: int, routes: int, environ: dict[str, str]
+) -> tuple[dict[str, list[Pair]], int]:
+    """Measure one gateway, as ``measure``."""
     started: list[Server] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)
         try:
             started.append(servers.upstream(directory, core=0).start())
-            gateway = servers.gateway(directory, 1, started[0].port, routes=given.routes, environ=environ)
+            gateway = servers.gateway(directory, 1, started[0].port, routes=routes, environ=environ)
             started.append(gateway)
             add_routes(directory, {name: plugins for name, (_, plugins) in chosen.items()})
-            results = measure(list(chosen), gateway, given.rounds, given.seconds, directory)
+            return measure(list(chosen), gateway, seconds, directory)
         finally:
             for server in reversed(started):
                 server.stop()
-    print(table(chosen, results))
-    return 1 if any(result.errors for runs in results.values() for result, _ in runs) else 0
 
 
 def add_routes(directory: Path, routes: dict[str, dict[str, Any]]) -> None:
@@ -126,53 +144,41 @@ def add_routes(directory: Path, routes: dict[str, dict[str, Any]]) -> None:
 
 
 def measure(
-    names: list[str], gateway: Server, rounds: int, seconds: int, directory: Path
-) -> dict[str, list[Pair]]:
-    """Every shape in every round between two runs of the bare route, the order turned round each time."""
-    header = f'wrk.headers["apikey"] = "{KEY}"\n'
-    loads = {name: Workload(f"shape-{name}", name, f"/shape/{name}", header) for name in names}
-
-    def one(name: str, seconds: int) -> Result:
-        return run(loads[name], gateway, seconds, core=0, directory=directory)
-
-    for name in names:
-        one(name, 1)
+    names: list[str], gateway: Server, seconds: int, directory: Path
+) -> tuple[dict[str, list[Pair]], int]:
+    """The slices of every shape, each with its neighbours of the bare route, and the number of errors."""
+    others = [name for name in names if name != BARE]
+    turn = [f"/shape/{name}" for other in others for name in (BARE, other)]
+    slices, errors = run(turn, f'["apikey"] = "{KEY}"', gateway, seconds, core=0, directory=directory)
     results: dict[str, list[Pair]] = {name: [] for name in names}
-    before = one(BARE, seconds)
-    for number in range(rounds):
-        for name in names if number % 2 == 0 else reversed(names):
-            if name == BARE:
-                continue
-            mine = one(name, seconds)
-            after = one(BARE, seconds)
-            results[name].append((mine, (before.cpu_us + after.cpu_us) / 2))
-            results[BARE].append((after, after.cpu_us))
-            before = after
-    return results
+    # The first turn makes the counters and learns the heads.
+    later = slices[len(turn) :]
+    for before, mine, after in zip(later[::2], later[1::2], later[2::2], strict=False):
+        bare_us = (before.cpu_us + after.cpu_us) / 2
+        results[mine.path.rpartition("/")[2]].append((mine, bare_us))
+        results[BARE].append((after, bare_us))
+    return results, errors
 
 
-def table(chosen: dict[str, tuple[str, Any]], results: dict[str, list[Pair]]) -> str:
-    """
-    A Markdown table: medians; the median of what each round says of the overhead; and, for machines that do
-    other work too, the overhead of the least disturbed run over the least disturbed one of the bare route.
-    """
+def overhead(pairs: Iterable[Pair]) -> float:
+    """The median of what slices cost over the bare route beside them, in percent."""
+    return statistics.median(100 * (mine.cpu_us / max(0.001, bare_us) - 1) for mine, bare_us in pairs)
+
+
+def table(chosen: dict[str, tuple[str, Any]], starts: list[dict[str, list[Pair]]]) -> str:
+    """A Markdown table: medians of all slices, and of those of each start of the gateway."""
     lines = [
-        "| route with | CPU µs/request | least | requests/s | errors | over the bare route | by the least |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| route with | CPU µs/request | slices | over the bare route | each start, % |",
+        "| --- | ---: | ---: | ---: | --- |",
     ]
-    least_bare = min(run.cpu_us for run, _ in results[BARE])
     for name, (what, _) in chosen.items():
-        runs = [mine for mine, _ in results[name]]
-        least = min(run.cpu_us for run in runs)
-        over = statistics.median(
-            100 * (mine.cpu_us / max(0.001, bare_us) - 1) for mine, bare_us in results[name]
-        )
-        shares = ("", "") if name == BARE else (f"{over:.1f} %", f"{100 * (least / least_bare - 1):.1f} %")
-        lines.append(
-            f"| {what} | {statistics.median(r.cpu_us for r in runs):.1f} | {least:.1f} "
-            f"| {statistics.median(r.rate for r in runs):.0f} | {sum(r.errors for r in runs)} "
-            f"| {shares[0]} | {shares[1]} |"
-        )
+        pairs = [pair for results in starts for pair in results[name]]
+        shares = ("", "")
+        if name != BARE:
+            each = ", ".join(f"{overhead(results[name]):.1f}" for results in starts)
+            shares = (f"{overhead(pairs):.1f} %", each)
+        cpu_us = statistics.median(mine.cpu_us for mine, _ in pairs)
+        lines.append(f"| {what} | {cpu_us:.1f} | {len(pairs)} | {shares[0]} | {shares[1]} |")
     return "\n".join(lines)
 
 

@@ -160,6 +160,23 @@ class Window(NamedTuple):
     sliding: bool = False
 
 
+class Running:
+    """
+    A fixed window that has begun, and in which one process alone counts: it takes by adding to *count*.
+
+    Attributes:
+        key: Whose. count: What was taken. ends_s: When it ends, by the counters' clock; 0 once nobody may
+            take from it this way any more.
+    """
+
+    __slots__ = ("count", "ends_s", "key")
+
+    def __init__(self, key: str, count: int = 0, ends_s: float = 0.0) -> None:
+        self.key = key
+        self.count = count
+        self.ends_s = ends_s
+
+
 class Counters(Protocol):
     """
     Counters that all workers share; with Redis, all gateways that use the same one.
@@ -221,14 +238,21 @@ class Counters(Protocol):
 
 
 class CountersAtHand(Counters, Protocol):
-    """Counters that may know the usual answer faster than ``take`` tells it."""
+    """
+    Counters that may be counted in without asking them.
 
-    def at_hand(self, key: str, limit: int) -> tuple[bool, int, float] | None:
+    Attributes:
+        now: Their clock, in seconds.
+    """
+
+    @property
+    def now(self) -> Callable[[], float]:
+        """See above."""
+
+    def at_hand(self, key: str) -> Running | None:
         """
-        Take 1 of a fixed window that has begun, if this process alone knows of it.
-
-        Returns:
-            What a ``Quota`` says of one that is admitted; None if nothing was taken: ``take`` is to be asked.
+        The window of *key*, if one has begun and this process alone counts in it. It stays the same object
+        until it ends for good; the next one begins with ``take``.
         """
 
 

@@ -34,6 +34,8 @@ ANONYMOUS_CONSUMER: dict[str, Any] = {
     "description": "Username of the consumer that requests count for when authentication fails.",
 }
 
+QUESTION_MARK = ord("?")
+"""To look for in bytes: other bytes would be taken for a number first, which costs an exception each time."""
 _REALM = re.compile(r"[ !#-\[\]-~]{1,128}")
 
 
@@ -113,7 +115,7 @@ def redact_argument(exchange: Exchange, name: str) -> None:
 
     It need not be the one that counts. A key in the query beside one in a field is a key all the same.
     """
-    if b"?" in exchange.request.target:
+    if QUESTION_MARK in exchange.request.target:
         exchange.context.setdefault(REDACTED_ARGS, set()).add(name)
 
 

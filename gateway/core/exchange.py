@@ -9,17 +9,19 @@ from urllib.parse import parse_qsl
 
 from attrs import define, field, frozen
 
-from gateway.core.fields import Fields, Pair, read_written, written_bytes
+from gateway.core.fields import Fields, Pair, read_written, without, written_bytes
 from gateway.core.patterns import NO_PARAMS
 from gateway.core.recurring import HeadMemory
 
 if TYPE_CHECKING:
     from gateway.core.certificates import TLSSession
     from gateway.core.consumers import ConsumerEntry
+    from gateway.core.limiting import Told
     from gateway.core.route_table import Match
     from gateway.core.snapshot import CompiledRoute, CompiledUpstream, Snapshot
 
 
+NO_NAMES: frozenset[bytes] = frozenset()
 MAX_ARGS = 10_000
 """Query arguments that are looked at."""
 
@@ -267,9 +269,12 @@ class Exchange:
         path_params: Values of ``:name`` and ``*name`` in the matched pattern.
         consumer, credential_id: Who sent it, once an auth plugin knows.
         context: For plugins: values that later plugins may read, such as ``jwt_auth_payload``.
+        limits: For the variable ``rate_limiting_info``, what limits said: ``gateway.core.limiting.Told``.
         status, response_fields: The answer's head; valid from ``header_filter`` on.
         written, added: What the answer's fields are while nobody has asked for ``response_fields``: those of
-            an answer that came before, and lines behind them; None and empty otherwise.
+            an answer that came before, and lines behind them; None and empty otherwise. Lines may be there
+            before the answer is.
+        added_names: The names of those lines.
         response_length: Bytes of its content, if that is known; as ``status`` it is there for
             ``header_filter``, and is the length before any body filter.
         from_upstream: Whether that head came from an upstream.
@@ -306,9 +311,11 @@ class Exchange:
     consumer: ConsumerEntry | None = field(repr=False)
     credential_id: str | None
     context: dict[str, Any] = field(repr=False)
+    limits: Told | None = field(repr=False)
     status: int
     written: WrittenFields | None = field(repr=False)
     added: bytes = field(repr=False)
+    added_names: frozenset[bytes] = field(repr=False)
     asked_fields: Fields | None
     response_length: int | None
     from_upstream: bool
@@ -356,8 +363,9 @@ class Exchange:
         self.route = self.match = self.consumer = self.credential_id = self.outcome = None
         self.path_params = NO_PARAMS
         self.context = {}
-        self.response_length = self.written = self.asked_fields = None
+        self.response_length = self.written = self.asked_fields = self.limits = None
         self.added = b""
+        self.added_names = NO_NAMES
         self.from_upstream = False
         self.attempts = []
         self.max_body_bytes = self.status = self.bytes_received = self.bytes_sent = 0
@@ -372,33 +380,49 @@ class Exchange:
         fields = self.asked_fields
         if fields is None:
             written = self.written
-            fields = self.asked_fields = Fields(() if written is None else written.pairs)
-            if self.added:
-                fields.pairs += read_written(self.added)
-            self.written, self.added = None, b""
+            fields = Fields(() if written is None else written.pairs)
+            self.answer_with(fields)
         return fields
 
     @response_fields.setter
     def response_fields(self, fields: Fields) -> None:
+        self.added = b""
+        self.answer_with(fields)
+
+    def answer_with(self, fields: Fields) -> None:
+        """The answer has these fields, and those that were added by now."""
         self.asked_fields = fields
-        self.written, self.added = None, b""
+        self.written = None
+        if self.added:
+            fields.remove_all(self.added_names)
+            fields.pairs += read_written(self.added)
+            if self.status:
+                self.added = b""
 
     def add_response_lines(self, names: frozenset[bytes], lines: bytes) -> None:
         """
-        Add fields to the answer, in place of those that have the same names. For a ``header_filter`` that
-        every request meets: mostly the lines are sent as they are, and nobody reads them.
+        Add fields to the answer, in place of those that have the same names. For what every request meets:
+        mostly the lines are sent as they are, and nobody reads them.
+
+        Before there is an answer they wait for it, whoever gives it; any ``header_filter`` finds them there.
 
         Args:
             names: Theirs, in lower case. lines: ``Name: value``, each with its line end. The caller answers
                 for the grammar: nothing that a client had a say in.
         """
-        written = self.written
-        if written is not None and not self.added and written.names.isdisjoint(names):
-            self.added = lines
-            return
-        fields = self.response_fields
-        fields.remove_all(names)
-        fields.pairs += read_written(lines)
+        fields, written = self.asked_fields, self.written
+        if fields is not None:
+            fields.remove_all(names)
+            fields.pairs += read_written(lines)
+            if self.status:
+                return
+        if not self.added:
+            self.added, self.added_names = lines, names
+        else:
+            kept = self.added if self.added_names.isdisjoint(names) else without(self.added, names)
+            self.added, self.added_names = kept + lines, self.added_names | names
+        if written is not None and not written.names.isdisjoint(names):
+            self.answer_with(Fields(written.pairs))
 
     @property
     def response_fields_bytes(self) -> int:

@@ -156,6 +156,12 @@ def read_written(lines: bytes) -> list[Pair]:
     return pairs
 
 
+def without(lines: bytes, names: frozenset[bytes]) -> bytes:
+    """The same lines, without those that have one of *names*."""
+    kept = [line for line in lines.split(b"\r\n")[:-1] if line.partition(b":")[0].lower() not in names]
+    return b"".join([line + b"\r\n" for line in kept])
+
+
 def written_bytes(pairs: Iterable[Pair]) -> int:
     """How many bytes field lines are as HTTP/1.1 writes them."""
     return sum([len(name) + len(value) + 4 for name, value in pairs])

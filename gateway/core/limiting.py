@@ -29,6 +29,12 @@ LARGEST = 10**15
 KEY_TYPES = ("var", "var_combination", "constant")
 REMOTE_ADDR = getter("remote_addr")
 
+Told = tuple[str, str, int, tuple[bool, int, float], Any]
+"""
+What one limit said of a request: where the counter is, its key, its limit, a ``gateway.interfaces.Quota``;
+and what was said before, or None. Plain tuples: they are made for each request.
+"""
+
 SKIPPED = "skipped_limits"
 """In ``Exchange.context``: names of limits that keep out of this request, because workflow has its own."""
 

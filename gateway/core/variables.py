@@ -287,10 +287,10 @@ def _upstream_uri(exchange: Exchange) -> object:
 
 def _limits(exchange: Exchange) -> object:
     """What limits said of the request, as a JSON array; the first one first."""
-    told = exchange.context.get("rate_limiting_info")
+    told = exchange.limits
     rows: list[dict[str, object]] = []
     while told is not None:
-        policy, _, key, limit, (admitted, remaining, reset_s), told = told
+        policy, key, limit, (admitted, remaining, reset_s), told = told
         row = {
             "policy": policy,
             "key": key,

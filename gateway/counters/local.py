@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from gateway.counters.table import ENDS, VALUES, WAYS, SharedMemory, Table
-from gateway.interfaces import CountersFailed, Quota, Window
+from gateway.interfaces import CountersFailed, Quota, Running, Window
 
 _METER_WORDS = 8
 _HEADER = struct.Struct("qqq32s")
@@ -53,7 +53,8 @@ class LocalCounters:
             lock_start=0,
             shared=shared,
         )
-        self._sure = self._meters.sure
+        self._keeps = not shared
+        self._kept: dict[str, tuple[Running, int]] = {}
         self._rooms = Table(
             memory,
             start=_HEADER_WORDS + rows * _METER_WORDS,
@@ -117,25 +118,49 @@ class LocalCounters:
         """See ``Counters.take``."""
         now = self._now()
         place, lock = self._meters.acquire(key, now)
-        if not self._shared:
-            self._meters.settle(key, place)
+        self._write_down(key)
         try:
-            return self._take(place, now, limit, window_s, cost, sliding)
+            quota = self._take(place, now, limit, window_s, cost, sliding)
         finally:
             self._meters.release(lock)
+        if self._keeps and not sliding:
+            self._keep(key, place)
+        return quota
 
-    def at_hand(self, key: str, limit: int) -> tuple[bool, int, float] | None:
+    @property
+    def now(self) -> Callable[[], float]:
+        """See ``CountersAtHand.now``."""
+        return self._now
+
+    def at_hand(self, key: str) -> Running | None:
         """See ``CountersAtHand.at_hand``."""
-        place = self._sure.get(key)
-        if place is None:
-            return None
-        words = self._words
-        count = words[place + _COUNT] + 1
-        left_s = self._floats[place + ENDS] - self._now()
-        if count > limit or left_s <= 0:
-            return None
-        words[place + _COUNT] = count
-        return True, limit - count, left_s
+        kept = self._kept.get(key)
+        return None if kept is None else kept[0]
+
+    def _keep(self, key: str, place: int) -> None:
+        """Have an object count in the fixed window of a row from here on."""
+        kept = self._kept.get(key)
+        if kept is not None:
+            running = kept[0]
+        else:
+            running = Running(key)
+
+            def give_back() -> None:
+                self._write_down(key)
+                running.ends_s = 0.0
+                del self._kept[key]
+
+            self._meters.keep(place, give_back)
+            self._kept[key] = (running, place)
+        running.count = self._words[place + _COUNT]
+        running.ends_s = self._floats[place + ENDS]
+
+    def _write_down(self, key: str) -> None:
+        """Have the row say what the object does that counts in its window."""
+        kept = self._kept.get(key)
+        if kept is not None:
+            running, place = kept
+            self._words[place + _COUNT] = running.count
 
     def _take(self, place: int, now: float, limit: int, window_s: float, cost: int, sliding: bool) -> Quota:
         if sliding:
@@ -345,6 +370,8 @@ class LocalCounters:
         draft = self._draft
         if draft is None:
             draft = self._draft = LocalCounters.make(1, self._now)
+            draft._keeps = False
+        self._write_down(key)
         row = self._meters.look(key)
         place, lock = draft._meters.acquire(key, self._now())
         end = place + _METER_WORDS

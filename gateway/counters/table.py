@@ -18,7 +18,7 @@ import os
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from gateway.interfaces import CountersFailed
@@ -150,9 +150,7 @@ class Table:
         self._shared = shared
         # Where a key stood last, its lock, and its hash: most requests are of few keys. It stays this dict.
         self.known: dict[str, tuple[int, int, int, int]] = {}
-        # The same of rows that nobody can take without this table's noticing. It stays this dict, too.
-        self.sure: dict[str, int] = {}
-        self._sure_of: dict[int, str] = {}
+        self._kept: dict[int, Callable[[], None]] = {}
 
     @contextmanager
     def row(self, key: str, now: float) -> Iterator[int]:
@@ -193,13 +191,18 @@ class Table:
             raise
         return place, lock
 
-    def settle(self, key: str, place: int) -> None:
-        """Be sure that *key* stands at *place*, until another takes it. No other process uses the table."""
-        if len(self.sure) >= _KNOWN:
-            self.sure.clear()
-            self._sure_of.clear()
-        self.sure[key] = place
-        self._sure_of[place] = key
+    def keep(self, place: int, give_back: Callable[[], None]) -> None:
+        """
+        Somebody keeps the row at *place* as objects of its own. Only where no other process uses the table.
+
+        Args:
+            give_back: Called when that ends, before another key takes the row: writes down what it has.
+        """
+        if len(self._kept) >= _KNOWN:
+            kept, self._kept = self._kept, {}
+            for end in kept.values():
+                end()
+        self._kept[place] = give_back
 
     def release(self, lock: int) -> None:
         """Let others have it."""
@@ -262,9 +265,9 @@ class Table:
             return -1
         if victim_ends > now:
             self.evictions += 1
-        unsettled = self._sure_of.pop(victim, None)
-        if unsettled is not None:
-            del self.sure[unsettled]
+        give_back = self._kept.pop(victim, None)
+        if give_back is not None:
+            give_back()
         # Whoever dies in here leaves a row of nobody: its name comes last.
         words[victim] = 0
         for place in range(victim + 1, victim + step):

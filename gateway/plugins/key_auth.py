@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from attrs import frozen
@@ -49,6 +50,8 @@ MESSAGES: Mapping[str, str] = {
 }
 """Reason code → what the client is told (plugin contract §1)."""
 
+_NOBODY: Mapping[str, Identity] = MappingProxyType({})
+
 
 @frozen
 class Config:
@@ -83,25 +86,22 @@ class KeyAuth:
     def rewrite(self, exchange: Exchange) -> Reply | None:
         """See ``IRewritePhase``. Attaches the key's consumer, or the anonymous one, or answers 401."""
         config = self.config
-        auth.redact_argument(exchange, config.query)
+        if auth.QUESTION_MARK in exchange.request.target:
+            auth.redact_argument(exchange, config.query)
         value = exchange.fields.get(config.header)
         in_header = value is not None
-        reason = "key_missing"
         if value is None and (query := exchange.query):
             values = auth.query_values(query, config.query)
             if values:
                 # Said twice or without a value, it is nothing that could be a key.
                 value = (values[0] or b"") if len(values) == 1 else b""
-        if value is not None:
-            reason = "key_unknown"
-            identities: Mapping[str, Identity] | None = exchange.snapshot.identities.get(NAME)
-            identity = None
+        # An empty key would let everybody in who sends an empty field; it never counts.
+        if value:
+            identities: Mapping[str, Identity] = exchange.snapshot.identities.get(NAME, _NOBODY)
             try:
-                # An empty key would let everybody in who sends an empty field; it never counts.
-                if identities and value:
-                    identity = identities.get(value.decode("utf-8"))
+                identity = identities.get(value.decode())
             except UnicodeDecodeError:
-                pass  # Keys are text.
+                identity = None  # Keys are text.
             if identity is not None:
                 if config.hide_credentials:
                     if in_header:
@@ -110,6 +110,7 @@ class KeyAuth:
                         auth.hide_argument(exchange, config.query)
                 attach(exchange, identity)
                 return None
+        reason = "key_missing" if value is None else "key_unknown"
         failure = Reply.json(401, {"message": MESSAGES[reason]}, fields=config.challenge, reason=reason)
         if config.anonymous_consumer is None:
             return failure

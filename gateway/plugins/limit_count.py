@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -19,18 +20,16 @@ from gateway.interfaces import (
     CountersFailed,
     IAccessPhase,
     IExplainedHooks,
-    IHeaderFilterPhase,
     IPluginFactory,
     ISharedSettings,
     PluginServices,
     Quota,
+    Running,
     Window,
 )
 from gateway.model.schema import fill
 
 NAME = "limit-count"
-INFO = "rate_limiting_info"
-"""In ``Exchange.context``: what limits said of this request, for the variable of that name."""
 
 _POLICY = limiting.policy_schema(sentinel=True)
 _NUMBER = {"oneOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]}
@@ -120,8 +119,7 @@ class Rule:
         key: Tells the rest; None if the rule is not for this request.
         limit, window_s: Numbers, or what reads them from a request.
         spelt: The names of the response fields in lower case: limit, remaining, reset. names: The same, to
-            look them up. frame: Their lines, to put limit, rest and seconds in. whole_frame: The same, for
-            seconds that are spelt already.
+            look them up. frame: Their lines, to put limit, rest and spelt seconds in.
     """
 
     prefix: str
@@ -131,7 +129,6 @@ class Rule:
     spelt: tuple[bytes, ...]
     names: frozenset[bytes] = field(init=False)
     frame: bytes = field(init=False)
-    whole_frame: bytes = field(init=False)
 
     @names.default
     def _names(self) -> frozenset[bytes]:
@@ -140,11 +137,7 @@ class Rule:
     @frame.default
     def _frame(self) -> bytes:
         limit, remaining, reset = [wire_name(name).replace(b"%", b"%%") for name in self.spelt]
-        return b"%b: %%d\r\n%b: %%d\r\n%b: %%.2f\r\n" % (limit, remaining, reset)
-
-    @whole_frame.default
-    def _whole_frame(self) -> bytes:
-        return self.frame.removesuffix(b"%.2f\r\n") + b"%b\r\n"
+        return b"%b: %%d\r\n%b: %%d\r\n%b: %%b\r\n" % (limit, remaining, reset)
 
 
 class Keys(dict[str, str]):
@@ -163,18 +156,62 @@ class Keys(dict[str, str]):
         return key
 
 
-Only = tuple[Rule, Keys, Callable[[Exchange], object], int, int]
+def _nothing(key: str) -> None:
+    """No counter is at hand."""
+
+
+@frozen(eq=False)
+class Only:
+    """
+    The only rule of a plugin, and the same for every request: what most routes have.
+
+    Attributes:
+        read: What a request's counter is told by.
+        at_hand, now: See ``CountersAtHand``.
+        names, whole_frame: The rule's, with the limit put in; frame: the same, for seconds that are a number.
+        running: Windows that are counted in here, by what they are told by. Some are remembered.
+    """
+
+    rule: Rule
+    keys: Keys
+    read: Callable[[Exchange], object]
+    limit: int
+    window_s: int
+    at_hand: Callable[[str], Running | None]
+    now: Callable[[], float]
+    running: dict[str, Running] = field(factory=dict, init=False)
+    names: frozenset[bytes] = field(init=False)
+    frame: bytes = field(init=False)
+    whole_frame: bytes = field(init=False)
+
+    @names.default
+    def _names(self) -> frozenset[bytes]:
+        return self.rule.names
+
+    @frame.default
+    def _frame(self) -> bytes:
+        return self._with_limit(b"%.2f")
+
+    @whole_frame.default
+    def _whole_frame(self) -> bytes:
+        return self._with_limit(b"%b")
+
+    def _with_limit(self, seconds: bytes) -> bytes:
+        limit, left, reset = self.rule.frame.split(b"\r\n")[:-1]
+        limit = (limit % self.limit).replace(b"%", b"%%")
+        return b"\r\n".join((limit, left, reset.removesuffix(b"%b") + seconds, b""))
+
+    def remember(self, told: str, key: str) -> None:
+        """Count in this window without asking, if that can be."""
+        running = self.at_hand(key)
+        if running is not None and len(told) <= limiting.MAX_KEY:
+            if len(self.running) >= _KEYS:
+                self.running.clear()
+            self.running[told] = running
 
 
 class _Unresolved(Exception):
     """A request lacks what its limit is made of."""
-
-
-Told = tuple[str, "Rule", str, int, tuple[bool, int, float], Any]
-"""
-What one limit said of a request: where the counter is, which limit, its key and number, a ``Quota``; and
-what was said before, or None. Plain tuples: they are made for each request.
-"""
 
 
 @implementer(IAccessPhase, IExplainedHooks)
@@ -184,8 +221,7 @@ class LimitCount:
     limit-count with one configuration.
 
     Attributes:
-        only: The rule, if it is the only one and the same for every request: what most routes have.
-        at_hand: Takes from its counter if that needs nobody else.
+        tells: Whether every answer says where its client stands.
     """
 
     rules: Sequence[Rule]
@@ -194,33 +230,54 @@ class LimitCount:
     allow_degradation: bool
     counters: Counters = field(repr=False)
     policy: str
+    tells: bool
     only: Only | None
-    at_hand: Callable[[str, int], tuple[bool, int, float] | None] = field(repr=False)
 
     def access(self, exchange: Exchange) -> Reply | Coroutine[Any, Any, Reply | None] | None:
         """See ``IAccessPhase``."""
         context = exchange.context
         if context and NAME in context.get(limiting.SKIPPED, ()):
             return None
+        only = self.only
+        if only is None:
+            return self._take(exchange)
+        told = only.read(exchange)
+        running = only.running.get(told) if type(told) is str else None
+        if running is not None:
+            limit = only.limit
+            count = running.count + 1
+            left_s = running.ends_s - only.now()
+            if count <= limit and left_s > 0:
+                # What _take, _decide and _tell come to, in one piece: so it is for nearly every request.
+                running.count = count
+                left = limit - count
+                exchange.limits = (self.policy, running.key, limit, (True, left, left_s), exchange.limits)
+                if self.tells:
+                    lines = only.frame % (left, left_s)
+                    if lines.endswith(b"0\r\n"):
+                        lines = only.whole_frame % (left, limiting.decimal(left_s))
+                    exchange.add_response_lines(only.names, lines)
+                return None
+        if type(told) is not str or not told:
+            told = spell(told) or exchange.client_ip
+        key = only.keys[told]
+        verdict = self._take(
+            exchange, ((only.rule, Window(key, only.limit, only.window_s, 1, self.sliding)),)
+        )
+        only.remember(told, key)
+        return verdict
+
+    def _take(
+        self, exchange: Exchange, asked: Sequence[tuple[Rule, Window]] | None = None
+    ) -> Reply | Coroutine[Any, Any, Reply | None] | None:
+        """Ask the counters."""
         found: Quota | Sequence[Quota] | Awaitable[Quota] | Awaitable[Sequence[Quota]]
         try:
-            only = self.only
-            if only is not None:
-                rule, keys, read, limit, window_s = only
-                told = read(exchange)
-                if type(told) is not str or not told:
-                    told = spell(told) or exchange.client_ip
-                key = keys[told]
-                quota = self.at_hand(key, limit)
-                if quota is not None:
-                    context[INFO] = (self.policy, rule, key, limit, quota, context.get(INFO))
-                    return None
-                found = self.counters.take(key, limit, window_s, 1, self.sliding)
-                asked: Sequence[tuple[Rule, Window]] = ((rule, Window(key, limit, window_s)),)
-                if type(found) is Quota:
-                    return self._decide(exchange, asked, (found,))
-            else:
+            if asked is None:
                 asked = self._asked(exchange)
+            if len(asked) == 1:
+                found = self.counters.take(*asked[0][1])
+            else:
                 found = self.counters.take_all([window for _, window in asked])
         except _Unresolved as error:
             return self._broken(error, _BROKEN)
@@ -228,7 +285,7 @@ class LimitCount:
             return self._broken(error, _FAILED)
         if isinstance(found, Awaitable):
             return self._later(exchange, asked, found)
-        quotas: Any = found
+        quotas: Any = (found,) if type(found) is Quota else found
         return self._decide(exchange, asked, quotas)
 
     def _asked(self, exchange: Exchange) -> Sequence[tuple[Rule, Window]]:
@@ -263,13 +320,20 @@ class LimitCount:
     def _decide(
         self, exchange: Exchange, asked: Sequence[tuple[Rule, Window]], quotas: Sequence[Quota]
     ) -> Reply | None:
-        context = exchange.context
-        last: Told | None = context.get(INFO)
         # The first that refuses is the last that was asked.
         for (rule, window), quota in zip(asked, quotas, strict=False):
-            last = (self.policy, rule, window.key, window.limit, quota, last)
-        context[INFO] = last
+            self._tell(exchange, rule, window.key, window.limit, quota)
         return None if quotas[-1].admitted else self.refused
+
+    def _tell(
+        self, exchange: Exchange, rule: Rule, key: str, limit: int, quota: tuple[bool, int, float]
+    ) -> None:
+        """Tell logs what a limit said, and clients if they are to know."""
+        exchange.limits = (self.policy, key, limit, quota, exchange.limits)
+        if self.tells:
+            _, left, reset_s = quota
+            lines = rule.frame % (limit, left, limiting.decimal(reset_s))
+            exchange.add_response_lines(rule.names, lines)
 
     async def explain(self, exchange: Exchange, phase: str) -> Explanation:
         """See ``IExplainedHooks``."""
@@ -288,35 +352,6 @@ class LimitCount:
 
     def _broken(self, error: Exception, reply: Reply) -> Reply | None:
         return None if self.allow_degradation else evolve(reply, detail=str(error))
-
-
-@implementer(IHeaderFilterPhase)
-@frozen(eq=False)
-class TellingLimitCount(LimitCount):
-    """The same, with fields in every answer."""
-
-    def header_filter(self, exchange: Exchange) -> None:
-        """See ``IHeaderFilterPhase``."""
-        told: Told | None = exchange.context.get(INFO)
-        if told is not None:
-            _, rule, _, number, (_, left, reset_s), before = told
-            if before is None and rule is self.rules[0]:
-                lines = rule.frame % (number, left, reset_s)
-                if lines.endswith(b"0\r\n"):
-                    lines = rule.whole_frame % (number, left, limiting.decimal(reset_s))
-                exchange.add_response_lines(rule.names, lines)
-            else:
-                self._show(exchange, told)
-
-    def _show(self, exchange: Exchange, told: Told | None) -> None:
-        """Several limits have said something: tell what those of this plugin did, the first one first."""
-        own = []
-        while told is not None:
-            _, rule, _, number, (_, left, reset_s), told = told
-            if rule in self.rules:
-                own.append((rule, (number, left, limiting.decimal(reset_s))))
-        for rule, values in reversed(own):
-            exchange.add_response_lines(rule.names, rule.whole_frame % values)
 
 
 def _left(window: Window, quota: Quota) -> str:
@@ -351,18 +386,22 @@ def _rules(config: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any]) 
     return rules
 
 
-def _only(config: Mapping[str, Any], rules: Sequence[Rule]) -> Only | None:
+def _only(config: Mapping[str, Any], rules: Sequence[Rule], counters: Counters) -> Only | None:
     if "rules" in config:
         return None
     rule = rules[0]
     if callable(rule.limit) or callable(rule.window_s):
         return None
-    read = limiting.key_source(config["key"], config["key_type"])
-    return rule, Keys(rule.prefix), read, rule.limit, rule.window_s
-
-
-def _never(key: str, limit: int) -> None:
-    return None
+    at_hand = getattr(counters, "at_hand", _nothing)
+    return Only(
+        rule,
+        Keys(rule.prefix),
+        limiting.key_source(config["key"], config["key_type"]),
+        rule.limit,
+        rule.window_s,
+        at_hand=_nothing if config["window_type"] == "sliding" else at_hand,
+        now=getattr(counters, "now", time.monotonic),
+    )
 
 
 @implementer(IPlugin, IPluginFactory, ISharedSettings)
@@ -410,19 +449,17 @@ class Factory:
         """See ``IPluginFactory.make``."""
         filled = fill(_SCHEMA, config)
         prefix = limiting.identity(NAME, services.origin, config, filled.get("group"))
-        kind = TellingLimitCount if filled["show_limit_quota_header"] else LimitCount
         rules = _rules(filled, prefix, services.metadata)
-        sliding = filled["window_type"] == "sliding"
         counters = services.counters(filled)
-        return kind(
+        return LimitCount(
             rules=rules,
-            sliding=sliding,
+            sliding=filled["window_type"] == "sliding",
             refused=limiting.refusal(filled, "limit_count_exceeded"),
             allow_degradation=filled["allow_degradation"],
             counters=counters,
             policy=filled["policy"],
-            only=_only(filled, rules),
-            at_hand=_never if sliding else getattr(counters, "at_hand", _never),
+            tells=filled["show_limit_quota_header"],
+            only=_only(filled, rules, counters),
         )
 
 

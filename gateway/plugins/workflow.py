@@ -15,7 +15,7 @@ from gateway.core.explanation import Explanation
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.limiting import SKIPPED
 from gateway.factories import NestingFactory
-from gateway.interfaces import IAccessPhase, IExplainedHooks, IHeaderFilterPhase, ILogPhase, PluginServices
+from gateway.interfaces import IAccessPhase, IExplainedHooks, ILogPhase, PluginServices
 from gateway.model.schema import Checker
 
 NAME = "workflow"
@@ -73,7 +73,7 @@ class Rule:
     limit: BoundPlugin | None
 
 
-@implementer(IAccessPhase, IHeaderFilterPhase, ILogPhase, IExplainedHooks)
+@implementer(IAccessPhase, ILogPhase, IExplainedHooks)
 @frozen(eq=False)
 class Workflow:
     """workflow with one configuration."""
@@ -113,12 +113,6 @@ class Workflow:
             exchange.context.setdefault(SKIPPED, set()).add(limit.name)
             return evolve(said, words=f"rule {number}, {limit.name}: {said.words}")
         return Explanation(None, "no rule is for this request")
-
-    def header_filter(self, exchange: Exchange) -> None:
-        """See ``IHeaderFilterPhase``."""
-        limit: BoundPlugin | None = exchange.context.get(self.memory)
-        if limit is not None and limit.header_filter is not None:
-            limit.header_filter(exchange)
 
     def log(self, exchange: Exchange) -> None:
         """See ``ILogPhase``."""

@@ -124,7 +124,7 @@ class Answering:
                 body = b"" if reply.status in _NO_CONTENT_STATUSES else error_page(reply.status)
                 fields.add(*_HTML)
         fields.set(b"server", self.runner.server)
-        exchange.response_fields = fields
+        exchange.answer_with(fields)
         self._outcome = Outcome(reply.status, by, reply.reason, reply.detail)
         self._respond(len(body))
         self._content(body)

@@ -465,13 +465,16 @@ class Run(Answering):
         known = known_answer(head, runner.server) if head.shared else None
         if known is not None:
             length: int | None = known.length
-            exchange.written = known
+            exchange.written, exchange.asked_fields = known, None
+            if exchange.added and not known.names.isdisjoint(exchange.added_names):
+                exchange.answer_with(Fields(known.pairs))
+                known = None
         else:
             pairs, length = head.passed_on()
             pairs.append((b"server", runner.server))
             if protocol is not None:
                 pairs.append((b"upgrade", protocol))
-            exchange.response_fields = Fields(pairs)
+            exchange.answer_with(Fields(pairs))
         outcome = _SERVED.get(status)
         if outcome is None:
             outcome = _SERVED[status] = Outcome(status, "upstream", reasons.OK)

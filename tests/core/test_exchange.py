@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.core.exchange import MAX_ARGS, Connection, Outcome, Reply, RequestHead
-from gateway.core.fields import Fields
+from gateway.core.fields import Fields, Pair
 from gateway.testing.exchanges import exchange
 
 
@@ -53,6 +53,7 @@ class ResponseFieldsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.exchange = exchange()
+        self.exchange.status = 200
         self.exchange.written = _Written()
 
     def test_untouched(self) -> None:
@@ -82,6 +83,23 @@ class ResponseFieldsTests(SynchronousTestCase):
         self.assertEqual(
             self.exchange.response_fields.pairs, [(b"x-a", b"1"), (b"x-b", b"4"), (b"date", b"now")]
         )
+
+    def test_early(self) -> None:
+        """What is added before there is an answer waits for it, whoever answers."""
+        own: list[Pair] = [(b"x-b", b"22"), (b"x-a", b"1")]
+        for asked in (False, True):
+            made = exchange()
+            made.add_response_lines(frozenset((b"x-b", b"x-d")), b"X-B: 2\r\nX-D: 5\r\n")
+            if asked:
+                self.assertEqual(made.response_fields.pairs, [(b"x-b", b"2"), (b"x-d", b"5")])
+            made.add_response_lines(frozenset((b"x-b", b"x-c")), b"X-B: 3\r\nX-C: 4\r\n")
+            self.assertEqual(made.added, b"X-D: 5\r\nX-B: 3\r\nX-C: 4\r\n")
+            self.assertEqual(made.added_names, {b"x-b", b"x-c", b"x-d"})
+            made.status = 200
+            made.answer_with(Fields(own))
+            wanted = [(b"x-a", b"1"), (b"x-d", b"5"), (b"x-b", b"3"), (b"x-c", b"4")]
+            self.assertEqual(made.response_fields.pairs, wanted)
+            self.assertEqual(made.added, b"")
 
     def test_replaced(self) -> None:
         """An answer of the gateway's own has its own fields alone."""

@@ -122,32 +122,56 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(admitted, 0)
 
     def test_at_hand(self) -> None:
-        """A counter that was asked for before is at hand, until its window ends or its row is another's."""
+        """A window that has begun is at hand until its row is another's; what is counted in it counts."""
         time = Time()
         counters = LocalCounters.make(16, time)
-        self.assertIsNone(counters.at_hand("k", 3))
-        counters.take("k", 3, 60.0)
+        self.assertIsNone(counters.at_hand("k"))
+        counters.take("k", 4, 60.0)
         time.now += 10
-        self.assertEqual(counters.at_hand("k", 3), (True, 1, 50.0))
-        self.assertEqual(counters.take("k", 3, 60.0), (True, 0, 50.0))
-        self.assertIsNone(counters.at_hand("k", 3))
+        running = counters.at_hand("k")
+        assert running is not None
+        self.assertEqual((running.key, running.count, running.ends_s - counters.now()), ("k", 1, 50.0))
+        running.count += 1
+        self.assertEqual(list(counters.would_take([Window("k", 4, 60.0)])), [(True, 1, 50.0)])
+        self.assertEqual(counters.take("k", 4, 60.0), (True, 1, 50.0))
+        self.assertIs(counters.at_hand("k"), running)
+        self.assertEqual(running.count, 3)
         time.now += 50
-        self.assertIsNone(counters.at_hand("k", 3))
-        self.assertEqual(counters.take("k", 3, 60.0), (True, 2, 60.0))
+        self.assertEqual(counters.take("k", 4, 60.0), (True, 3, 60.0))
+        self.assertEqual((running.count, running.ends_s - counters.now()), (1, 60.0))
         for number in range(10_000):
             counters.take(f"k{number}", 3, 60.0)
-        self.assertIsNone(counters.at_hand("k", 3))
-        at_hand = [number for number in range(10_000) if counters.at_hand(f"k{number}", 3) is not None]
+        self.assertEqual(running.ends_s, 0.0)
+        at_hand = [number for number in range(10_000) if counters.at_hand(f"k{number}") is not None]
         self.assertLessEqual(len(at_hand), 32)
         self.assertIn(9_999, at_hand)
         for number in at_hand:
-            self.assertEqual(counters.take(f"k{number}", 3, 60.0).remaining, 0)
+            self.assertEqual(counters.take(f"k{number}", 3, 60.0).remaining, 1)
+
+    def test_many_at_hand(self) -> None:
+        """Only so many are at hand; what was counted in the others stands in their rows."""
+        counters = LocalCounters.make(100_000, Time())
+        counters.take("k", 10, 60.0)
+        running = counters.at_hand("k")
+        assert running is not None
+        running.count += 5
+        for number in range(10_000):
+            counters.take(f"k{number}", 3, 60.0)
+        self.assertIsNone(counters.at_hand("k"))
+        self.assertEqual(running.ends_s, 0.0)
+        self.assertEqual(counters.take("k", 10, 60.0).remaining, 3)
+
+    def test_sliding(self) -> None:
+        """Windows that follow each other in another way are not at hand."""
+        counters = LocalCounters.make(16, Time())
+        counters.take("k", 3, 60.0, sliding=True)
+        self.assertIsNone(counters.at_hand("k"))
 
     def test_shared(self) -> None:
         """Where other processes count, too, nothing is at hand."""
         counters = LocalCounters.make(16, Time(), processes=2)
         counters.take("k", 3, 60.0)
-        self.assertIsNone(counters.at_hand("k", 3))
+        self.assertIsNone(counters.at_hand("k"))
 
     def test_those_who_left(self) -> None:
         """Keys that nobody is in any more make room."""

@@ -13,10 +13,11 @@ from zope.interface.verify import verifyObject
 from gateway.core.consumers import Identity, attach
 from gateway.core.exchange import Exchange
 from gateway.core.explanation import Explanation
+from gateway.core.fields import Fields
 from gateway.core.limiting import SKIPPED
 from gateway.core.variables import getter
 from gateway.counters.local import LocalCounters
-from gateway.interfaces import IAccessPhase, IHeaderFilterPhase, IPluginFactory
+from gateway.interfaces import IAccessPhase, IPluginFactory
 from gateway.plugins import limit_count
 from gateway.registry import PluginRegistry
 from gateway.testing.exchanges import consumer, exchange
@@ -54,11 +55,11 @@ class FixedTests(LimitCase):
             self.world.counters.now += after
             request = exchange()
             access(plugin, request)
-            seen.append(list(headers(plugin, request).values()))
+            seen.append(list(headers(request).values()))
         self.assertEqual(seen, [["2", "1", "60"], ["2", "0", "47.66"], ["2", "1", "60"], ["2", "0", "60"]])
         request = exchange()
         self.assertIsNotNone(access(plugin, request))
-        told = headers(plugin, request)
+        told = headers(request)
         names = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]
         self.assertEqual((list(told), list(told.values())), (names, ["2", "0", "60"]))
 
@@ -67,8 +68,8 @@ class FixedTests(LimitCase):
         plugin = self.plugin(**TWO)
         request = exchange()
         access(plugin, request)
-        request.response_fields.add(b"x-ratelimit-limit", b"1000")
-        self.assertEqual(headers(plugin, request)["x-ratelimit-limit"], "2")
+        request.answer_with(Fields([(b"x-ratelimit-limit", b"1000")]))
+        self.assertEqual(headers(request)["x-ratelimit-limit"], "2")
         self.assertEqual(len(request.response_fields), 3)
 
     def test_other_names(self) -> None:
@@ -77,20 +78,50 @@ class FixedTests(LimitCase):
         plugin = self.plugin(metadata=metadata, **TWO)
         request = exchange()
         access(plugin, request)
-        self.assertEqual(
-            list(headers(plugin, request)), ["x-my-limit", "x-ratelimit-remaining", "x-my-reset"]
-        )
+        self.assertEqual(list(headers(request)), ["x-my-limit", "x-ratelimit-remaining", "x-my-reset"])
+
+    def test_odd_names(self) -> None:
+        """Whatever a name is made of, it is sent as it is: to the first of a window and the next."""
+        metadata = {"limit_header": "X-%d%b", "remaining_header": "%", "reset_header": "X%%-%s"}
+        for counters in (self.world.counters, LocalCounters.make(10, self.world.time)):
+
+            def kept(settings: Any, counters: Any = counters) -> Any:
+                return counters
+
+            services = evolve(self.world.services(metadata=metadata), counters=kept)
+            plugin = limit_count.plugin.make(TWO, services)
+            for left in ("1", "0"):
+                request = exchange()
+                access(plugin, request)
+                self.assertEqual(headers(request), {"x-%d%b": "2", "%": left, "x%%-%s": "60"})
 
     def test_no_fields(self) -> None:
         """Clients need not be told."""
         plugin = self.plugin(show_limit_quota_header=False, **TWO)
-        self.assertFalse(IHeaderFilterPhase.providedBy(plugin))
         verifyObject(IAccessPhase, plugin)
-        self.assertEqual(self.statuses(plugin, 3), [200, 200, 503])
+        self.assertEqual(self.statuses(plugin, 2), [200, 200])
+        request = exchange()
+        self.assertIsNotNone(access(plugin, request))
+        self.assertEqual(headers(request), {})
 
-    def test_not_reached(self) -> None:
-        """A request that was answered before the limit was looked at has no fields of it."""
-        self.assertEqual(headers(self.plugin(**TWO), exchange()), {})
+    def test_two_limits(self) -> None:
+        """Of two that use the same fields the last one asked is told; each tells what is its own."""
+        general, own = (
+            self.plugin("global_rule/g", {"limit_header": "X-All"}, **TWO),
+            self.plugin(count=5, time_window=9),
+        )
+        request = exchange()
+        access(general, request)
+        access(own, request)
+        self.assertEqual(
+            list(headers(request).items()),
+            [
+                ("x-all", "2"),
+                ("x-ratelimit-limit", "5"),
+                ("x-ratelimit-remaining", "4"),
+                ("x-ratelimit-reset", "9"),
+            ],
+        )
 
     def test_refusal(self) -> None:
         """What a refused client gets is for the user to say; without a message it is the status alone."""
@@ -216,7 +247,7 @@ class RulesTests(LimitCase):
         def ask(**names: str) -> tuple[int, dict[str, str]]:
             request = exchange(headers=list(names.items()))
             reply = access(plugin, request)
-            return 200 if reply is None else reply.status, headers(plugin, request)
+            return 200 if reply is None else reply.status, headers(request)
 
         status, told = ask(user="a", tenant="t")
         self.assertEqual(status, 200)
@@ -384,11 +415,11 @@ class ExplainTests(LimitCase):
         for more in ({}, {"window_type": "sliding"}):
             plugin: Any = limit_count.plugin.make({"count": 3, "time_window": 60, **more}, services)
             self.statuses(plugin, 1)
-            before = local._memory.words.tobytes(), dict(plugin.only[1])
+            before = local._memory.words.tobytes(), dict(plugin.only.keys)
             for number in range(500):
                 self.assertIsNone(explained(plugin, exchange()).reply)
                 self.assertIsNone(explained(plugin, exchange(client_ip=f"192.0.2.{number % 250}")).reply)
-            self.assertEqual((local._memory.words.tobytes(), dict(plugin.only[1])), before)
+            self.assertEqual((local._memory.words.tobytes(), dict(plugin.only.keys)), before)
             self.assertEqual(self.statuses(plugin, 3), [200, 200, 503])
 
     def test_same_counter(self) -> None:

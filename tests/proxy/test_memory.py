@@ -57,6 +57,9 @@ _REQUESTS = (
     b"POST /plain HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     b"GET /nobody HTTP/1.1\r\nHost: a.example\r\n\r\n",
     b"GET /two HTTP/1.1\r\nHost: a.example\r\n\r\n",
+    b"GET /early HTTP/1.1\r\nHost: a.example\r\n\r\n",
+    b"GET /late HTTP/1.1\r\nHost: a.example\r\n\r\n",
+    b"GET /asks HTTP/1.1\r\nHost: a.example\r\n\r\n",
 )
 _ANSWERS = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\nhello",
@@ -98,6 +101,9 @@ class _World:
             "hides": {"rewrite": self._hides},
             "hosts": {"rewrite": self._hosts},
             "methods": {"rewrite": self._methods},
+            "early": {"access": self._tells},
+            "late": {"header_filter": self._tells},
+            "asks": {"rewrite": self._tells, "access": self._asks, "header_filter": self._adds},
         }
         line = compile_format(ACCESS_FORMAT)
         runner: Any = Runner(
@@ -189,6 +195,17 @@ class _World:
     def _methods(self, exchange: Exchange) -> None:
         self.counted += 1
         exchange.method = (b"GET", b"PUT")[self.counted // 3 % 2]
+
+    def _tells(self, exchange: Exchange) -> None:
+        self.counted += 1
+        exchange.add_response_lines(
+            frozenset((b"x-ratelimit-limit", b"x-a")), b"X-RateLimit-Limit: %d\r\nX-A: 2\r\n" % self.counted
+        )
+
+    def _asks(self, exchange: Exchange) -> None:
+        """There is no answer yet; that was looked for one changes nothing."""
+        if exchange.response_fields.get(b"content-type") is not None or self.counted % 2:
+            self._tells(exchange)
 
     def request(self, client: int, request: bytes, answer: bytes) -> tuple[Any, ...]:
         """One request and its answer: what the upstream got, what the client got, what was logged."""
