@@ -382,7 +382,8 @@ class HTTP1Client(TwistedProtocol):
         """Close unless there is a request within *seconds*."""
         # As _wait, which this is called more often than.
         self._awaited = _IDLE
-        deadline = self._deadline = self._now() + seconds
+        now = self._now
+        deadline = self._deadline = now() + seconds
         if self._timer is None or self._timer_at > deadline:
             self._wait(seconds, _IDLE)
 
@@ -452,7 +453,8 @@ class HTTP1Client(TwistedProtocol):
     def _wait(self, seconds: float, kind: str) -> None:
         """Note what is waited for, and until when."""
         self._awaited = kind
-        deadline = self._deadline = self._now() + seconds
+        now = self._now
+        deadline = self._deadline = now() + seconds
         if self._timer is None:
             self._start_timer(seconds, deadline)
         elif self._timer_at > deadline:

@@ -240,7 +240,8 @@ class ResponseReader:
         end = data.find(b"\r\n\r\n")
         if end < 0:
             return self._read_head(data)
-        head = self._known_heads.get(data[:end])
+        known = self._known_heads.get
+        head = known(data[:end])
         if head is None or self._method in _NOT_SIZED:
             return self._read_head(data)
         # One with a length, that keeps the connection.

@@ -241,12 +241,14 @@ class LimitCount:
         only = self.only
         if only is None:
             return self._take(exchange)
-        told = only.read(exchange)
+        # Read first and called then: called as methods, the interpreter would look for them in the class.
+        read, now = only.read, only.now
+        told = read(exchange)
         running = only.running.get(told) if type(told) is str else None
         if running is not None:
             limit = only.limit
             count = running.count + 1
-            left_s = running.ends_s - only.now()
+            left_s = running.ends_s - now()
             if count <= limit and left_s > 0:
                 # What _take, _decide and _tell come to, in one piece: so it is for nearly every request.
                 running.count = count

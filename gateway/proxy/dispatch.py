@@ -143,7 +143,8 @@ class Dispatcher:
                     prepared = self._prepare(exchange, route, compiled, node)
                     sent.keep(node, prepared)
                 exchange.sent = prepared
-                return self._relay(prepared, None, waiter)
+                relay = self._relay
+                return relay(prepared, None, waiter)
         return self._relay(self._prepare(exchange, route, compiled, node, body), body, waiter)
 
     def _prepare(

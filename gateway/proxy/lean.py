@@ -6,6 +6,7 @@ clock of the listener compares.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IProtocolNegotiationFactory
@@ -32,6 +33,7 @@ class LeanFactory(Factory):
     Attributes:
         connections: The client connections that are open. accepted: All there have been.
         heads: Request heads that came before, and what was made of them.
+        now: Its clock, in seconds.
         draining: Whether connections close after the answer in flight.
         tls: Whether its clients speak TLS to us.
     """
@@ -46,6 +48,7 @@ class LeanFactory(Factory):
         self.runner = runner
         self.limits = runner.limits
         self.clock = clock
+        self.now: Callable[[], float] = clock.seconds
         self.tls = tls
         self.heads: Recurring[tuple[Framing, RequestHead, Admitted]] = Recurring(self.limits.known_heads)
         self.connections: set[LeanConnection] = set()

@@ -97,7 +97,8 @@ class LeanConnection(HalfClosed, Protocol):
         stream = self._stream
         if stream is None and not (self._buffer or self._closing or self._due or self._writing_paused):
             # Nothing waits; what comes may well be a head that came before, and nothing else.
-            known = self.factory.heads.get(data) if len(data) <= MAX_BYTES else None
+            find = self.factory.heads.get
+            known = find(data) if len(data) <= MAX_BYTES else None
             if known is not None:
                 self._start(*known)
                 return
@@ -303,7 +304,8 @@ class LeanConnection(HalfClosed, Protocol):
         if self._writing_paused:
             self._wait_for_reader()
         else:
-            self.deadline = factory.clock.seconds() + factory.limits.idle_timeout_s
+            now = factory.now
+            self.deadline = now() + factory.limits.idle_timeout_s
             self._on_deadline = self._idle_too_long
         if self._going_on:
             return
@@ -393,7 +395,8 @@ class LeanConnection(HalfClosed, Protocol):
 
     def set_deadline(self, wait_s: float, then: Any) -> None:
         """Call *then* unless another deadline is set, or none, within *wait_s*; for the stream."""
-        self.deadline = self.factory.clock.seconds() + wait_s
+        now = self.factory.now
+        self.deadline = now() + wait_s
         self._on_deadline = then
 
     def past_deadline(self) -> None:

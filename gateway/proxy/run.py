@@ -264,7 +264,8 @@ class Run(Answering):
 
     def _send(self) -> None:
         node = self._tried[-1]
-        self._try_started_s = self.runner.clock.monotonic()
+        now = self.runner.monotonic
+        self._try_started_s = now()
         if len(self._tried) == 1:
             self._first_try_s = self._try_started_s
         if self._watched is not None:
@@ -418,7 +419,7 @@ class Run(Answering):
         if not isinstance(error, UpstreamError):
             failure.raiseException()
         runner = self.runner
-        now = runner.clock.monotonic()
+        now = runner.monotonic()
         status = status_of(error.kind)
         node = self._tried[-1]
         self.exchange.attempts.append(Attempt(node.key, status, now - self._try_started_s, error.kind))
@@ -455,7 +456,8 @@ class Run(Answering):
         exchange = self.exchange
         runner = self.runner
         status = head.status
-        exchange.answered_at = runner.clock.monotonic()
+        now = runner.monotonic
+        exchange.answered_at = now()
         took_s = exchange.answered_at - self._try_started_s
         exchange.attempts.append(Attempt(self._tried[-1].key, status, took_s, reasons.OK))
         if self._watched is not None:

@@ -45,6 +45,7 @@ class Runner:
         health: The health checks; None if nobody keeps any.
         real_ip: Whose word about the client's address is taken; None: nobody's.
         in_flight: Requests being served.
+        monotonic: That of the clock.
         bugs: How often the one ``except Exception`` caught something.
         handled: Requests that have ended.
     """
@@ -61,9 +62,19 @@ class Runner:
     runs: set[Answering] = field(factory=set, init=False)
     bugs: int = field(default=0, init=False)
     handled: int = field(default=0, init=False)
+    monotonic: Callable[[], float] = field(init=False)
+    _time: Callable[[], float] = field(init=False)
     _idle: list[Deferred[None]] = field(factory=list, init=False)
     _prefix: str = field(factory=lambda: uuid4().hex[:16], init=False)
     _count: count[int] = field(factory=count, init=False)
+
+    @monotonic.default
+    def _default_monotonic(self) -> Callable[[], float]:
+        return self.clock.monotonic
+
+    @_time.default
+    def _default_time(self) -> Callable[[], float]:
+        return self.clock.time
 
     @property
     def in_flight(self) -> int:
@@ -90,13 +101,14 @@ class Runner:
             head, path, host, memory = admitted
             if len(self.runs) >= self.limits.max_in_flight:
                 refused = _OVERLOADED
+        now = self._time
         exchange = open_exchange(
             head,
             connection,
             self.snapshot,
             path=path,
             host=host,
-            started_s=self.clock.time(),
+            started_s=now(),
             id=f"{self._prefix}{next(self._count):016x}",
             real_ip=self.real_ip,
             memory=memory,
@@ -119,7 +131,8 @@ class Runner:
         self.runs.discard(run)
         self.handled += 1
         try:
-            self.on_end(run.exchange)
+            on_end = self.on_end
+            on_end(run.exchange)
         except Exception:
             _log.failure("the access log failed")
         if not self.runs:

@@ -76,6 +76,7 @@ class AccessLog:
         self._flush_s = flush_s
         self._buffer_bytes = buffer_bytes
         self._clock = clock
+        self._seconds: Callable[[], float] = clock.seconds
         self._limit = max(waiting_bytes, 2 * buffer_bytes)
         self._lines: list[str] = []
         self._size = 0
@@ -104,8 +105,9 @@ class AccessLog:
         if self._share < 1.0 and exchange.status < 500 and self._random() >= self._share:
             return
         try:
-            now = self._clock.seconds()
-            line = self._line(exchange, now)
+            clock, make = self._seconds, self._line
+            now = clock()
+            line = make(exchange, now)
         except Exception:
             self._refused += 1
             if not self._broken:  # A bug: once is enough, it would come with every request.

@@ -83,8 +83,9 @@ class KnownLine:
             return None
         _, status, seconds, _ = exchange.attempts[0]
         took_s = now_s - exchange.started_s
-        time = self._time(exchange)
-        text: str = sent.line % self._arrange(
+        tell_time, arrange = self._time, self._arrange
+        time = tell_time(exchange)
+        text: str = sent.line % arrange(
             (
                 time,
                 time,
