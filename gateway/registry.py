@@ -224,6 +224,18 @@ class PluginRegistry:
                 faults.append(factory.nested_fault.format(name=name, text=text))
         return faults
 
+    def uses(self, name: str, config: object) -> list[tuple[str, Mapping[str, Any]]]:
+        """
+        The plugin itself, and those in its settings: names and settings.
+
+        Args:
+            config: As stored or sent. Nothing comes of settings that do not fit, or of an unknown plugin.
+        """
+        entry = self._entries.get(name)
+        if entry is None or not isinstance(config, Mapping) or entry.checker.problems(config):
+            return []
+        return [(name, config), *(entry.factory.nested(config) if entry.nests else ())]
+
     def unused(self, name: str, config: Mapping[str, Any]) -> list[str]:
         """
         What has no effect in a plugin's settings, with the reasons; for who writes them.

@@ -16,7 +16,7 @@ from gateway.model.credential import split_id
 from gateway.model.gateway_group import DEFAULT_GROUP
 from gateway.model.problems import Problem
 from gateway.model.record import Record
-from gateway.model.schema import Checker, enterprise_required, is_reference
+from gateway.model.schema import Checker, enterprise_required, fill, is_reference
 from gateway.registry import PluginRegistry
 
 _MANAGERS = {manager: Checker(schema) for manager, schema in secret.MANAGERS.items()}
@@ -88,26 +88,38 @@ def shared(draft: Draft, name: str, config: Mapping[str, Any]) -> Iterator[Probl
     Places that share what a plugin keeps have the same settings. What is stored counts, this resource's own
     included: others may be in the group by the time a change of it is served (plugin contract §3).
     """
-    factory = draft.registry.factory(name)
-    if not ISharedSettings.providedBy(factory):
-        return
-    shared = factory.shared_name(config)
-    if shared is None:
-        return
-    wanted = _without_meta(config)
-    for kind in _WITH_PLUGINS:
-        for record in draft.state.all(draft.group, kind).values():
-            plugins = record.value.get("plugins")
-            other = plugins.get(name) if isinstance(plugins, Mapping) else None
-            if not isinstance(other, Mapping) or factory.shared_name(other) != shared:
-                continue
-            if _without_meta(other) != wanted:
-                yield Problem((), "conflict", "group conf mismatched")
+    registry = draft.registry
+    mine = registry.uses(name, config)
+    for inner, settings in mine:
+        factory = registry.factory(inner)
+        if not ISharedSettings.providedBy(factory):
+            continue
+        place = factory.shared_name(settings)
+        if place is None:
+            continue
+        wanted = _filled(factory, settings)
+        for other, others in (*mine, *_stored(draft)):
+            if other == inner and factory.shared_name(others) == place and _filled(factory, others) != wanted:
+                words = "group conf mismatched"
+                if inner != name:
+                    words = registry.factory(name).nested_fault.format(name=inner, text=words)
+                yield Problem((), "conflict", words)
                 return
 
 
-def _without_meta(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {member: value for member, value in config.items() if member != "_meta"}
+def _stored(draft: Draft) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every use of a plugin in the group, those in the settings of others included."""
+    for kind in _WITH_PLUGINS:
+        for record in draft.state.all(draft.group, kind).values():
+            plugins = record.value.get("plugins")
+            if isinstance(plugins, Mapping):
+                for name, config in plugins.items():
+                    yield from draft.registry.uses(name, config)
+
+
+def _filled(factory: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with their defaults, without what is the gateway's own."""
+    return {member: value for member, value in fill(factory.schema, config).items() if member != "_meta"}
 
 
 def filter_faults(config: Mapping[str, Any]) -> list[Problem]:

@@ -450,7 +450,7 @@ class Factory:
     def make(self, config: Mapping[str, Any], services: PluginServices) -> LimitCount:
         """See ``IPluginFactory.make``."""
         filled = fill(_SCHEMA, config)
-        prefix = limiting.identity(NAME, services.origin, config, filled.get("group"))
+        prefix = limiting.identity(NAME, services.origin, filled, filled.get("group"))
         rules = _rules(filled, prefix, services.metadata)
         counters = services.counters(filled)
         return LimitCount(

@@ -205,6 +205,9 @@ class IdentityTests(LimitCase):
         """All places of a group share one count."""
         one, two = self.plugin("route/r1", group="g", **TWO), self.plugin("service/s", group="g", **TWO)
         self.assertEqual(self.statuses(one, 1) + self.statuses(two, 2), [200, 200, 503])
+        # Said or not, a default is the same.
+        told = self.plugin("route/r2", group="g", key="remote_addr", policy="local", **TWO)
+        self.assertEqual(self.statuses(told, 1), [503])
         self.assertEqual(self.statuses(self.plugin("route/r1", group="h", **TWO), 1), [200])
         self.assertEqual(limit_count.plugin.shared_name({"group": "g"}), "g")
         self.assertIsNone(limit_count.plugin.shared_name({}))
