@@ -5,7 +5,7 @@ Whatever is hidden is cut out of the received bytes; what stays is not re-encode
 
 from __future__ import annotations
 
-import base64
+import binascii
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -194,13 +194,26 @@ def anonymous(
     return None
 
 
+def decode_base64(text: bytes) -> bytes:
+    """
+    Decode base64 as clients send it: some leave the padding out.
+
+    Raises:
+        ValueError: *text* has other characters, or padding within.
+    Source:
+        RFC 4648 sections 3.2 and 4.
+    """
+    text = text.rstrip(b"=")
+    return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
+
+
 def parse_basic(value: bytes) -> tuple[str, bytes] | None:
     """
     Read Basic credentials from an ``Authorization`` field.
 
     Returns:
-        The user name and the password, which may hold colons and spaces; None if it is of another scheme,
-        not base64, without a colon, or its user name not UTF-8.
+        The user name, in which bytes that are not UTF-8 are surrogate escapes, and the password, which may
+        hold colons and spaces; None if it is of another scheme, not base64, or without a colon.
     Source:
         RFC 7617 section 2; RFC 9110 section 11.1: schemes are case-insensitive.
     """
@@ -208,10 +221,10 @@ def parse_basic(value: bytes) -> tuple[str, bytes] | None:
     if scheme.lower() != b"basic":
         return None
     try:
-        user, colon, password = base64.b64decode(encoded.strip(b" \t"), validate=True).partition(b":")
-        return (user.decode("utf-8"), password) if colon else None
+        user, colon, password = decode_base64(encoded.strip(b" \t")).partition(b":")
     except ValueError:
         return None
+    return (user.decode("utf-8", "surrogateescape"), password) if colon else None
 
 
 @frozen

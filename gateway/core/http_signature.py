@@ -7,7 +7,6 @@ The scheme follows an old draft of HTTP signatures, in the form that its users' 
 from __future__ import annotations
 
 import base64
-import binascii
 import calendar
 import hashlib
 import hmac
@@ -16,6 +15,7 @@ from email.utils import parsedate_tz
 
 from attrs import field, frozen
 
+from gateway.core.auth import decode_base64
 from gateway.core.fields import Fields
 
 SCHEME = b"signature"
@@ -34,7 +34,7 @@ class Signature:
 
     Attributes:
         headers: What is signed besides the key id, in order, spelt as sent.
-        signature: As sent: base64.
+        signature: As sent: base64, padded or not.
     """
 
     key_id: str = ""
@@ -89,8 +89,8 @@ def mac(algorithm: str, secret: bytes, text: bytes) -> bytes:
 def matches(signature: Signature, secret: bytes, text: bytes) -> bool:
     """Whether *signature* is that of *text*. Compared in constant time."""
     try:
-        given = base64.b64decode(signature.signature, validate=True)
-    except (binascii.Error, ValueError):
+        given = decode_base64(signature.signature.encode("latin-1"))
+    except ValueError:
         return False
     return hmac.compare_digest(given, mac(signature.algorithm, secret, text))
 

@@ -7,8 +7,6 @@ that the variable is absent. ``compile_template`` puts them into text.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import platform
 import re
@@ -18,6 +16,7 @@ from functools import lru_cache
 
 from attrs import frozen
 
+from gateway.core.auth import parse_basic
 from gateway.core.content_variables import content_path, form_field, graphql
 from gateway.core.exchange import Exchange
 
@@ -174,16 +173,8 @@ def _request_length(exchange: Exchange) -> object:
 def _remote_user(exchange: Exchange) -> object:
     """The user of Basic credentials (RFC 7617 section 2)."""
     value = exchange.fields.get(b"authorization")
-    if value is None or value[:5].lower() != b"basic":
-        return None
-    scheme, _, encoded = value.partition(b" ")
-    if len(scheme) != 5:
-        return None
-    try:
-        user, colon, _ = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-    except (binascii.Error, ValueError):
-        return None
-    return _text(user) if colon else None
+    read = None if value is None else parse_basic(value)
+    return None if read is None else read[0]
 
 
 def _status(exchange: Exchange) -> object:

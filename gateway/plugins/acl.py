@@ -208,7 +208,7 @@ def _make(config: Mapping[str, Any], services: PluginServices) -> ACL:
         ),
         Reply.json(
             int(filled["rejected_code"]),
-            {"message": filled.get("rejected_msg") or "The consumer is forbidden."},
+            {"message": filled.get("rejected_msg", "The consumer is forbidden.")},
             reason=DENIED,
         ),
     )

@@ -117,7 +117,7 @@ def _make(config: Mapping[str, Any], services: PluginServices) -> ConsumerRestri
     if kind not in TYPES:
         raise ValueError(f"type must be one of {', '.join(TYPES)}")
     missing = f"The request is rejected, please check the {kind} for this request"
-    refusal = filled.get("rejected_msg") or f"The {kind} is forbidden."
+    refusal = filled.get("rejected_msg", f"The {kind} is forbidden.")
     return ConsumerRestriction(
         getter(kind),
         frozenset(filled.get("blacklist", ())),

@@ -144,8 +144,8 @@ class Config:
             extra_headers=tuple(
                 (configured_name(name), compile_template(_spelt(value)))
                 for name, value in filled.get("extra_headers", {}).items()
-                # A host may be meant; the others would break the call in two.
-                if configured_name(name) not in _FRAMING - {b"host"}
+                # These would break the call in two.
+                if configured_name(name) not in _FRAMING
             ),
             upstream_headers=tuple(map(configured_name, filled["upstream_headers"])),
             client_headers=frozenset(map(configured_name, filled["client_headers"])),
@@ -252,7 +252,7 @@ class ForwardAuth:
         return Reply(answer.status, answer.content, tuple(fields), DENIED)
 
 
-_FRAMING = HOP_BY_HOP | {b"content-length", b"host", b"expect"}
+_FRAMING = HOP_BY_HOP | {b"content-length", b"expect"}
 """Fields of one message or one connection; each has its own."""
 
 

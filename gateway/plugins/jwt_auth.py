@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Mapping
 from math import inf
 from typing import Any
@@ -344,8 +343,7 @@ class JwtAuth:
 
 def _decoded_secret(secret: str) -> bytes:
     try:
-        text = secret.encode("ascii").rstrip(b"=")
-        decoded = binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
+        decoded = auth.decode_base64(secret.encode("ascii"))
     except ValueError:
         decoded = b""
     if not decoded:

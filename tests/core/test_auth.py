@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,6 +171,19 @@ class FieldNameTests(SynchronousTestCase):
         self.assertIsNone(exchange().fields.get(auth.field_name("ключ \ud800")))
 
 
+class Base64Tests(SynchronousTestCase):
+    def test_decode(self) -> None:
+        """Text is decoded with its padding or without, and with too much of it."""
+        for text in (b"AAH/", b"AAE=", b"AAE", b"AA==", b"AA", b"AA=====", b"+/+/", b""):
+            padded = text.rstrip(b"=") + b"=" * (-len(text.rstrip(b"=")) % 4)
+            self.assertEqual(auth.decode_base64(text), base64.b64decode(padded), text)
+
+    def test_others(self) -> None:
+        """Other characters, padding within, and a length that no text has are refused."""
+        for text in (b"A", b"AAAAA", b"A=AA", b"AA AA", b"AA\n", b"-_-_", b"\xff"):
+            self.assertRaises(ValueError, auth.decode_base64, text)
+
+
 class BasicTests(SynchronousTestCase):
     def test_read(self) -> None:
         """User name and password are split at the first colon; spaces and colons stay in the password."""
@@ -179,6 +194,8 @@ class BasicTests(SynchronousTestCase):
             (b"Basic dXNlcjo=", ("user", b"")),
             (b"Basic OnB3", ("", b"pw")),
             (b"Basic w6k6w6k=", ("é", "é".encode())),
+            (b"Basic w6k6w6k", ("é", "é".encode())),
+            (b"Basic /zpw", ("\udcff", b"p")),
         ):
             self.assertEqual(auth.parse_basic(value), read, value)
 
@@ -191,7 +208,8 @@ class BasicTests(SynchronousTestCase):
             b"Bearer dXNlcjpwYXNz",
             b"Basic dXNlcg==",
             b"Basic @@@@",
-            b"Basic /zpw",
+            b"Basic dXNlc=jpwYXNz",
+            b"Basic dXNlcjpwY",
         ):
             self.assertIsNone(auth.parse_basic(value), value)
 

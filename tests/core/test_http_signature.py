@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -62,6 +64,13 @@ class SigningTests(SynchronousTestCase):
         ):
             found = http_signature.mac(algorithm, b"Jefe", b"what do ya want for nothing?")
             self.assertEqual(found.hex(), mac)
+
+    def test_padding(self) -> None:
+        """A signature is the same with its padding and without; another is another."""
+        text = base64.b64encode(http_signature.mac("hmac-sha256", b"k", b"t")).decode()
+        for sent, same in ((text, True), (text.rstrip("="), True), (text[:-2], False), ("@@@@", False)):
+            signature = Signature(algorithm="hmac-sha256", signature=sent)
+            self.assertEqual(matches(signature, b"k", b"t"), same, sent)
 
     def test_dates(self) -> None:
         """All three forms of an HTTP date are read; others, and other zones, are not."""

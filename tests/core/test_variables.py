@@ -153,6 +153,7 @@ class GetterTests(SynchronousTestCase):
         for value, want in [
             ("Basic " + base64.b64encode(b"bob:pa:ss").decode(), "bob"),
             ("bAsIc  " + base64.b64encode(b":x").decode(), ""),
+            ("Basic Ym9iOng", "bob"),
             ("Basic " + base64.b64encode(b"bob").decode(), None),
             ("Basic !!!", None),
             ("Basic", None),

@@ -46,6 +46,7 @@ class AccessTests(SynchronousTestCase):
         deny = {"deny_labels": {"team": ["bad"]}}
         self.assertIsNone(access({}, **deny))
         self.refused(access({"team": "good,bad"}, **deny, rejected_code=401, rejected_msg="no"), "no", 401)
+        self.refused(access({"team": "bad"}, **deny, rejected_msg=""), "")
         self.refused(access({"team": "bad", "org": "asf"}, **deny, **ALLOW))
 
     def test_nobody(self) -> None:

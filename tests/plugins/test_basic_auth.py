@@ -74,6 +74,8 @@ class RewriteTests(SynchronousTestCase):
             self.refused(request(basic(text)), message, "basic_user_unknown")
         for text in ("jack:", "jack:p:s", "jack:p: s", "jack:P: s ", "рита:p: s "):
             self.refused(request(basic(text)), message, "basic_password_wrong")
+        latin = "Basic " + base64.b64encode("zoë:p".encode("latin-1")).decode()
+        self.refused(request(latin), message, "basic_user_unknown")
         self.assertIsNotNone(rewrite(exchange(headers=[("Authorization", basic("a:b"))])))
 
     def test_hide(self) -> None:

@@ -44,6 +44,7 @@ class AccessTests(SynchronousTestCase):
         """Who is on the blacklist may not, on the whitelist or not."""
         self.assertIsNone(access("jack", blacklist=["jill"]))
         self.refused(access("jill", blacklist=["jill"], rejected_code=401, rejected_msg="no"), "no", 401)
+        self.refused(access("jill", blacklist=["jill"], rejected_msg=""), "")
         self.refused(access("jill", blacklist=["jill"], whitelist=["jill"]))
 
     def test_methods(self) -> None:

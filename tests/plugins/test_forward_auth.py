@@ -70,6 +70,18 @@ class AccessTests(Case):
         self.assertEqual(call.field(b"x-forwarded-for"), b"127.0.0.1")
         self.assertIsNone(call.field(b"content-length"))
 
+    def test_request_host(self) -> None:
+        """The client's Host is copied if it is listed, unless more headers name another; there is one."""
+        listed: dict[str, Any] = {"request_headers": ["Host"]}
+        for config, want in (
+            (listed, [b"Shop.example:8080"]),
+            ({**listed, "extra_headers": {"host": "auth.example"}}, [b"auth.example"]),
+            ({}, []),
+        ):
+            self.access(exchange(headers=[("Host", "Shop.example:8080")]), **config)
+            (call,) = self.http.calls
+            self.assertEqual([value for name, value in call.fields if name == b"host"], want, config)
+
     def test_keepalive(self) -> None:
         """Connections are kept as the settings say."""
         for config, want in (
