@@ -335,7 +335,7 @@ _VARIABLES: dict[str, Getter] = {
     "server_addr": lambda exchange: exchange.connection.server_ip,
     "server_port": lambda exchange: str(exchange.connection.server_port),
     "status": _status,
-    "bytes_sent": lambda exchange: str(exchange.bytes_sent),
+    "bytes_sent": lambda exchange: str(exchange.answer_bytes),
     "body_bytes_sent": lambda exchange: str(exchange.bytes_sent),
     "msec": lambda exchange: f"{exchange.started_s:.3f}",
     "time_local": _time_local,

@@ -35,7 +35,8 @@ class GetterTests(SynchronousTestCase):
             path="/a b/c",
             client_ip="10.0.0.1",
         )
-        subject.bytes_received, subject.bytes_sent = 3, 17
+        subject.bytes_received, subject.bytes_sent, subject.status = 3, 17, 200
+        subject.response_fields.add(b"a", b"b")
         lines = "PUT /a%20b//c?x=1&y=%C3%A9 HTTP/1.1"
         fields = "Host: Foo.com:8080\r\nContent-Type: a/b\r\nContent-Length: 3\r\n\r\n"
         self.check(
@@ -66,7 +67,7 @@ class GetterTests(SynchronousTestCase):
                 "realip_remote_port": "50000",
                 "server_addr": "127.0.0.1",
                 "server_port": "9080",
-                "bytes_sent": "17",
+                "bytes_sent": str(len("HTTP/1.1 200 OK\r\na: b\r\n\r\n") + 17),
                 "body_bytes_sent": "17",
                 "msec": "1700000000.000",
                 "apisix_request_id": "0123456789abcdef",
