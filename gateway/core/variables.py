@@ -349,6 +349,7 @@ _VARIABLES: dict[str, Getter] = {
     "service_name": _route("service_name"),
     "balancer_ip": _balancer(0),
     "balancer_port": _balancer(1),
+    "upstream_unresolved_host": _balancer(0),
     "upstream_addr": _upstream_addr,
     "upstream_status": _upstream_status,
     "upstream_response_time": _upstream_time,

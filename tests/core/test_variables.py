@@ -181,7 +181,7 @@ class GetterTests(SynchronousTestCase):
                 "upstream_host",
                 "upstream_uri",
             ),
-            "uri_param_id",
+            *("uri_param_id", "upstream_unresolved_host"),
         ]
         subject = exchange(target="/x?y", headers=[("Host", "foo.com")])
         self.check(subject, dict.fromkeys(names))
@@ -200,10 +200,12 @@ class GetterTests(SynchronousTestCase):
             *("499", "r1", "one", "s1", "svc", "jack", "client"),
             *("g", "c1", "::1", "81", "10.0.0.1:80, [::1]:81", "client_gone"),
             *("502, 200", "0.001, 1.500", "http", "foo.com", "/x?y"),
-            "7",
+            *("7", "::1"),
         ]
         self.check(subject, dict(zip(names, values, strict=True)))
         self.check(subject, {"uri_arg_id": "7", "uri_param_other": None})
+        subject.attempts = [Attempt("up.example:80", 200, 0.1, "ok")]
+        self.check(subject, {"upstream_unresolved_host": "up.example"})
 
     def test_upstream_host(self) -> None:
         """``upstream_host`` is what the upstream gets as Host."""
