@@ -5,9 +5,17 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+from gateway.core.fields import Fields
+
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 KNOWN = frozenset({b"gzip", b"x-gzip", b"deflate"})
 """The codings that can be decoded."""
+_STEP = 1024
+
+
+def coding_of(fields: Fields) -> bytes:
+    """How content is coded by the fields of its message, in lower case; empty if they do not say."""
+    return b",".join(fields.get_all(b"content-encoding")).lower().strip()
 
 
 class Decoder:
@@ -51,3 +59,26 @@ class Decoder:
                     break
                 self._inflater = zlib.decompressobj(_GZIP)
         return b"".join(pieces)
+
+
+def beginning(content: bytes | bytearray, coding: bytes, max_bytes: int) -> bytes | bytearray:
+    """
+    The beginning of content, decoded.
+
+    Args:
+        content: All of it, or what there is of its beginning. coding: As ``coding_of`` tells it.
+        max_bytes: About how much is decoded: a short content may have a very long one in it.
+    Returns:
+        The content as it came if its coding is none of ``KNOWN``, or it is not in it.
+    """
+    if coding not in KNOWN:
+        return content
+    decoder = Decoder(coding)
+    decoded = bytearray()
+    for start in range(0, len(content), _STEP):
+        decoded += decoder.decode(bytes(content[start : start + _STEP]))
+        if decoder.damaged:
+            return content
+        if len(decoded) >= max_bytes:
+            break
+    return decoded

@@ -432,6 +432,16 @@ class Exchange:
             return len(written.lines) + len(self.added)
         return written_bytes(self.response_fields.pairs)
 
+    @property
+    def answer_bytes(self) -> int:
+        """
+        The status line and the fields as HTTP/1.1 writes them, plus the content so far: bytes; 0 without an
+        answer. Every status counts as ``200 OK`` does.
+        """
+        if not self.status:
+            return 0
+        return len("HTTP/1.1 200 OK\r\n\r\n") + self.response_fields_bytes + self.bytes_sent
+
     async def read_content(self, max_bytes: int) -> bytes:
         """
         Wait for the whole content, as it would be sent now. It is kept, so several hooks may ask.

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from gateway.core.chain import Predicate
+from gateway.core.content_coding import beginning, coding_of
 from gateway.core.exchange import Exchange
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.log_variables import log_reader, shown_arguments, shown_fields
@@ -86,8 +87,15 @@ class BodyRule:
         wanted = config.get(f"include_{side}_body", False)
         return cls(config.get(f"max_{side}_body_bytes", MAX_BODY_BYTES) if wanted else 0, when)
 
-    def text(self, exchange: Exchange, content: bytes | bytearray) -> str | None:
-        """The content as it is logged, or None."""
+    def text(
+        self, exchange: Exchange, content: bytes | bytearray, coded: Callable[[], bytes] = bytes
+    ) -> str | None:
+        """
+        The content as it is logged, or None.
+
+        Args:
+            coded: How it is coded, to be decoded; asked only if it is logged.
+        """
         if not self.max_bytes or not content:
             return None
         try:
@@ -95,7 +103,8 @@ class BodyRule:
                 return None
         except MatchTimeout:
             return None  # The entry goes without it.
-        return content[: self.max_bytes].decode("utf-8", "replace")
+        plain = beginning(content, coded(), self.max_bytes)
+        return plain[: self.max_bytes].decode("utf-8", "replace")
 
 
 Node = Callable[[Exchange, "Moment"], Any]
@@ -272,7 +281,9 @@ class EntryMaker:
             now_s,
             upstream_seconds(exchange, mono_s),
             self.request_body.text(exchange, content),
-            self.response_body.text(exchange, exchange.context.get(self.key, b"")),
+            self.response_body.text(
+                exchange, exchange.context.get(self.key, b""), lambda: coding_of(exchange.response_fields)
+            ),
             content.decode("utf-8", "replace") if content else None,
         )
         if self.form is None:
@@ -292,7 +303,8 @@ class EntryMaker:
         route = exchange.route
         if route is not None:
             made["route_id"] = route.id
-            made["service_id"] = route.service_id or ""
+            if self.form is None or route.service_id:
+                made["service_id"] = route.service_id or ""
         else:
             made["service_id"] = exchange.host
             if self.no_route is not None:
@@ -322,7 +334,7 @@ class EntryMaker:
             "response": {
                 "status": exchange.status if outcome is None else outcome.status,
                 "headers": shown_fields(exchange.response_fields),
-                "size": exchange.bytes_sent,
+                "size": exchange.answer_bytes,
             },
             "server": {"hostname": self.hostname, "version": self.version},
             "upstream": exchange.attempts[-1].node if exchange.attempts else "",

@@ -108,7 +108,8 @@ class FieldChanges:
     Changes of a message's fields, compiled: lines added, then fields set, then fields removed.
 
     Attributes:
-        adds, sets: Name and value's template. Of a field that is set twice, all values are kept.
+        adds, sets: Name and value's template. Of a field that is set twice, all values are kept; one that is
+            set to nothing is removed.
         removes: Names.
     """
 
@@ -173,7 +174,8 @@ class FieldChanges:
             texts = [field_value(value(exchange)) for value in values]
             fields.remove(name)
             for text in texts:
-                fields.add(name, text)
+                if text:
+                    fields.add(name, text)
         for name in self.removes:
             fields.remove(name)
 
@@ -185,6 +187,23 @@ def is_changes(settings: Mapping[str, Any]) -> bool:
         or isinstance(settings.get("set"), Mapping)
         or (isinstance(settings.get("remove"), list) and len(settings) == 1)
     )
+
+
+def check_values(settings: Any) -> None:
+    """
+    Refuse settings of ``headers`` whose texts hold control characters.
+
+    Raises:
+        ValueError: one does.
+    """
+    if isinstance(settings, str):
+        if _NO_VALUE.search(settings):
+            raise ValueError("invalid value character in header")
+    elif isinstance(settings, Mapping):
+        check_values(list(settings.values()))
+    elif isinstance(settings, list):
+        for one in settings:
+            check_values(one)
 
 
 def _list(value: Any) -> Sequence[Any]:

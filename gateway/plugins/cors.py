@@ -178,8 +178,9 @@ class CORS:
                     answer.set(name, text)
                 if self.echo_headers:
                     asked = exchange.fields.get(b"access-control-request-headers")
+                    answer.remove(b"access-control-allow-headers")
                     if asked is not None:
-                        answer.set(b"access-control-allow-headers", asked)
+                        answer.add(b"access-control-allow-headers", asked)
                 break
         if self.timing is not None:
             value = self.timing(origin)

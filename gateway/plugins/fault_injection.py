@@ -11,7 +11,7 @@ from zope.interface import implementer
 from gateway.core.chain import Predicate
 from gateway.core.exchange import Exchange, Reply
 from gateway.core.explanation import Explanation, in_seconds
-from gateway.core.expressions import ExpressionError, compile_expression
+from gateway.core.expressions import compile_expression
 from gateway.core.rewriting import map_schema, plain_fields, resolved, utf8
 from gateway.core.variables import Template, compile_template
 from gateway.factories import Factory
@@ -69,11 +69,7 @@ SCHEMA: dict[str, Any] = {
 
 
 def _condition(part: Mapping[str, Any]) -> tuple[Predicate, ...] | None:
-    try:
-        found = tuple([compile_expression(raw) for raw in part.get("vars", ())])
-    except ExpressionError as error:
-        raise ValueError(f"failed to validate the 'vars' expression: {error}") from None
-    return found or None
+    return tuple([compile_expression(raw) for raw in part.get("vars", ())]) or None
 
 
 @frozen(eq=False)

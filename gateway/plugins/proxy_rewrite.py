@@ -13,7 +13,7 @@ from gateway.core.exchange import Exchange
 from gateway.core.paths import BadPath, normalise
 from gateway.core.regex_limits import Regex
 from gateway.core.regexes import Replacement, captures, compile_regex
-from gateway.core.rewriting import FieldChanges, escape_path, escape_query, split_target
+from gateway.core.rewriting import FieldChanges, check_values, escape_path, escape_query, split_target
 from gateway.core.variables import Getter, Template, compile_template, getter
 from gateway.factories import Factory
 from gateway.interfaces import IPureHooks, IRewritePhase, PluginServices
@@ -124,7 +124,7 @@ def pairs_of(regex_uri: list[str]) -> tuple[tuple[Regex, Replacement], ...]:
         ValueError: an odd number, or a pattern that is none.
     """
     if len(regex_uri) % 2:
-        raise ValueError("The length of regex_uri should be even")
+        raise ValueError("The length of regex_uri should be an even number")
     pairs = []
     for pattern, replacement in zip(regex_uri[::2], regex_uri[1::2], strict=True):
         try:
@@ -174,7 +174,9 @@ class ProxyRewrite:
             exchange.method = self.method
 
     def _to_uri(self, exchange: Exchange, path: Template, query: Template | None) -> None:
-        target = escape_path(path(exchange))
+        # With raw the text has its escapes already; a variable's question mark is still no query's.
+        text = path(exchange)
+        target = escape_query(text).replace(b"?", b"%3F") if self.raw else escape_path(text)
         if query is not None:
             target += b"?" + escape_query(query(exchange))
         exchange.target = target if self.raw else _with_query(target, exchange.query)
@@ -223,6 +225,7 @@ def _check(config: Mapping[str, Any]) -> None:
     pairs_of(config.get("regex_uri", []))
     if "headers" in config:
         _changes(config["headers"])
+        check_values(config["headers"])
 
 
 def _make(config: Mapping[str, Any], services: PluginServices) -> ProxyRewrite:

@@ -108,11 +108,11 @@ class ToHttps:
     ``http_to_https``.
 
     Attributes:
-        to: Where to, with variables.
+        place: Scheme, host and port, with variables.
         trusted: Whether a peer's ``X-Forwarded-Proto`` is believed.
     """
 
-    to: Template
+    place: Template
     trusted: Callable[[str], bool]
 
     def rewrite(self, exchange: Exchange) -> Reply | None:
@@ -124,7 +124,8 @@ class ToHttps:
             return None
         # Other methods keep theirs, and their content (RFC 9110 section 15.4.9).
         status = 301 if exchange.request.method in (b"GET", b"HEAD") else 308
-        return _reply(status, _safe(self.to(exchange)))
+        _, mark, query = exchange.request.target.partition(b"?")
+        return _reply(status, _safe(self.place(exchange)) + escape_path(exchange.path) + mark + query)
 
 
 def _check(config: Mapping[str, Any]) -> None:
@@ -138,8 +139,8 @@ def _make(config: Mapping[str, Any], services: PluginServices) -> Redirect | ToH
     to: Callable[[Exchange], str | None]
     if config.get("http_to_https"):
         port = services.settings.get("redirect_https_port", "443")
-        place = "" if port in ("443", "0") else f":{port}"
-        return ToHttps(compile_template("https://${host}" + place + "$request_uri"), services.trusted)
+        place = "https://${host}" + ("" if port in ("443", "0") else f":{port}")
+        return ToHttps(compile_template(place), services.trusted)
     if "uri" in config:
         to = compile_template(config["uri"])
     elif "regex_uri" in config:

@@ -12,12 +12,12 @@ from attrs import define, frozen
 from zope.interface import implementer
 
 from gateway.core.chain import Predicate
-from gateway.core.content_coding import KNOWN, Decoder
+from gateway.core.content_coding import KNOWN, Decoder, coding_of
 from gateway.core.exchange import Exchange
 from gateway.core.expressions import ExpressionError, compile_expression
 from gateway.core.regex_limits import Regex
 from gateway.core.regexes import Replacement, compile_regex, regex_flags
-from gateway.core.rewriting import FRAMING, FieldChanges
+from gateway.core.rewriting import FRAMING, FieldChanges, check_values
 from gateway.factories import Factory
 from gateway.interfaces import IBodyFilterPhase, IHeaderFilterPhase, PluginServices
 
@@ -193,16 +193,16 @@ class FilterRewrite(ResponseRewrite):
 
     def begin(self, exchange: Exchange) -> None:
         """Have the content decoded; what was said of it does not hold any more."""
-        codings = b",".join(exchange.response_fields.get_all(b"content-encoding")).lower().strip()
-        if codings in (b"", b"identity"):
+        coding = coding_of(exchange.response_fields)
+        if coding in (b"", b"identity"):
             decoder = None
-        elif codings in KNOWN:
-            decoder = Decoder(codings)
+        elif coding in KNOWN:
+            decoder = Decoder(coding)
         else:
             self.services.log.warn(
                 "{origin}: response-rewrite cannot look into content coded {coding}",
                 origin=self.services.origin,
-                coding=codings.decode("latin-1"),
+                coding=coding.decode("latin-1"),
             )
             return
         exchange.response_fields.remove_all(_ABOUT_CONTENT)
@@ -278,7 +278,9 @@ def _check(config: Mapping[str, Any]) -> None:
         raise ValueError("invalid base64 content")
     for one in config.get("filters", ()):
         Filter.parse(one)
-    FieldChanges.parse(config.get("headers", {}))
+    headers = config.get("headers", {})
+    FieldChanges.parse(headers)
+    check_values(headers)
 
 
 def _make(config: Mapping[str, Any], services: PluginServices) -> ResponseRewrite:

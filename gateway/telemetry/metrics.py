@@ -155,7 +155,7 @@ class Metrics:
         head = exchange.request
         line = 14 + len(head.method) + len(head.target)
         group.ingress(line + written_bytes(head.fields) + exchange.bytes_received)
-        group.egress(19 + exchange.response_fields_bytes + exchange.bytes_sent)
+        group.egress(exchange.answer_bytes)
         reason = (outcome.decided_by, outcome.reason)
         decided = self._decided.get(reason)
         (decided if decided is not None else self._decided_by(reason))()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -75,7 +76,7 @@ class DefaultTests(SynchronousTestCase):
                 "response": {
                     "status": 200,
                     "headers": {"content-type": "text/plain", "set-cookie": "***"},
-                    "size": 5,
+                    "size": 19 + len("content-type: text/plain\r\nset-cookie: s=1\r\n") + 5,
                 },
                 "server": {"hostname": "host", "version": "0.1"},
                 "upstream": "10.0.0.1:80",
@@ -146,6 +147,12 @@ class FormatTests(SynchronousTestCase):
         )
         self.assertEqual(entry({}, ended(), {"log_format": {"other": "x"}})["other"], "x")
 
+    def test_without_service(self) -> None:
+        """A form of one's own names a service only where there is one; the default entry always does."""
+        bare = Route(service_id=None)
+        self.assertEqual(entry({"log_format": {"a": "b"}}, ended(route=bare)), {"a": "b", "route_id": "r1"})
+        self.assertEqual(entry({}, ended(route=bare))["service_id"], "")
+
     def test_depth(self) -> None:
         """A form is nested five levels deep at most."""
         form: dict[str, Any] = {"a": "x"}
@@ -195,6 +202,16 @@ class ContentTests(SynchronousTestCase):
         self.assertEqual(short.entry(made, NOW, 50.0)["response"]["body"], "abc")
         found = long.entry(made, NOW, 50.0)
         self.assertEqual((found["b"], found["response"]["body"]), ("abcd\ufffdef", "abcd\ufffdef"))
+
+    def test_coded_answer(self) -> None:
+        """Content that is coded with gzip is logged as it reads, cut after that."""
+        coded = gzip.compress(b"hello " * 100)
+        for limit, wanted in ((1000, "hello " * 100), (len(coded), ("hello " * 100)[: len(coded)])):
+            made = ended()
+            made.response_fields.add(b"content-encoding", b"gzip")
+            maker = EntryMaker.parse({"include_resp_body": True, "max_resp_body_bytes": limit}, {})
+            maker.tap(made, coded)
+            self.assertEqual(maker.entry(made, NOW, 50.0)["response"]["body"], wanted)
 
     def test_expressions(self) -> None:
         """Content can be logged for some requests only."""

@@ -35,7 +35,8 @@ class GetterTests(SynchronousTestCase):
             path="/a b/c",
             client_ip="10.0.0.1",
         )
-        subject.bytes_received, subject.bytes_sent = 3, 17
+        subject.bytes_received, subject.bytes_sent, subject.status = 3, 17, 200
+        subject.response_fields.add(b"a", b"b")
         lines = "PUT /a%20b//c?x=1&y=%C3%A9 HTTP/1.1"
         fields = "Host: Foo.com:8080\r\nContent-Type: a/b\r\nContent-Length: 3\r\n\r\n"
         self.check(
@@ -66,7 +67,7 @@ class GetterTests(SynchronousTestCase):
                 "realip_remote_port": "50000",
                 "server_addr": "127.0.0.1",
                 "server_port": "9080",
-                "bytes_sent": "17",
+                "bytes_sent": str(len("HTTP/1.1 200 OK\r\na: b\r\n\r\n") + 17),
                 "body_bytes_sent": "17",
                 "msec": "1700000000.000",
                 "apisix_request_id": "0123456789abcdef",
@@ -181,7 +182,7 @@ class GetterTests(SynchronousTestCase):
                 "upstream_host",
                 "upstream_uri",
             ),
-            "uri_param_id",
+            *("uri_param_id", "upstream_unresolved_host"),
         ]
         subject = exchange(target="/x?y", headers=[("Host", "foo.com")])
         self.check(subject, dict.fromkeys(names))
@@ -200,10 +201,12 @@ class GetterTests(SynchronousTestCase):
             *("499", "r1", "one", "s1", "svc", "jack", "client"),
             *("g", "c1", "::1", "81", "10.0.0.1:80, [::1]:81", "client_gone"),
             *("502, 200", "0.001, 1.500", "http", "foo.com", "/x?y"),
-            "7",
+            *("7", "::1"),
         ]
         self.check(subject, dict(zip(names, values, strict=True)))
         self.check(subject, {"uri_arg_id": "7", "uri_param_other": None})
+        subject.attempts = [Attempt("up.example:80", 200, 0.1, "ok")]
+        self.check(subject, {"upstream_unresolved_host": "up.example"})
 
     def test_upstream_host(self) -> None:
         """``upstream_host`` is what the upstream gets as Host."""

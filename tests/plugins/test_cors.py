@@ -109,6 +109,8 @@ class AnswerTests(SynchronousTestCase):
         own = ((b"access-control-allow-origin", b"http://x"), (b"x-other", b"1"))
         found = answered(A, own=own, allow_origins=A)
         self.assertEqual((found["allow-origin"], found["x-other"]), (A, "1"))
+        own = ((b"access-control-allow-headers", b"x-secret"),)
+        self.assertNotIn("allow-headers", answered(A, own=own, allow_headers="**"))
 
     def test_timing(self) -> None:
         """Pages of some origins may see timings, whoever may read."""

@@ -94,9 +94,9 @@ class FaultInjectionTests(PluginTestCase):
         ):
             self.assertTrue(self.problems(config), config)
         found = self.problems({"abort": {"http_status": 500, "vars": [["a", "==", "1"]]}})
-        self.assertEqual(
-            found, [("", "failed to validate the 'vars' expression: rule should be wrapped inside brackets")]
-        )
+        self.assertEqual(found, [("", "rule should be wrapped inside brackets")])
+        found = self.problems({"delay": {"duration": 1, "vars": [[["a", "/", "1"]]]}})
+        self.assertEqual(found, [("", "invalid operator '/'")])
         self.assertTrue(self.problems({"abort": {"http_status": 500, "headers": {"a b": "1"}}}))
 
     def test_explained(self) -> None:

@@ -71,6 +71,8 @@ class ProxyRewriteTests(PluginTestCase):
         config = {**raw, "regex_uri": ["^/a(.*)", "/z$1"]}
         self.assertEqual(self.target(config, "/a%2Fb?x=%7e", "/a/b"), b"/z%2Fb?x=%7e")
         self.assertEqual(self.target({**raw, "uri": "/u"}, "/a?x"), b"/u")
+        self.assertEqual(self.target({**raw, "uri": "/u%2Fv w?y=%7e"}, "/a?x"), b"/u%2Fv%20w?y=%7e")
+        self.assertEqual(self.target({**raw, "uri": "/$arg_x"}, "/a?x=%3F%0A"), b"/%3F%0A")
         self.assertEqual(self.target({**raw, "regex_uri": ["^/q", "/"]}, "/a?x"), b"/a?x")
 
     def test_stripped_prefix(self) -> None:
@@ -102,8 +104,10 @@ class ProxyRewriteTests(PluginTestCase):
             sent.fields.pairs[1:],
             [(b"x-a", b"0"), (b"x-a", b"1"), (b"x-a", b"2"), (b"x-b", b"ax-b-1"), (b"x-c", b"c")],
         )
-        sent = self.rewritten({"headers": {"X-B": "$1"}})
-        self.assertEqual(sent.fields.get(b"x-b"), b"")
+        for value in ("$1", "", ["", "$arg_none"]):
+            for headers in ({"X-B": value}, {"set": {"X-B": value}}):
+                sent = self.rewritten({"headers": headers}, headers=[("X-B", "old")])
+                self.assertIsNone(sent.fields.get(b"x-b"))
 
     def test_cookies(self) -> None:
         """A cookie field that was changed is read anew."""
@@ -130,7 +134,12 @@ class ProxyRewriteTests(PluginTestCase):
             self.assertTrue(found, config)
             self.assertEqual({p[0] for p in found} - {place, "/host", "/uri", "/headers"}, set(), config)
         self.assertEqual(
-            self.problems({"regex_uri": ["^/", "/", "x"]}), [("", "The length of regex_uri should be even")]
+            self.problems({"regex_uri": ["^/", "/", "x"]}),
+            [("", "The length of regex_uri should be an even number")],
         )
+        for headers in ({"X-A": "a\r\nb"}, {"set": {"X-A": ["a", "\n"]}}, {"add": {"X-A": "\0"}}):
+            self.assertEqual(
+                self.problems({"headers": headers}), [("", "invalid value character in header")], headers
+            )
         self.assertIn("invalid regex_uri((, /)", self.problems({"regex_uri": ["(", "/"]})[0][1])
         self.assertIn("invalid field", self.problems({"headers": {"set": {"a b": "1"}}})[0][1])

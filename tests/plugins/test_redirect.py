@@ -63,6 +63,10 @@ class RedirectTests(PluginTestCase):
             sent = exchange(method, "/a?x=1", [("Host", "shop.example:9080")])
             reply = self.answer({"http_to_https": True}, sent)
             self.assertEqual((reply.status, reply.fields[0][1]), (status, b"https://shop.example/a?x=1"))
+        sent = exchange("GET", "/a%3Fb%20100%25?x=%20", [("Host", "shop.example")], path="/a?b 100%")
+        self.assertEqual(
+            self.location({"http_to_https": True}, sent), b"https://shop.example/a%3Fb%20100%25?x=%20"
+        )
         self.assertIsNone(self.make({"http_to_https": True}).rewrite(exchange(tls=True)))
         self.assertIsNone(self.make({"http_to_https": False}).rewrite(exchange()))
 

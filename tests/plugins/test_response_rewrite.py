@@ -63,6 +63,13 @@ class ResponseRewriteTests(PluginTestCase):
         self.make({"headers": {"X-A": 3}}).header_filter(made)
         self.assertEqual(made.response_fields.pairs, [(b"x-a", b"3")])
 
+    def test_set_to_nothing(self) -> None:
+        """A field that is set to nothing, in either notation, is removed."""
+        for headers in ({"X-A": ""}, {"set": {"X-A": "$arg_none"}}):
+            made = answering(200, (b"x-a", b"1"), (b"x-b", b"2"))
+            self.make({"headers": headers}).header_filter(made)
+            self.assertEqual(made.response_fields.pairs, [(b"x-b", b"2")])
+
     def test_vars(self) -> None:
         """Only answers that the expression holds for are changed."""
         config = {"body": "new", "status_code": 200, "headers": {"X": "1"}, "vars": [["status", "==", 404]]}
@@ -164,6 +171,8 @@ class ResponseRewriteTests(PluginTestCase):
             {"status_code": 200, "vars": [["a", "=", "b"]]},
         ):
             self.assertTrue(self.problems(config), config)
+        for headers in ({"X-A": "a\r\nb"}, {"set": {"X-A": "\n"}}, {"add": ["X-A: a\nb"]}):
+            self.assertEqual(self.problems({"headers": headers}), [("", "invalid value character in header")])
         for config in ({"body": "?", "body_base64": True}, {"body": "", "body_base64": True}):
             self.assertEqual(self.problems(config), [("", "invalid base64 content")])
 
