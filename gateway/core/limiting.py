@@ -155,6 +155,22 @@ _SENTINEL: dict[str, Any] = {
 }
 
 
+def _policy_needs(policy: str, members: list[str], **otherwise: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "if": {"properties": {"policy": {"const": policy}}, "required": ["policy"]},
+        "then": {"required": members},
+        **otherwise,
+    }
+
+
+# One within the other, as Apache APISIX has them: what is missing is told of by the outermost clause.
+_SENTINEL_NEEDS = _policy_needs("redis-sentinel", ["redis_sentinels", "redis_master_name"])
+_CLUSTER_NEEDS = _policy_needs(
+    "redis-cluster", ["redis_cluster_nodes", "redis_cluster_name"], **{"else": _SENTINEL_NEEDS}
+)
+_NEEDED = _policy_needs("redis", ["redis_host"], **{"else": _CLUSTER_NEEDS})
+
+
 def policy_schema(*, key_ttl: bool = False, sentinel: bool = False) -> dict[str, Any]:
     """
     Where counters are kept: members of an object schema, ``properties``, ``allOf``.
@@ -177,18 +193,7 @@ def policy_schema(*, key_ttl: bool = False, sentinel: bool = False) -> dict[str,
             **(_SENTINEL if sentinel else {}),
             **ttl,
         },
-        "allOf": [
-            _when("redis", ["redis_host"]),
-            _when("redis-cluster", ["redis_cluster_nodes", "redis_cluster_name"]),
-            *([_when("redis-sentinel", ["redis_sentinels", "redis_master_name"])] if sentinel else []),
-        ],
-    }
-
-
-def _when(policy: str, needed: list[str]) -> dict[str, Any]:
-    return {
-        "if": {"properties": {"policy": {"const": policy}}, "required": ["policy"]},
-        "then": {"required": needed},
+        "allOf": [_NEEDED],
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from gateway.model.problems import PathPart, Problem
 from gateway.model.schema import Checker
@@ -176,10 +177,10 @@ def text(problem: Problem, *, hidden: bool = False) -> str:
     """
     if not problem.schema_path:
         return "".join(_around(problem)) + problem.message
-    for clause in ("then", "else"):
-        where = problem.schema_path.index(clause) if clause in problem.schema_path else 0
-        if clause in problem.schema_path and problem.schema_path[where - 1 : where] != ("properties",):
-            return f"{clause} clause did not match"
+    for before, word in pairwise((None, *problem.schema_path)):
+        # A member may have the name, too.
+        if word in ("then", "else") and before != "properties":
+            return f"{word} clause did not match"
     words = _WORDS.get(problem.rule)
     leaf = words(problem, hidden) if words is not None else f"value does not satisfy {problem.rule}"
     return "".join(_around(problem)) + leaf

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.core import limiting
+from gateway.core import limiting, schema_words
+from gateway.model.schema import Checker
 from gateway.testing.exchanges import exchange
 
 
@@ -49,6 +50,16 @@ class KeyTests(SynchronousTestCase):
             limiting.identity("limit-count", "route/1", {"a": 1, "b": "\udcff"}, "g"),
         }
         self.assertEqual(len(others | {one}), 5)
+
+
+class PolicyTests(SynchronousTestCase):
+    def test_words(self) -> None:
+        """What a policy lacks is told of as clients of Apache APISIX know it."""
+        checker = Checker(limiting.policy_schema(sentinel=True))
+        for policy, clause in (("redis", "then"), ("redis-cluster", "else"), ("redis-sentinel", "else")):
+            problems = checker.problems({"policy": policy})
+            self.assertEqual(schema_words.text(problems[0]), f"{clause} clause did not match", policy)
+        self.assertEqual(checker.problems({}) + checker.problems({"policy": "local"}), [])
 
 
 class NumberTests(SynchronousTestCase):

@@ -43,6 +43,16 @@ CASES: list[tuple[dict[str, Any], object, str]] = [
     ({"allOf": [{"required": ["x"]}]}, {}, 'allOf 1 failed: property "x" is required'),
     ({"not": {}}, 1, "value wasn't supposed to match schema"),
     ({"if": {}, "then": {"required": ["x"]}}, {}, "then clause did not match"),
+    (
+        {"if": {"required": ["a"]}, "else": {"if": {}, "then": {"required": ["x"]}}},
+        {},
+        "else clause did not match",
+    ),
+    (
+        {"properties": {"then": {"minimum": 2}}},
+        {"then": 1},
+        'property "then" validation failed: expected 1 to be at least 2',
+    ),
     ({"dependencies": {"a": ["b"]}}, {"a": 1}, 'property "b" is required when "a" is set'),
     (
         {"dependencies": {"a": {"required": ["b"]}}},
