@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.core.limiting import Told
     from gateway.core.route_table import Match
     from gateway.core.snapshot import CompiledRoute, CompiledUpstream, Snapshot
+    from gateway.model.upstream import Node
 
 
 NO_NAMES: frozenset[bytes] = frozenset()
@@ -260,6 +261,7 @@ class Exchange:
         method, target, fields: What will be sent upstream; *target* in origin form.
         upstream_host: If a plugin sets it, the Host to send where ``pass_host`` is ``pass``.
         upstream: If a plugin sets it, where to send it instead of the route's own upstream.
+        node: In the ``before_proxy`` phase, the node that it is about to be sent to.
         content: If a plugin sets it, what to send in place of the client's content; see ``read_content``.
         source: The client's content; None if the request has none.
         held: All of the client's content, where it was gathered for variables that are read from it.
@@ -302,6 +304,7 @@ class Exchange:
     max_body_bytes: int
     upstream_host: bytes | None
     upstream: CompiledUpstream | None
+    node: Node | None
     content: bytes | None = field(repr=False)
     source: ContentSource | None = field(repr=False)
     held: bytes | None = field(repr=False)
@@ -359,7 +362,7 @@ class Exchange:
         self.snapshot = snapshot
         self.client_ip = connection.client_ip
         self.client_port = connection.client_port
-        self.upstream_host = self.upstream = self.content = self.source = self.held = None
+        self.upstream_host = self.upstream = self.node = self.content = self.source = self.held = None
         self.route = self.match = self.consumer = self.credential_id = self.outcome = None
         self.path_params = NO_PARAMS
         self.context = {}

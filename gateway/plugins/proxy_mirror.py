@@ -12,7 +12,7 @@ from zope.interface import implementer
 from gateway.core.exchange import Exchange
 from gateway.core.explanation import Explanation
 from gateway.core.fields import Pair
-from gateway.core.forwarded import port_of, request_fields
+from gateway.core.forwarded import port_of, request_fields, upstream_host_value
 from gateway.factories import Factory
 from gateway.interfaces import (
     HttpCallFailed,
@@ -142,12 +142,12 @@ def _fields(exchange: Exchange) -> list[Pair]:
     """As the upstream gets them."""
     client_host = exchange.fields.get(b"host") or b""
     connection = exchange.connection
-    compiled = exchange.target_upstream
+    compiled, node = exchange.target_upstream, exchange.node
     host = exchange.upstream_host or client_host
-    if compiled is not None:
-        match compiled.upstream.pass_host:
-            case "rewrite":
-                host = (compiled.upstream.upstream_host or "").encode()
+    if compiled is not None and node is not None:
+        host = upstream_host_value(
+            compiled.upstream, node, client_host=client_host, override=exchange.upstream_host
+        )
     return request_fields(
         exchange.fields,
         host=host,

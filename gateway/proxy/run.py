@@ -256,6 +256,7 @@ class Run(Answering):
             self._watched = WatchedTry.begin(compiled, node, exchange, self.runner.health)
         general = exchange.snapshot.global_chain.before_proxy
         if general or self._chain.before_proxy:
+            exchange.node = node
             self._stage = _GLOBAL_BEFORE_PROXY
             self._hooks = iter(general)
             self._walk()

@@ -9,9 +9,13 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from gateway.core.balancer import make_picker
 from gateway.core.exchange import Exchange
 from gateway.core.explanation import Explanation
+from gateway.core.retry import RetryPolicy
+from gateway.core.snapshot import CompiledUpstream
 from gateway.interfaces import HttpAnswer, HttpCallFailed, IBeforeProxyPhase, IPluginFactory, IRewritePhase
+from gateway.model.upstream import Upstream
 from gateway.plugins import proxy_mirror
 from gateway.registry import PluginRegistry
 from gateway.testing.exchanges import exchange
@@ -84,6 +88,20 @@ class ProxyMirrorTests(SynchronousTestCase):
         for name in (b"y", b"te", b"connection"):
             self.assertNotIn(name, fields)
         self.assertEqual(self.options, [{"timeout_s": 60.0, "verify": False}])
+
+    def test_host(self) -> None:
+        """A copy has the Host that the upstream gets, whatever its ``pass_host`` says."""
+        for config, wanted in (
+            ({}, b"shop.test:81"),
+            ({"pass_host": "node"}, b"node.test:8001"),
+            ({"pass_host": "rewrite", "upstream_host": "other.test"}, b"other.test"),
+        ):
+            made = exchange("GET", "/", [("host", "shop.test:81")])
+            upstream = Upstream.parse({"nodes": [{"host": "node.test", "port": 8001, "weight": 1}], **config})
+            made.upstream = CompiledUpstream("u", upstream, make_picker(upstream), RetryPolicy.of(upstream))
+            made.node = upstream.nodes[0]
+            self.mirror(self.plugin(), made)
+            self.assertEqual(self.sent[-1][2][b"host"], wanted)
 
     def test_path(self) -> None:
         """The copies may have another path, in place of the request's or before it; the query stays."""

@@ -244,6 +244,22 @@ class PluginOrderTests(RunnerTestCase):
         phases = ("rewrite", "access", "before_proxy", "header_filter", "log")
         self.assertEqual(self.seen, [f"{who} {phase}" for phase in phases for who in ("general", "own")])
 
+    def test_node(self) -> None:
+        """In ``before_proxy`` plugins know which node it is, at each try."""
+        nodes: list[str] = []
+
+        def look(exchange: Exchange) -> None:
+            assert exchange.node is not None
+            nodes.append(exchange.node.key)
+
+        self.plugins.hooks = {"own": {"before_proxy": look}}
+        some = [{"host": "127.0.0.1", "port": port, "weight": 1} for port in (8000, 8001)]
+        gateway = self.gateway(service("s", upstream={"nodes": some}), route("r", "/x", plugins={"own": {}}))
+        gateway.request("GET", "/x")
+        gateway.dispatcher.fail(UpstreamError(reasons.UPSTREAM_CONNECT_FAILED, sent=False))
+        self.assertEqual(nodes, [node.key for node, _ in gateway.dispatcher.sent])
+        self.assertEqual(len(set(nodes)), 2)
+
     def test_global_rules_without_route(self) -> None:
         """Global rules run for unmatched requests too, before the 404."""
         gateway = self.with_hooks(own=self.all_phases("own"), general=self.all_phases("general"))
