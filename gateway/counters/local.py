@@ -144,16 +144,16 @@ class LocalCounters:
             running = kept[0]
         else:
             running = Running(key)
-
-            def give_back() -> None:
-                self._write_down(key)
-                running.ends_s = 0.0
-                del self._kept[key]
-
-            self._meters.keep(place, give_back)
+            self._meters.keep(key, place, self._give_back)
             self._kept[key] = (running, place)
         running.count = self._words[place + _COUNT]
         running.ends_s = self._floats[place + ENDS]
+
+    def _give_back(self, key: str) -> None:
+        """Nobody counts in the window of *key* by its object any more."""
+        self._write_down(key)
+        running, _ = self._kept.pop(key)
+        running.ends_s = 0.0
 
     def _write_down(self, key: str) -> None:
         """Have the row say what the object does that counts in its window."""

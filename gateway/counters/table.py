@@ -18,6 +18,7 @@ import os
 import tempfile
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -150,7 +151,7 @@ class Table:
         self._shared = shared
         # Where a key stood last, its lock, and its hash: most requests are of few keys. It stays this dict.
         self.known: dict[str, tuple[int, int, int, int]] = {}
-        self._kept: dict[int, Callable[[], None]] = {}
+        self._kept: OrderedDict[int, tuple[Callable[[str], None], str]] = OrderedDict()
 
     @contextmanager
     def row(self, key: str, now: float) -> Iterator[int]:
@@ -191,18 +192,20 @@ class Table:
             raise
         return place, lock
 
-    def keep(self, place: int, give_back: Callable[[], None]) -> None:
+    def keep(self, key: str, place: int, give_back: Callable[[str], None]) -> None:
         """
-        Somebody keeps the row at *place* as objects of its own. Only where no other process uses the table.
+        Somebody keeps *key*'s row at *place* as objects of its own. Only where no other process uses the
+        table.
 
         Args:
-            give_back: Called when that ends, before another key takes the row: writes down what it has.
+            give_back: Called with *key* when that ends, before another key takes the row: writes down what
+                it has.
         """
         if len(self._kept) >= _KNOWN:
-            kept, self._kept = self._kept, {}
-            for end in kept.values():
-                end()
-        self._kept[place] = give_back
+            # One goes for each that comes: all of them at once would keep requests waiting.
+            _, (end, oldest) = self._kept.popitem(last=False)
+            end(oldest)
+        self._kept[place] = give_back, key
 
     def release(self, lock: int) -> None:
         """Let others have it."""
@@ -265,9 +268,10 @@ class Table:
             return -1
         if victim_ends > now:
             self.evictions += 1
-        give_back = self._kept.pop(victim, None)
-        if give_back is not None:
-            give_back()
+        kept = self._kept.pop(victim, None)
+        if kept is not None:
+            give_back, loser = kept
+            give_back(loser)
         # Whoever dies in here leaves a row of nobody: its name comes last.
         words[victim] = 0
         for place in range(victim + 1, victim + step):

@@ -149,7 +149,7 @@ class RoomTests(SynchronousTestCase):
             self.assertEqual(counters.take(f"k{number}", 3, 60.0).remaining, 1)
 
     def test_many_at_hand(self) -> None:
-        """Only so many are at hand; what was counted in the others stands in their rows."""
+        """So many are at hand; for a new one the oldest goes, and what it counted stands in its row."""
         counters = LocalCounters.make(100_000, Time())
         counters.take("k", 10, 60.0)
         running = counters.at_hand("k")
@@ -159,6 +159,8 @@ class RoomTests(SynchronousTestCase):
             counters.take(f"k{number}", 3, 60.0)
         self.assertIsNone(counters.at_hand("k"))
         self.assertEqual(running.ends_s, 0.0)
+        at_hand = [number for number in range(10_000) if counters.at_hand(f"k{number}") is not None]
+        self.assertEqual(len(at_hand), 10_000 - counters.evictions)
         self.assertEqual(counters.take("k", 10, 60.0).remaining, 3)
 
     def test_sliding(self) -> None:
