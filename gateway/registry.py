@@ -229,12 +229,17 @@ class PluginRegistry:
         The plugin itself, and those in its settings: names and settings.
 
         Args:
-            config: As stored or sent. Nothing comes of settings that do not fit, or of an unknown plugin.
+            config: As stored or sent. Nothing comes of an unknown plugin, nor of one whose settings could
+                hold others and do not fit; what is inside one that is off may be anything, and is not told.
         """
         entry = self._entries.get(name)
-        if entry is None or not isinstance(config, Mapping) or entry.checker.problems(config):
+        if entry is None or not isinstance(config, Mapping):
             return []
-        return [(name, config), *(entry.factory.nested(config) if entry.nests else ())]
+        meta = config.get("_meta")
+        if not entry.nests or (isinstance(meta, Mapping) and meta.get("disable") is True):
+            return [(name, config)]
+        # It takes its time: only where it must be known.
+        return [] if entry.checker.problems(config) else [(name, config), *entry.factory.nested(config)]
 
     def unused(self, name: str, config: Mapping[str, Any]) -> list[str]:
         """

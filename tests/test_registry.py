@@ -283,6 +283,8 @@ class CheckTests(SynchronousTestCase):
         inner = [("basic-auth", {}), ("key-auth", lua)]
         self.assertEqual(registry.uses("multi-auth", nested), [("multi-auth", nested), *inner])
         self.assertEqual(registry.uses("key-auth", lua), [("key-auth", lua)])
+        off = {"auth_plugins": [1], "_meta": {"disable": True}}
+        self.assertEqual(registry.uses("multi-auth", off), [("multi-auth", off)])
         for name, config in (("multi-auth", {"auth_plugins": 1}), ("none", {}), ("key-auth", None)):
             self.assertEqual(registry.uses(name, config), [])
 

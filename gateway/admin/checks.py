@@ -99,7 +99,9 @@ def shared(draft: Draft, name: str, config: Mapping[str, Any]) -> Iterator[Probl
             continue
         wanted = _filled(factory, settings)
         for other, others in (*mine, *_stored(draft)):
-            if other == inner and factory.shared_name(others) == place and _filled(factory, others) != wanted:
+            if other != inner or others == settings or factory.shared_name(others) != place:
+                continue
+            if _filled(factory, others) != wanted:
                 words = "group conf mismatched"
                 if inner != name:
                     words = registry.factory(name).nested_fault.format(name=inner, text=words)
