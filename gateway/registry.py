@@ -224,23 +224,6 @@ class PluginRegistry:
                 faults.append(factory.nested_fault.format(name=name, text=text))
         return faults
 
-    def uses(self, name: str, config: object) -> list[tuple[str, Mapping[str, Any]]]:
-        """
-        The plugin itself, and those in its settings: names and settings.
-
-        Args:
-            config: As stored or sent. Nothing comes of an unknown plugin, nor of one whose settings could
-                hold others and do not fit; what is inside one that is off may be anything, and is not told.
-        """
-        entry = self._entries.get(name)
-        if entry is None or not isinstance(config, Mapping):
-            return []
-        meta = config.get("_meta")
-        if not entry.nests or (isinstance(meta, Mapping) and meta.get("disable") is True):
-            return [(name, config)]
-        # It takes its time: only where it must be known.
-        return [] if entry.checker.problems(config) else [(name, config), *entry.factory.nested(config)]
-
     def unused(self, name: str, config: Mapping[str, Any]) -> list[str]:
         """
         What has no effect in a plugin's settings, with the reasons; for who writes them.

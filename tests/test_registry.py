@@ -280,13 +280,6 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual(registry.unused("key-auth", lua), told)
         nested = {"auth_plugins": [{"basic-auth": {}}, {"key-auth": lua}]}
         self.assertEqual(registry.unused("multi-auth", nested), [f"key-auth.{told[0]}"])
-        inner = [("basic-auth", {}), ("key-auth", lua)]
-        self.assertEqual(registry.uses("multi-auth", nested), [("multi-auth", nested), *inner])
-        self.assertEqual(registry.uses("key-auth", lua), [("key-auth", lua)])
-        off = {"auth_plugins": [1], "_meta": {"disable": True}}
-        self.assertEqual(registry.uses("multi-auth", off), [("multi-auth", off)])
-        for name, config in (("multi-auth", {"auth_plugins": 1}), ("none", {}), ("key-auth", None)):
-            self.assertEqual(registry.uses(name, config), [])
 
     def test_unknown(self) -> None:
         """An unknown plugin, and credentials for one that takes none, are the caller's error."""

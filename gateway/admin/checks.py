@@ -88,35 +88,22 @@ def shared(draft: Draft, name: str, config: Mapping[str, Any]) -> Iterator[Probl
     Places that share what a plugin keeps have the same settings. What is stored counts, this resource's own
     included: others may be in the group by the time a change of it is served (plugin contract §3).
     """
-    registry = draft.registry
-    mine = registry.uses(name, config)
-    for inner, settings in mine:
-        factory = registry.factory(inner)
-        if not ISharedSettings.providedBy(factory):
-            continue
-        place = factory.shared_name(settings)
-        if place is None:
-            continue
-        wanted = _filled(factory, settings)
-        for other, others in (*mine, *_stored(draft)):
-            if other != inner or others == settings or factory.shared_name(others) != place:
-                continue
-            if _filled(factory, others) != wanted:
-                words = "group conf mismatched"
-                if inner != name:
-                    words = registry.factory(name).nested_fault.format(name=inner, text=words)
-                yield Problem((), "conflict", words)
-                return
-
-
-def _stored(draft: Draft) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every use of a plugin in the group, those in the settings of others included."""
+    factory = draft.registry.factory(name)
+    if not ISharedSettings.providedBy(factory):
+        return
+    shared = factory.shared_name(config)
+    if shared is None:
+        return
+    wanted = _filled(factory, config)
     for kind in _WITH_PLUGINS:
         for record in draft.state.all(draft.group, kind).values():
             plugins = record.value.get("plugins")
-            if isinstance(plugins, Mapping):
-                for name, config in plugins.items():
-                    yield from draft.registry.uses(name, config)
+            other = plugins.get(name) if isinstance(plugins, Mapping) else None
+            if not isinstance(other, Mapping) or factory.shared_name(other) != shared:
+                continue
+            if other != config and _filled(factory, other) != wanted:
+                yield Problem((), "conflict", "group conf mismatched")
+                return
 
 
 def _filled(factory: Any, config: Mapping[str, Any]) -> dict[str, Any]:

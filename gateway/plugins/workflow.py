@@ -156,6 +156,9 @@ def _check(config: Mapping[str, Any]) -> None:
         problems = _RETURN.problems(settings) if name == "return" else ()
         if problems:
             raise ValueError(FAULT.format(name=name, text=schema_words.text(problems[0])))
+        if "group" in settings and name == "limit-count":
+            # As Apache APISIX has it: a rule's counter is its own.
+            raise ValueError(FAULT.format(name=name, text="group is not supported"))
 
 
 def _make(config: Mapping[str, Any], services: PluginServices) -> Workflow:
@@ -169,9 +172,8 @@ def _make(config: Mapping[str, Any], services: PluginServices) -> Workflow:
             reply = Reply.json(code, {"error_msg": "rejected by workflow"}, reason="workflow_rejected")
             rules.append(Rule(_holds(rule), reply, None))
             continue
-        if "group" not in settings:
-            # Its place makes it a counter of its own, beside another rule's with the same settings.
-            settings = {**settings, "_rule": place}
+        # Its place makes it a counter of its own, beside another rule's with the same settings.
+        settings = {**settings, "_rule": place}
         rules.append(Rule(_holds(rule), None, services.nested(name, settings)))
     return Workflow(rules, f"{NAME} {services.origin}")
 

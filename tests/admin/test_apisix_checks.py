@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.plugins import limit_count, workflow
+from gateway.plugins import limit_count
 from gateway.registry import PluginRegistry
 from tests.admin.apisix_kit import UPSTREAM, ApisixGateway
 
@@ -139,49 +139,19 @@ class PluginTests(SynchronousTestCase):
         text = "failed to check the configuration of plugin limit-count err: group conf mismatched"
         self.assertEqual(gateway.refused("PUT", "/routes/3", other), text)
 
+    def test_shared_as_meant(self) -> None:
+        """A default that is written down makes no difference; who is off is in the group, too."""
+        gateway = ApisixGateway(plugins=PluginRegistry([(limit_count.plugin, "tests")]))
 
-class NestedGroupTests(SynchronousTestCase):
-    """Limits in a workflow share counters like those on routes."""
+        def limited(**settings: Any) -> dict[str, Any]:
+            return {"uri": "/a", "plugins": {"limit-count": {"count": 1, "time_window": 60, **settings}}}
 
-    WORDS = "limit-count err: group conf mismatched"
-    IN_WORKFLOW = "workflow err: failed to validate the 'limit-count' action: group conf mismatched"
-
-    def setUp(self) -> None:
-        plugins = [(each.plugin, "tests") for each in (limit_count, workflow)]
-        self.gateway = ApisixGateway(plugins=PluginRegistry(plugins))
-
-    def limit(self, count: int, **more: Any) -> dict[str, Any]:
-        return {"count": count, "time_window": 60, "group": "g", **more}
-
-    def workflow(self, *limits: dict[str, Any]) -> dict[str, Any]:
-        return {"workflow": {"rules": [{"actions": [["limit-count", limit]]} for limit in limits]}}
-
-    def put(self, id: str, plugins: dict[str, Any]) -> None:
-        self.gateway.put(f"/routes/{id}", {"uri": f"/{id}", "plugins": plugins})
-
-    def refused(self, plugins: dict[str, Any], words: str) -> None:
-        text = self.gateway.refused("PUT", "/routes/refused", {"uri": "/x", "plugins": plugins})
-        self.assertEqual(text, f"failed to check the configuration of plugin {words}")
-
-    def test_beside_a_route(self) -> None:
-        """A workflow's limit has the settings of its group, and a route's those of a workflow in it."""
-        self.put("1", {"limit-count": self.limit(1)})
-        self.refused(self.workflow(self.limit(2)), self.IN_WORKFLOW)
-        self.put("2", self.workflow(self.limit(1), self.limit(1, policy="local")))
-        self.gateway.send("DELETE", "/routes/1")
-        self.refused({"limit-count": self.limit(2)}, self.WORDS)
-
-    def test_in_itself(self) -> None:
-        """Two rules of one workflow agree, too."""
-        self.refused(self.workflow(self.limit(1), self.limit(2)), self.IN_WORKFLOW)
-
-    def test_off(self) -> None:
-        """A workflow that is off is in no group, and may look like anything (data-plane contract §6)."""
-        for rules in (5, [{}], [{"actions": [["no-such", {}]]}], [{"actions": [["limit-count", 7]]}]):
-            self.put("1", {"workflow": {"rules": rules, "_meta": {"disable": True}}})
-            self.put("2", {"limit-count": self.limit(2)})
-        self.put("1", {"limit-count": {"group": "h", "count": [1], "rules": 5, "_meta": {"disable": True}}})
-        self.refused({"limit-count": self.limit(2, group="h")}, self.WORDS)
+        gateway.put("/routes/1", limited(group="g"))
+        gateway.put("/routes/2", limited(group="g", key="remote_addr", policy="local", _meta={"priority": 1}))
+        text = "failed to check the configuration of plugin limit-count err: group conf mismatched"
+        self.assertEqual(gateway.refused("PUT", "/routes/3", limited(group="g", key="server_addr")), text)
+        gateway.put("/routes/4", limited(group="h", count=[1], rules=5, _meta={"disable": True}))
+        self.assertEqual(gateway.refused("PUT", "/routes/5", limited(group="h")), text)
 
 
 class FieldTests(SynchronousTestCase):

@@ -375,17 +375,15 @@ class GroupTests(EndToEndCase):
         service = {"name": "s", "upstream": {"nodes": [{"host": "127.0.0.1", "port": 1, "weight": 1}]}}
         self.assertEqual(gateway.admin("PUT", "/apisix/admin/services/s", service)[0], 200)
 
-        def put_plugins(name: str, plugins: object) -> tuple[int, Any]:
-            route = {"name": name, "service_id": "s", "paths": [f"/{name}"], "plugins": plugins}
-            return gateway.admin("PUT", f"/apisix/admin/routes/{name}", route)
-
         def put(name: str, **change: Any) -> tuple[int, Any]:
-            return put_plugins(name, {"limit-count": {**COUNT, "count": 2, "group": "g", **change}})
-
-        def put_workflow(name: str, *counts: int) -> tuple[int, Any]:
-            limits = [{**COUNT, "count": count, "group": "g"} for count in counts]
-            rules = [{"actions": [["limit-count", limit]]} for limit in limits]
-            return put_plugins(name, {"workflow": {"rules": rules}})
+            limit = {**COUNT, "count": 2, "group": "g", **change}
+            route = {
+                "name": name,
+                "service_id": "s",
+                "paths": [f"/{name}"],
+                "plugins": {"limit-count": limit},
+            }
+            return gateway.admin("PUT", f"/apisix/admin/routes/{name}", route)
 
         self.assertEqual([put("a")[0], put("b")[0]], [200, 200])
         self.assertEqual([gateway.get(path).status for path in ("/a", "/b", "/a")], [502, 502, 429])
@@ -393,10 +391,3 @@ class GroupTests(EndToEndCase):
         self.assertEqual(status, 400)
         self.assertIn("group conf mismatched", str(answer))
         self.assertEqual(put("c", count=3, group="h")[0], 200)
-        # Written or not, a default is the same.
-        self.assertEqual(put("c", key="remote_addr", key_type="var")[0], 200)
-        self.assertEqual(put_workflow("w", 2, 2)[0], 200)
-        for counts in ((3,), (2, 3)):
-            status, answer = put_workflow("w", *counts)
-            self.assertEqual(status, 400)
-            self.assertIn("failed to validate the 'limit-count' action: group conf mismatched", str(answer))

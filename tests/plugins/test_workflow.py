@@ -87,16 +87,6 @@ class WorkflowTests(SynchronousTestCase):
         found = [access(plugin, exchange(target=target)) is None for target in ("/?a=1", "/", "/?a=1", "/")]
         self.assertEqual(found, [True, True, False, False])
 
-    def test_group(self) -> None:
-        """Limits of one group count together, whatever rule they are for."""
-        settings = {"count": 1, "time_window": 60, "group": "g"}
-        plugin = self.plugin(
-            {"case": [A], "actions": [["limit-count", settings]]}, {"actions": [["limit-count", settings]]}
-        )
-        self.assertEqual(
-            [access(plugin, exchange(target=target)) is None for target in ("/?a=1", "/")], [True, False]
-        )
-
     def test_instead(self) -> None:
         """The same plugin on the route keeps out of requests that a rule's limit is for, and of no others."""
         own = self.bound("limit-count", {"count": 1, "time_window": 60})
@@ -137,6 +127,10 @@ class WorkflowTests(SynchronousTestCase):
             (["return", {"code": 600}], "expected 600 to be at most 599"),
             (["return", {"code": 99}], "expected 99 to be at least 100"),
             (["limit-count", 1], "the settings of the action limit-count must be an object"),
+            (
+                ["limit-count", {"count": 1, "time_window": 1, "group": "g"}],
+                "failed to validate the 'limit-count' action: group is not supported",
+            ),
             (["limit-count", {"count": 1}], "the 'limit-count' action: value should match only one schema"),
             (["limit-conn", {"conn": 1}], "the 'limit-conn' action: value should match only one schema"),
         ):
