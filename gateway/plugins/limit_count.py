@@ -450,7 +450,12 @@ class Factory:
     def make(self, config: Mapping[str, Any], services: PluginServices) -> LimitCount:
         """See ``IPluginFactory.make``."""
         filled = fill(_SCHEMA, config)
-        prefix = limiting.identity(NAME, services.origin, filled, filled.get("group"))
+        # Without defaults: written down or not they are the same, and later versions may have more of them.
+        members = _SCHEMA["properties"]
+        said = {
+            name: value for name, value in config.items() if members.get(name, {}).get("default") != value
+        }
+        prefix = limiting.identity(NAME, services.origin, said, filled.get("group"))
         rules = _rules(filled, prefix, services.metadata)
         counters = services.counters(filled)
         return LimitCount(
