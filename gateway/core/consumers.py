@@ -83,6 +83,4 @@ def attach(exchange: Exchange, identity: Identity) -> None:
     """
     exchange.consumer = identity.consumer
     exchange.credential_id = identity.credential_id
-    fields = exchange.fields
-    fields.remove_all(_CONSUMER_FIELDS)
-    fields.pairs += identity.told
+    exchange.fields.replace(_CONSUMER_FIELDS, identity.told)

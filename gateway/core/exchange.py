@@ -397,8 +397,7 @@ class Exchange:
         self.asked_fields = fields
         self.written = None
         if self.added:
-            fields.remove_all(self.added_names)
-            fields.pairs += read_written(self.added)
+            fields.replace(self.added_names, read_written(self.added))
             if self.status:
                 self.added = b""
 
@@ -415,8 +414,7 @@ class Exchange:
         """
         fields, written = self.asked_fields, self.written
         if fields is not None:
-            fields.remove_all(names)
-            fields.pairs += read_written(lines)
+            fields.replace(names, read_written(lines))
             if self.status:
                 return
         if not self.added:

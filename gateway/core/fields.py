@@ -111,8 +111,14 @@ class Fields:
 
     def remove_all(self, names: frozenset[bytes]) -> None:
         """Drop every line that has one of *names*."""
-        if not names.isdisjoint(map(_name_of, self.pairs)):
-            self.pairs = [pair for pair in self.pairs if pair[0] not in names]
+        self.replace(names, ())
+
+    def replace(self, names: frozenset[bytes], pairs: Iterable[Pair]) -> None:
+        """Put *pairs* at the end, in place of every line that has one of *names*."""
+        mine = self.pairs
+        if not names.isdisjoint(map(_name_of, mine)):
+            mine = self.pairs = [pair for pair in mine if pair[0] not in names]
+        mine += pairs
 
     def clean(self, start: int = 0) -> None:
         """

@@ -96,6 +96,13 @@ class FieldsTests(SynchronousTestCase):
         self.fields.remove_all(frozenset((b"a", b"zzz")))
         self.assertEqual(self.fields.pairs, [(b"b", b"2")])
 
+    def test_replace(self) -> None:
+        """Lines take the place of those with the same names, at the end."""
+        self.fields.replace(frozenset((b"zzz",)), ((b"c", b"4"),))
+        self.assertEqual(self.fields.pairs[-1], (b"c", b"4"))
+        self.fields.replace(frozenset((b"a", b"c")), [(b"a", b"5"), (b"a", b"6")])
+        self.assertEqual(self.fields.pairs, [(b"b", b"2"), (b"a", b"5"), (b"a", b"6")])
+
     def test_copies(self) -> None:
         """A copy has lines of its own, and the pairs it was made of stay as they are."""
         source = ((b"a", b"1"),)
