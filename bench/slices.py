@@ -64,12 +64,10 @@ class Slice:
     What one slice of the load came to.
 
     Attributes:
-        path: What was asked for. requests: How many times.
-        cpu_us: Microseconds of the server's CPU per request.
+        path: What was asked for. cpu_us: Microseconds of the server's CPU per request.
     """
 
     path: str
-    requests: int
     cpu_us: float
 
 
@@ -93,7 +91,7 @@ def run(
             "guard": GUARD_S,
         }
     )
-    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
+    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
     load = subprocess.Popen(
         [*command, "-s", str(script), f"http://127.0.0.1:{server.port}"],
         stdout=subprocess.PIPE,
@@ -114,10 +112,9 @@ def run(
         load.wait()
     counts = {
         int(number): int(count)
-        for kind, number, count in (line.split() for line in report.splitlines() if line.startswith("slice "))
+        for _, number, count in (line.split() for line in report.splitlines() if line.startswith("slice "))
     }
     slices = [
-        Slice(paths[number % len(paths)], counts[number], cpu_s * 1e6 / counts[number])
-        for number, cpu_s in enumerate(used)
+        Slice(paths[number % len(paths)], cpu_s * 1e6 / counts[number]) for number, cpu_s in enumerate(used)
     ]
     return slices, read(report, 0.0).errors

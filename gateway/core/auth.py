@@ -34,8 +34,8 @@ ANONYMOUS_CONSUMER: dict[str, Any] = {
     "description": "Username of the consumer that requests count for when authentication fails.",
 }
 
-QUESTION_MARK = ord("?")
-"""To look for in bytes: other bytes would be taken for a number first, which costs an exception each time."""
+# To look for in bytes: other bytes would be taken for a number first, which costs an exception each time.
+_QUESTION_MARK = ord("?")
 _REALM = re.compile(r"[ !#-\[\]-~]{1,128}")
 
 
@@ -115,7 +115,7 @@ def redact_argument(exchange: Exchange, name: str) -> None:
 
     It need not be the one that counts. A key in the query beside one in a field is a key all the same.
     """
-    if QUESTION_MARK in exchange.request.target:
+    if _QUESTION_MARK in exchange.request.target:
         exchange.context.setdefault(REDACTED_ARGS, set()).add(name)
 
 

@@ -38,7 +38,6 @@ class LocalCounters:
         """
         self._memory = memory
         self._now = now
-        self._shared = shared
         self._words, self._floats = memory.words, memory.floats
         size, columns, _, secret = _HEADER.unpack_from(memoryview(memory.words).cast("B"))
         self._columns = columns

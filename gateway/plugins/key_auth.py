@@ -86,8 +86,7 @@ class KeyAuth:
     def rewrite(self, exchange: Exchange) -> Reply | None:
         """See ``IRewritePhase``. Attaches the key's consumer, or the anonymous one, or answers 401."""
         config = self.config
-        if auth.QUESTION_MARK in exchange.request.target:
-            auth.redact_argument(exchange, config.query)
+        auth.redact_argument(exchange, config.query)
         value = exchange.fields.get(config.header)
         in_header = value is not None
         if value is None and (query := exchange.query):

@@ -168,7 +168,7 @@ class Only:
     Attributes:
         read: What a request's counter is told by.
         at_hand, now: See ``CountersAtHand``.
-        names, whole_frame: The rule's, with the limit put in; frame: the same, for seconds that are a number.
+        whole_frame: The rule's frame, with the limit put in; frame: the same, for seconds that are a number.
         running: Windows that are counted in here, by what they are told by. Some are remembered.
     """
 
@@ -180,13 +180,8 @@ class Only:
     at_hand: Callable[[str], Running | None]
     now: Callable[[], float]
     running: dict[str, Running] = field(factory=dict, init=False)
-    names: frozenset[bytes] = field(init=False)
     frame: bytes = field(init=False)
     whole_frame: bytes = field(init=False)
-
-    @names.default
-    def _names(self) -> frozenset[bytes]:
-        return self.rule.names
 
     @frame.default
     def _frame(self) -> bytes:
@@ -258,7 +253,7 @@ class LimitCount:
                     lines = only.frame % (left, left_s)
                     if lines.endswith(b"0\r\n"):
                         lines = only.whole_frame % (left, limiting.decimal(left_s))
-                    exchange.add_response_lines(only.names, lines)
+                    exchange.add_response_lines(only.rule.names, lines)
                 return None
         if type(told) is not str or not told:
             told = spell(told) or exchange.client_ip

@@ -248,7 +248,7 @@ class Answering:
         exchange = self.exchange
         exchange.outcome = outcome
         if self._watched is not None:
-            self._watched.over(self.runner.clock.monotonic())
+            self._watched.over(self.runner.monotonic())
         if not exchange.status:
             exchange.status = outcome.status
         for chain in (exchange.snapshot.global_chain, self._chain):

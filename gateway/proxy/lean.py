@@ -68,7 +68,7 @@ class LeanFactory(Factory):
             self._ticking = None
 
     def _tick(self) -> None:
-        now = self.clock.seconds()
+        now = self.now()
         for connection in [one for one in self.connections if one.deadline <= now]:
             connection.past_deadline()
         self._ticking = self.clock.callLater(TICK_S, self._tick)

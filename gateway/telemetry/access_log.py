@@ -159,7 +159,7 @@ class AccessLog:
             self._lines = []
             self._size = 0
             self._full_at = self._buffer_bytes if self._flush_s else 0
-            self._flushed_s = self._clock.seconds()
+            self._flushed_s = self._seconds()
             self._writer.take(Lines(data, count))
         self._tell()
 
